@@ -1,0 +1,85 @@
+"""ganpatch: repair a trained image generator by switching off the units that draw artifacts.
+
+    import ganpatch
+    generator = ganpatch.load("churches")                       # or load("model.pt", arch="net.py:Generator", …)
+    ranking = ganpatch.rank(generator, layers=["layer4"])       # top-activating images of every unit
+    patch = ganpatch.Patch.load("fix.yaml")
+    with ganpatch.applied(generator.module, patch):
+        images = generator.sample(range(16))                    # [16, 3, H, W] in [0, 1]
+
+The flow is one-way, and every stage reads a file and writes a file:
+
+    model -> activations -> ranking -> review -> patch -> apply | bake -> repair | export -> verify
+
+A module imports only what stands above it in this list (tests/test_architecture.py):
+
+    errors, version   the one error, with its near miss; the version
+    files, spans      files written whole or not at all; numbers as people write them, "3,17-19"
+    yaml_strict       YAML with one meaning
+    layers            find a layer, hook its output; the only file that registers hooks
+    identity          fingerprints of structure and weights
+    checkpoint, programs
+                      files of weights, .pt2 and TorchScript; nothing that is in them runs
+    inputs, config    latents and labels from seeds; ganpatch.toml
+    generator         a module, how to draw its inputs, how to read its images
+    models/           ROOM: one file per family of generators; the bundled one
+    stats             running TopK, moments, quantiles: update -> merge -> result
+    activations       seeds -> activations and images, in batches
+    edit, patch       one edit and THE equation; the patch file
+    compose           patches compared and joined
+    pictures          grids, pairs, contact sheets, sprites
+    ranking, rank     the result of ranking, and its folder; the pass that makes it
+    review/           ROOM: the page on which units are flagged; verdicts -> patch
+    apply, samples    a patch as hooks; images drawn with and without one
+    fold/             ROOM: a model as a graph, and pushing edits through it into weights
+    bake              a patch as weights, with its proof
+    record, runners   what was done to a file; running a file of any kind on the same inputs
+    repair, revert    the repaired file, and the way back
+    onnx_layers, onnx_edit, onnx_patch
+                      torch layers in an ONNX graph; one edit in it; a patched graph
+    export            ONNX from torch, with the patch inside
+    verify, reports   do hooks, bake and files agree; rows and sentences for people
+    cli/              ROOM: one file per command, no logic
+
+Shapes: N images, C units (channels) of a layer, h x w its maps, K top images per unit, Z the latent.
+"""
+
+from ganpatch.apply import applied
+from ganpatch.bake import Baked, Decision, Proof, bake
+from ganpatch.edit import Edit, Mask
+from ganpatch.errors import GanpatchError
+from ganpatch.export import export_onnx
+from ganpatch.generator import Generator
+from ganpatch.identity import Fingerprint, fingerprint
+from ganpatch.models import load
+from ganpatch.patch import Patch
+from ganpatch.rank import rank
+from ganpatch.ranking import LayerRanking, Ranking
+from ganpatch.repair import repair
+from ganpatch.review.page import write_page
+from ganpatch.samples import Sample
+from ganpatch.version import VERSION as __version__
+
+__all__ = [
+    "Baked",
+    "Decision",
+    "Edit",
+    "Fingerprint",
+    "GanpatchError",
+    "Generator",
+    "LayerRanking",
+    "Mask",
+    "Patch",
+    "Proof",
+    "Ranking",
+    "Sample",
+    "__version__",
+    "applied",
+    "bake",
+    "export_onnx",
+    "fingerprint",
+    "load",
+    "rank",
+    "repair",
+    "write_page",
+]
