@@ -1,0 +1,84 @@
+"""`ganpatch.toml` in the working folder: the model that is meant when none is named, and how to load it.
+
+[model]
+path = "model.pt"
+arch = "net.py:Generator"
+arch_args = {ngf = 64}
+latent = "normal:100,1,1"
+range = [-1, 1]
+
+[rank]
+layers = ["main.5"]
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.files import read_bytes
+
+NAME = "ganpatch.toml"
+_LARGEST = 1_000_000
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSettings(_Section):
+    """How to load a model; each setting is also an option of the command line."""
+
+    path: str | None = None
+    arch: str | None = None
+    arch_args: dict[str, Any] = {}
+    key: str | None = None
+    latent: str | None = None
+    labels: str | None = None
+    range: tuple[float, float] | None = None
+
+
+class RankSettings(_Section):
+    """Defaults of `ganpatch rank`."""
+
+    layers: tuple[str, ...] = ()
+
+
+class Settings(_Section):
+    """The whole file."""
+
+    model: ModelSettings = ModelSettings()
+    rank: RankSettings = RankSettings()
+
+
+def read_settings(folder: Path) -> Settings:
+    """Read `ganpatch.toml` in `folder`, or give the defaults; raise GanpatchError with all its faults at once."""
+    path = folder / NAME
+    if not path.exists():
+        return Settings()
+    try:
+        content = tomllib.loads(read_bytes(path, limit=_LARGEST).decode())
+        return Settings.model_validate(content)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
+        raise GanpatchError(f"{NAME}: {fault}") from fault
+    except ValidationError as fault:
+        raise GanpatchError("\n".join(f"{NAME}: {line}" for line in _faults(fault))) from fault
+
+
+def _faults(fault: ValidationError) -> list[str]:
+    lines = []
+    for error in fault.errors():
+        place = ".".join(str(part) for part in error["loc"])
+        if error["type"] == "extra_forbidden":
+            lines.append(f"{place} is not a setting{near_miss(str(error['loc'][-1]), _keys_beside(error['loc']))}")
+        else:
+            lines.append(f"{place}: {error['msg'].lower()}")
+    return lines
+
+
+def _keys_beside(place: tuple[int | str, ...]) -> list[str]:
+    sections: dict[object, type[_Section]] = {"model": ModelSettings, "rank": RankSettings}
+    known = sections.get(place[0], Settings) if len(place) > 1 else Settings
+    return list(known.model_fields)

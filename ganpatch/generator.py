@@ -1,0 +1,93 @@
+"""A generator: a module, how to draw its inputs from seeds, and how to read its images.
+
+generator = Generator(name="mine", module=module, latent=parse_latent("normal:100"))
+args, kwargs = generator.inputs(seeds=[0, 1])
+images = generator.images(generator.module(*args, **kwargs))      # [2, 3, H, W] in [0, 1]
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganpatch.errors import GanpatchError
+from ganpatch.identity import Fingerprint, fingerprint
+from ganpatch.inputs import Labels, Latent, draw_inputs
+from ganpatch.layers import hooked_layers, refuse_unhookable, tensor_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generator:
+    """A module in eval mode and float32, with its input distribution and the range of its output values."""
+
+    name: str
+    module: nn.Module
+    latent: Latent
+    labels: Labels | None = None
+    range: tuple[float, float] = (-1.0, 1.0)
+
+    @property
+    def device(self) -> torch.device:
+        return next((parameter.device for parameter in self.module.parameters()), torch.device("cpu"))
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        return fingerprint(self.module)
+
+    def inputs(self, seeds: Sequence[int]) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
+        """Draw the module's arguments, one row per seed, equal whatever the batch."""
+        drawn = draw_inputs(self.latent, self.labels, seeds)
+        return tuple(part.to(self.device) for part in drawn), {}
+
+    def images(self, output: Any) -> Tensor:
+        """Read a module's output as images [N, 3, H, W] in [0, 1]; grey images are repeated to three channels."""
+        tensor = tensor_of(output)
+        if tensor is None or tensor.ndim != 4 or tensor.shape[1] not in (1, 3):
+            found = f"a tensor {list(tensor.shape)}" if tensor is not None else f"a {type(output).__name__}"
+            raise GanpatchError(f"{self.name}: the output is {found}, not images [N, 1 or 3, H, W]")
+        low, high = self.range
+        images = tensor.float().sub(low).div(high - low).clamp(0, 1)
+        return images.expand(-1, 3, -1, -1)
+
+    @torch.inference_mode()
+    def sample(self, seeds: Sequence[int]) -> Tensor:
+        """Draw images [N, 3, H, W] in [0, 1] of `seeds`, in one batch."""
+        args, kwargs = self.inputs(seeds)
+        return self.images(self.module(*args, **kwargs))
+
+
+def checked(generator: Generator) -> Generator:
+    """Give `generator` in eval mode after a trial of two seeds.
+
+    Raises GanpatchError saying which check failed: it runs, gives 1 or 3 channels, is finite, changes with the seed.
+    """
+    refuse_unhookable(generator.module)
+    if hooks := hooked_layers(generator.module):
+        raise GanpatchError(f"{generator.name}: the model carries forward hooks on {hooks[0]}; remove them first")
+    if generator.range[0] >= generator.range[1]:
+        raise GanpatchError(f"{generator.name}: the output range {generator.range} is empty; give it as low,high")
+    generator.module.eval()
+    args, kwargs = generator.inputs(seeds=[0, 1])
+    try:
+        with torch.inference_mode():
+            output = generator.module(*args, **kwargs)
+    except Exception as fault:
+        shapes = ", ".join(str(list(part.shape)) for part in args)
+        reason = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
+        raise GanpatchError(
+            f"{generator.name}: a forward pass with inputs {shapes} fails: {reason}; "
+            f"is --latent {generator.latent} right{'' if generator.labels else ', and does it take --labels'}?"
+        ) from fault
+    images = generator.images(output)
+    if not torch.isfinite(images).all() or not torch.isfinite(tensor_of(output)).all():  # type: ignore[arg-type]
+        raise GanpatchError(f"{generator.name}: the output is not finite: the weights are broken or do not fit")
+    if images.shape[0] != 2:
+        raise GanpatchError(f"{generator.name}: two inputs gave {images.shape[0]} images")
+    if torch.equal(images[0], images[1]):
+        raise GanpatchError(
+            f"{generator.name}: the image does not change with the seed: "
+            "it ignores its latent, or the weights were not loaded"
+        )
+    return generator

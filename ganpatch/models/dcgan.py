@@ -1,0 +1,89 @@
+"""DCGAN (Radford et al. 2016) as the PyTorch tutorial writes it, and the many checkpoints made from it.
+
+z [N, Z, 1, 1] -> transposed convolutions with BatchNorm and ReLU between -> tanh -> image [N, 1 or 3, H, W]:
+
+    {"main.0.weight": [100, 512, 4, 4], "main.1.weight": [512], ..., "main.12.weight": [64, 3, 4, 4]}
+
+The first convolution makes a 4x4 map, each further one doubles it. Module names are those of the tensors, so layers
+are called as in the code that trained it: main.5 is the ReLU after the 8x8 convolution.
+"""
+
+import re
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from ganpatch.checkpoint import State
+from ganpatch.inputs import Latent
+from ganpatch.models.family import Built
+
+NAME = "DCGAN"
+
+_ENTRY = re.compile(r"(?:(?P<parent>[A-Za-z_]\w*)\.)?(?P<place>\d+)\.(?P<kind>\w+)")
+
+
+class DCGANGenerator(nn.Module):
+    """A sequence of layers under the name that the checkpoint gives it; no name: the layers are its own."""
+
+    def __init__(self, layers: nn.Sequential, parent: str) -> None:
+        super().__init__()
+        self.parent = parent
+        if parent:
+            self.add_module(parent, layers)
+        else:
+            for name, layer in layers.named_children():
+                self.add_module(name, layer)
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = z.view(z.shape[0], -1, 1, 1)
+        for layer in [self.get_submodule(self.parent)] if self.parent else self.children():
+            x = layer(x)
+        return x
+
+
+def detect(state: State) -> bool:
+    """Is it one sequence of 4x4 transposed convolutions whose channels chain from a latent to 1 or 3?"""
+    convolutions = _convolutions(state)
+    if len(convolutions) < 2 or len({_parent(name) for name in state}) != 1:
+        return False
+    weights = list(convolutions.values())
+    chained = all(one.shape[1] == two.shape[0] for one, two in pairwise(weights))
+    return chained and weights[-1].shape[1] in (1, 3) and all(w.shape[2:] == (4, 4) for w in weights)
+
+
+def build(state: State) -> Built:
+    """Build the generator of `state`: sizes, biases and BatchNorms as its tensors say."""
+    convolutions = _convolutions(state)
+    parent = _parent(next(iter(state)))
+    dotted = f"{parent}." if parent else ""
+    layers = nn.Sequential()
+    last = max(convolutions)
+    for place, weight in convolutions.items():
+        first, bias = place == min(convolutions), f"{dotted}{place}.bias" in state
+        stride, padding = (1, 0) if first else (2, 1)
+        before, after = weight.shape[:2]
+        layers.add_module(str(place), nn.ConvTranspose2d(before, after, 4, stride, padding, bias=bias))
+        follow = place + 1
+        if f"{dotted}{follow}.running_mean" in state:
+            layers.add_module(str(follow), nn.BatchNorm2d(after))
+            follow += 1
+        layers.add_module(str(follow), nn.Tanh() if place == last else nn.ReLU(inplace=True))
+    latent = Latent(kind="normal", shape=(convolutions[min(convolutions)].shape[0], 1, 1))
+    return Built(module=DCGANGenerator(layers, parent), latent=latent)
+
+
+def _convolutions(state: State) -> dict[int, Tensor]:
+    """Give the 4-D weights by their place in the sequence, in order; empty when the names are no sequence."""
+    found: dict[int, Tensor] = {}
+    for name, tensor in state.items():
+        match = _ENTRY.fullmatch(name)
+        if match is None:
+            return {}
+        if match["kind"] == "weight" and tensor.ndim == 4:
+            found[int(match["place"])] = tensor
+    return dict(sorted(found.items()))
+
+
+def _parent(name: str) -> str:
+    match = _ENTRY.fullmatch(name)
+    return (match["parent"] or "") if match else name

@@ -1,0 +1,52 @@
+"""What the tests share: small generators, patches for them, the face DCGAN."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from nets import dcgan, progressive
+
+import ganpatch
+from ganpatch import Edit, Generator, Patch
+from ganpatch.patch import Model
+
+ROOT = Path(__file__).parent.parent
+FACES = ROOT / "runs" / "faces.tar"
+
+torch.set_num_threads(1)  # the tests run in several processes
+
+
+@pytest.fixture(scope="session")
+def small_progressive() -> Generator:
+    module, latent = progressive()
+    return ganpatch.load(module, latent=latent)
+
+
+@pytest.fixture(scope="session")
+def small_dcgan() -> Generator:
+    module, latent = dcgan()
+    return ganpatch.load(module, latent=latent)
+
+
+@pytest.fixture(scope="session")
+def faces() -> Path:
+    assert FACES.exists(), "run tools/fetch_faces.py first; tools/check does"
+    return FACES
+
+
+@pytest.fixture(scope="session")
+def churches() -> Generator:
+    return ganpatch.load("churches")
+
+
+def patch_for(generator: Generator, *edits: dict[str, Any], **fields: Any) -> Patch:
+    """Make a patch for `generator`; each edit needs layer, channels and units only."""
+    made = [Edit(**{"id": f"edit{index}", **edit}) for index, edit in enumerate(edits)]
+    return Patch(**{"name": "test", "model": Model.of(generator.name, generator.fingerprint), "edits": made, **fields})
+
+
+@pytest.fixture
+def make_patch() -> Callable[..., Patch]:
+    return patch_for
