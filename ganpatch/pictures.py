@@ -1,0 +1,122 @@
+"""Pictures of images: grids, before/after pairs, contact sheets, sprite sheets.
+
+grid(images, columns=8).save("grid.png")                # images [N, 3, H, W] in [0, 1]
+before_after(before, after, captions).save("pairs.png")
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from ganpatch.errors import GanpatchError
+from ganpatch.files import write_bytes
+
+Pixels = np.ndarray  # uint8 [H, W, 3]
+
+LARGEST_THUMBNAIL = 128
+SPRITE_EDGE = 2048  # browsers hold a sheet of this size as one texture
+_GAP = 2
+_PAPER = 255
+_INK = (40, 40, 40)
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+
+
+def to_pixels(images: Tensor) -> Pixels:
+    """Turn images [N, 3, H, W] in [0, 1] into pixels [N, H, W, 3] uint8."""
+    return images.mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def thumbnails(images: Tensor, largest: int = LARGEST_THUMBNAIL) -> Pixels:
+    """Shrink images [N, 3, H, W] so that no edge is longer than `largest`; smaller ones stay as they are."""
+    height, width = images.shape[-2:]
+    shrink = max(height, width) / largest
+    if shrink > 1:
+        size = (max(1, round(height / shrink)), max(1, round(width / shrink)))
+        images = F.interpolate(images, size, mode="bilinear", antialias=True)
+    return to_pixels(images)
+
+
+def grid(pixels: Pixels, columns: int | None = None, gap: int = _GAP) -> Image.Image:
+    """Lay out pixels [N, H, W, 3] row by row on white."""
+    count, height, width, _ = pixels.shape
+    columns = min(count, columns or round(count**0.5) or 1)
+    rows = -(-count // columns)
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), _PAPER, np.uint8)
+    for index, image in enumerate(pixels):
+        y, x = index // columns * (height + gap), index % columns * (width + gap)
+        sheet[y : y + height, x : x + width] = image
+    return Image.fromarray(sheet)
+
+
+def before_after(before: Pixels, after: Pixels, seeds: Sequence[int], pairs_per_row: int = 4) -> Image.Image:
+    """Lay out pairs of pixels [N, H, W, 3], each with its seed above it, under one heading."""
+    count, height, width, _ = before.shape
+    zoom = max(1, round(96 / height))
+    cell_width, cell_height = 2 * width * zoom + _GAP + 14, height * zoom + 22
+    columns = min(count, pairs_per_row)
+    rows = -(-count // columns)
+    sheet = Image.new("RGB", (columns * cell_width + 14, rows * cell_height + 30), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for column in range(columns):
+        x = 14 + column * cell_width
+        draw.text((x, 8), "before", _INK, font)
+        draw.text((x + width * zoom + _GAP, 8), "after", _INK, font)
+    for index in range(count):
+        x, y = 14 + index % columns * cell_width, 28 + index // columns * cell_height
+        draw.text((x, y), f"seed {seeds[index]}", (120, 120, 120), ImageFont.load_default(11))
+        for place, pixels in enumerate((before[index], after[index])):
+            picture = Image.fromarray(pixels).resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
+            sheet.paste(picture, (x + place * (width * zoom + _GAP), y + 15))
+    return sheet
+
+
+def contact_sheet(rows: Sequence[tuple[str, Sequence[Pixels]]]) -> Image.Image:
+    """Lay out rows of pixels, each with a label at its left."""
+    height, width = rows[0][1][0].shape[:2]
+    label, longest = 84, max(len(images) for _, images in rows)
+    size = (label + longest * (width + _GAP), len(rows) * (height + _GAP))
+    sheet = Image.new("RGB", size, "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for row, (text, images) in enumerate(rows):
+        y = row * (height + _GAP)
+        draw.text((6, y + height // 2 - 8), text, _INK, font)
+        for column, pixels in enumerate(images):
+            sheet.paste(Image.fromarray(pixels), (label + column * (width + _GAP), y))
+    return sheet
+
+
+def sprite_sheets(images: Sequence[Pixels]) -> Iterator[Image.Image]:
+    """Pack equally large thumbnails into sheets without gaps, as `sprite_layout` says."""
+    height, width = images[0].shape[:2]
+    columns, rows = sprite_layout(height, width)
+    for start in range(0, len(images), columns * rows):
+        part = np.stack(images[start : start + columns * rows])
+        yield grid(part, columns=columns, gap=0)
+
+
+def sprite_layout(height: int, width: int) -> tuple[int, int]:
+    """Give columns and rows of a full sprite sheet for thumbnails of that size."""
+    return max(1, SPRITE_EDGE // width), max(1, SPRITE_EDGE // height)
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write a picture whole or not at all, in the format of its suffix."""
+    form = picture_format(path)
+    buffer = io.BytesIO()
+    options = {"quality": 92} if form == "JPEG" else {"compress_level": 3} if form == "PNG" else {}
+    picture.save(buffer, form, **options)
+    write_bytes(path, buffer.getvalue())
+
+
+def picture_format(path: Path) -> str:
+    """Tell the format of a picture from its suffix; raise GanpatchError when there is none."""
+    form = _FORMATS.get(path.suffix.lower())
+    if form is None:
+        raise GanpatchError(f"'{path}': a picture ends in {', '.join(_FORMATS)}")
+    return form

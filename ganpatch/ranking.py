@@ -1,0 +1,272 @@
+"""The result of ranking: per unit the images that activate it most, where in them it fires, and how often.
+
+    ranking = Ranking.load("run")
+    ranking["layer4"].top_seeds[12]         # the seeds [K] of unit 12's top images, best first
+    ranking.contact_sheet("layer4", [12, 77])
+
+A run folder holds manifest.json (written last: a folder without it is not complete), ranking.safetensors and
+sprite sheets with the thumbnails. The review stage adds index.html.
+"""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.files import read_bytes, replacing, write_text
+from ganpatch.patch import Model
+from ganpatch.pictures import Pixels, contact_sheet, save_picture, sprite_layout, sprite_sheets
+from ganpatch.spans import format_spans, parse_spans
+
+MANIFEST = "manifest.json"
+ARRAYS = "ranking.safetensors"
+STATISTICS = ("mean", "firing_rate", "peak", "q99", "q999")
+_LARGEST_MANIFEST = 64_000_000
+
+Score = Literal["max", "mean", "q99"]
+Count = Annotated[int, Field(gt=0, le=10_000_000)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RankedLayer(_Section):
+    """A layer in the manifest: number of units, size of its maps, and of the small maps that are kept."""
+
+    units: Count
+    size: tuple[int, ...]
+    map_size: tuple[Count, Count]
+
+
+class Thumbnails(_Section):
+    """Which seeds the sprite sheets show, in their order, and how large each thumbnail is."""
+
+    seeds: tuple[int, ...]
+    height: Count
+    width: Count
+    sheets: tuple[Annotated[str, Field(pattern=r"^thumbs-\d{3,6}\.png$")], ...]
+
+
+class Manifest(_Section):
+    """manifest.json of a run folder."""
+
+    format: Literal["ganpatch-run/1"] = "ganpatch-run/1"
+    run: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    model: Model
+    latent: str
+    labels: str | None
+    range: tuple[float, float]
+    seeds: str
+    n: Count
+    k: Count
+    score: Score
+    layers: dict[str, RankedLayer]
+    thumbnails: Thumbnails
+    versions: dict[str, str]
+    created: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerRanking:
+    """One layer: per unit [C] or per unit and place [C, K], best first.
+
+    `top_maps` [C, K, h, w] is the activation in each top image, maximum-pooled to at most 16x16. `mean`, `peak` and the
+    quantiles are activations over all pixels of all images; `firing_rate` is the share of pixels above zero.
+    """
+
+    size: tuple[int, ...]
+    top_seeds: Tensor
+    top_scores: Tensor
+    top_maps: Tensor
+    mean: Tensor
+    firing_rate: Tensor
+    peak: Tensor
+    q99: Tensor
+    q999: Tensor
+
+    @property
+    def units(self) -> int:
+        return self.top_seeds.shape[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """All ranked layers of one run; `thumbnails` [H, W, 3] uint8 by seed."""
+
+    run: str
+    model: Model
+    latent: str
+    labels: str | None
+    range: tuple[float, float]
+    seeds: Sequence[int]
+    score: Score
+    layers: Mapping[str, LayerRanking]
+    thumbnails: Mapping[int, Pixels]
+    versions: Mapping[str, str]
+    created: str
+    seconds: float
+
+    def __getitem__(self, layer: str) -> LayerRanking:
+        if layer not in self.layers:
+            raise GanpatchError(
+                f"layer '{layer}' is not in this run; it ranks {', '.join(self.layers)}{near_miss(layer, self.layers)}"
+            )
+        return self.layers[layer]
+
+    @property
+    def k(self) -> int:
+        return next(iter(self.layers.values())).top_seeds.shape[1]
+
+    def contact_sheet(self, layer: str, units: Sequence[int]) -> Image.Image:
+        """Draw the top images of `units`, one row per unit."""
+        ranked = self[layer]
+        outside = [unit for unit in units if not 0 <= unit < ranked.units]
+        if outside:
+            raise GanpatchError(
+                f"unit {outside[0]} is outside layer '{layer}' ({ranked.units} units, 0-{ranked.units - 1})"
+            )
+        return contact_sheet(
+            [(f"unit {unit}", [self.thumbnails[seed] for seed in ranked.top_seeds[unit].tolist()]) for unit in units]
+        )
+
+    def save(self, folder: str | Path) -> None:
+        """Write a run folder; the manifest comes last."""
+        folder = Path(folder)
+        seeds = sorted(self.thumbnails)
+        sheets = []
+        for index, sheet in enumerate(sprite_sheets([self.thumbnails[seed] for seed in seeds])):
+            sheets.append(f"thumbs-{index:03d}.png")
+            save_picture(sheet, folder / sheets[-1])
+        with replacing(folder / ARRAYS) as temporary:
+            save_file(_arrays(self.layers), temporary)
+        height, width = self.thumbnails[seeds[0]].shape[:2]
+        manifest = Manifest(
+            run=self.run,
+            model=self.model,
+            latent=self.latent,
+            labels=self.labels,
+            range=self.range,
+            seeds=format_spans(self.seeds),
+            n=len(self.seeds),
+            k=self.k,
+            score=self.score,
+            layers={
+                name: RankedLayer(
+                    units=ranked.units, size=ranked.size, map_size=(ranked.top_maps.shape[2], ranked.top_maps.shape[3])
+                )
+                for name, ranked in self.layers.items()
+            },
+            thumbnails=Thumbnails(seeds=tuple(seeds), height=height, width=width, sheets=tuple(sheets)),
+            versions=dict(self.versions),
+            created=self.created,
+            seconds=self.seconds,
+        )
+        write_text(folder / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Ranking":
+        """Read a run folder; raise GanpatchError naming the file that is missing or broken."""
+        folder = Path(folder)
+        manifest = read_manifest(folder)
+        return cls(
+            run=manifest.run,
+            model=manifest.model,
+            latent=manifest.latent,
+            labels=manifest.labels,
+            range=manifest.range,
+            seeds=parse_spans(manifest.seeds, what="seed"),
+            score=manifest.score,
+            layers=read_arrays(folder / ARRAYS, manifest),
+            thumbnails=_read_thumbnails(folder, manifest.thumbnails),
+            versions=manifest.versions,
+            created=manifest.created,
+            seconds=manifest.seconds,
+        )
+
+    def _repr_html_(self) -> str:
+        parts = [f"<b>{self.model.name}</b>: {len(self.seeds)} images, top {self.k} by {self.score}"]
+        for name, ranked in self.layers.items():
+            best = ranked.top_scores[:, 0].topk(min(8, ranked.units)).indices.tolist()
+            buffer = io.BytesIO()
+            self.contact_sheet(name, best).save(buffer, "PNG")
+            picture = base64.b64encode(buffer.getvalue()).decode()
+            parts.append(
+                f"<p>{name}, {ranked.units} units, the strongest:</p><img src='data:image/png;base64,{picture}'>"
+            )
+        return "<br>".join(parts)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of a run folder; raise GanpatchError when the folder is no complete run."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        reason = "the ranking was not finished: repeat it with --resume" if folder.is_dir() else "no such folder"
+        raise GanpatchError(f"'{folder}' is not a run folder: {reason}")
+    try:
+        return Manifest.model_validate_json(read_bytes(path, limit=_LARGEST_MANIFEST))
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise GanpatchError(f"'{path}' is broken: {place or 'the file'}: {first['msg']}") from fault
+
+
+def _arrays(layers: Mapping[str, LayerRanking]) -> dict[str, Tensor]:
+    names = ("top_seeds", "top_scores", "top_maps", *STATISTICS)
+    return {f"{layer}.{name}": getattr(ranked, name).contiguous() for layer, ranked in layers.items() for name in names}
+
+
+def read_arrays(path: Path, manifest: Manifest) -> dict[str, LayerRanking]:
+    """Read the arrays of a run folder; raise GanpatchError when they do not fit its manifest."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {
+                layer: LayerRanking(
+                    size=facts.size,
+                    **{
+                        name: _checked(file.get_tensor(f"{layer}.{name}"), shape, f"'{path}': {layer}.{name}")
+                        for name, shape in _shapes(facts, manifest.k).items()
+                    },
+                )
+                for layer, facts in manifest.layers.items()
+            }
+    except (SafetensorError, OSError) as fault:
+        raise GanpatchError(f"'{path}' is broken or missing: {fault}") from fault
+
+
+def _shapes(facts: RankedLayer, k: int) -> dict[str, tuple[int, ...]]:
+    top = {"top_seeds": (facts.units, k), "top_scores": (facts.units, k), "top_maps": (facts.units, k, *facts.map_size)}
+    return {**top, **dict.fromkeys(STATISTICS, (facts.units,))}
+
+
+def _checked(tensor: Tensor, shape: tuple[int, ...], where: str) -> Tensor:
+    if tuple(tensor.shape) != shape or not torch.isfinite(tensor).all():
+        raise GanpatchError(f"{where} is {list(tensor.shape)}, not {list(shape)}, or not finite")
+    return tensor
+
+
+def _read_thumbnails(folder: Path, index: Thumbnails) -> dict[int, Pixels]:
+    columns, rows = sprite_layout(index.height, index.width)
+    found: dict[int, Pixels] = {}
+    for number, name in enumerate(index.sheets):
+        try:
+            with Image.open(folder / name) as picture:
+                sheet = np.asarray(picture.convert("RGB"))
+        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as fault:
+            raise GanpatchError(f"'{folder / name}' is broken or missing: {fault}") from fault
+        for place, seed in enumerate(index.seeds[number * columns * rows : (number + 1) * columns * rows]):
+            y, x = place // columns * index.height, place % columns * index.width
+            found[seed] = sheet[y : y + index.height, x : x + index.width]
+    return found

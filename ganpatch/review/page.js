@@ -1,0 +1,388 @@
+// The review page: rows of units with their top images; flags are kept in the browser, and on the server if one serves the page.
+(() => {
+  "use strict";
+  const run = window.ganpatchRun;
+  const $ = (id) => document.getElementById(id);
+  const make = (tag, className, text) => {
+    const element = document.createElement(tag);
+    if (className) element.className = className;
+    if (text !== undefined) element.textContent = text;
+    return element;
+  };
+
+  // ---- state -----------------------------------------------------------------------------------
+  const token = new URLSearchParams(location.search).get("token");
+  const storeKey = `ganpatch:${run.run}`;
+  const state = { layer: 0, sort: "unit", filter: "", heat: false, flags: {}, ...stored() };
+  const history = [];
+  const layers = run.layers.map((facts) => ({ ...facts, rows: null, data: null }));
+  let here = 0;      // index of the current row among the visible ones
+  let visible = [];  // units in the order shown
+
+  function stored() {
+    try { return JSON.parse(localStorage.getItem(storeKey)) || {}; } catch { return {}; }
+  }
+  function keep() {
+    try { localStorage.setItem(storeKey, JSON.stringify(state)); } catch { /* private mode: the download remains */ }
+  }
+  const layer = () => layers[state.layer];
+  const flagsOf = (name) => (state.flags[name] ??= {});
+  const isFlagged = (unit) => unit in flagsOf(layer().name);
+
+  // ---- data: one script per layer, so that the page also works from disk ---------------------------
+  window.ganpatchLayer = (index, data) => {
+    layers[index].data = data;
+    if (index === state.layer) showLayer();
+  };
+  function wantLayer(index) {
+    state.layer = index;
+    keep();
+    if (layers[index].data) return showLayer();
+    const script = make("script");
+    script.src = served(`layer-${index}.js`);
+    script.onerror = () => { $("none").hidden = false; $("none").textContent = `layer-${index}.js is missing in the run folder.`; };
+    document.head.append(script);
+  }
+  const served = (file) => (token ? `${file}?token=${encodeURIComponent(token)}` : file);
+
+  function mapBytes(data) {
+    data.bytes ??= Uint8Array.from(atob(data.maps), (c) => c.charCodeAt(0));
+    return data.bytes;
+  }
+
+  // ---- rows ------------------------------------------------------------------------------------
+  const sorts = {
+    unit: ["unit number", (d) => d.units.map((_, i) => i), 1],
+    peak: ["peak activation", (d) => d.peak, -1],
+    spike: ["peak over 99.9 % level", (d) => d.peak.map((p, i) => p / Math.max(1e-9, Math.abs(d.q999[i]))), -1],
+    rare: ["fires rarely", (d) => d.firing_rate, 1],
+    often: ["fires often", (d) => d.firing_rate, -1],
+    mean: ["mean activation", (d) => d.mean, -1],
+    q99: ["99 % level", (d) => d.q99, -1],
+    q999: ["99.9 % level", (d) => d.q999, -1],
+    flagged: ["flagged first", (d) => d.units.map((_, i) => (isFlagged(i) ? 0 : 1)), 1],
+  };
+
+  function showLayer() {
+    const current = layer();
+    current.rows ??= current.data.units.map((_, unit) => buildRow(current, unit));
+    $("layers").querySelectorAll("button").forEach((button, index) => button.setAttribute("aria-pressed", index === state.layer));
+    arrange();
+    current.data.units.forEach((_, unit) => paintFlag(unit));
+    count();
+  }
+
+  function buildRow(current, unit) {
+    const { data } = current;
+    const row = make("section", "row");
+    row.dataset.unit = unit;
+    row.setAttribute("aria-label", `unit ${unit}`);
+    const side = make("div", "unit");
+    const flag = make("button", "flag", "flag");
+    flag.type = "button";
+    flag.onclick = () => { moveTo(visible.indexOf(unit), false); toggle(unit); };
+    const percent = data.firing_rate[unit] * 100;
+    const facts = make("div", "facts");
+    facts.append(`peak ${short(data.peak[unit])} · 99 % ${short(data.q99[unit])}`, make("br"),
+      `fires ${percent < 1 ? percent.toPrecision(2) : percent.toFixed(0)} % · mean ${short(data.mean[unit])}`);
+    const reason = make("input", "reason");
+    reason.placeholder = "reason";
+    reason.setAttribute("list", "reasons");
+    reason.setAttribute("aria-label", `reason for flagging unit ${unit}`);
+    reason.onchange = () => setFlag(unit, reason.value.trim());
+    side.append(make("b", "", unit), flag, facts, reason);
+    const shots = make("div", "shots");
+    data.units[unit].forEach((seed, place) => shots.append(shotButton(current, unit, place)));
+    row.append(side, shots);
+    row.addEventListener("mousedown", () => moveTo(visible.indexOf(unit), false));
+    return row;
+  }
+
+  function shotButton(current, unit, place) {
+    const seed = current.data.units[unit][place];
+    const button = make("button", "shot");
+    button.type = "button";
+    button.title = `seed ${seed}, score ${short(current.data.scores[unit][place])}`;
+    button.setAttribute("aria-label", button.title);
+    button.tabIndex = -1;
+    paintShot(button, seed, 1);
+    button.onmouseenter = () => addHeat(button, current, unit, place);
+    button.onmouseleave = () => { if (!state.heat) button.replaceChildren(); };
+    button.onclick = () => lookCloser(current, unit, place);
+    return button;
+  }
+
+  function paintShot(element, seed, zoom) {
+    const { height, width, columns, rows, sheets, places } = run.thumbnails;
+    const place = places[seed];
+    const inSheet = place % (columns * rows);
+    const sheet = Math.floor(place / (columns * rows));
+    const shown = Math.min(columns, run.thumbnails.count - sheet * columns * rows);
+    element.style.width = `${width * zoom}px`;
+    element.style.height = `${height * zoom}px`;
+    element.style.backgroundImage = `url("${served(sheets[sheet])}")`;
+    element.style.backgroundSize = `${shown * width * zoom}px auto`;
+    element.style.backgroundPosition = `${-(inSheet % columns) * width * zoom}px ${-Math.floor(inSheet / columns) * height * zoom}px`;
+  }
+
+  // ---- heat: the unit's activation over the image, from nothing (0) to its own peak ------------------
+  const ramp = Array.from({ length: 256 }, (_, value) => {
+    const t = value / 255;
+    return [255 * Math.min(1, 1.6 * t), 255 * Math.max(0, 1.7 * t - 0.7), 60 * (1 - t), 200 * Math.min(1, 1.2 * t)];
+  });
+  function addHeat(button, current, unit, place) {
+    if (button.firstChild) return;
+    const [height, width] = current.map_size;
+    const canvas = make("canvas");
+    canvas.width = width;
+    canvas.height = height;
+    const pixels = new ImageData(width, height);
+    const size = height * width;
+    const start = (unit * current.k + place) * size;
+    const bytes = mapBytes(current.data);
+    for (let i = 0; i < size; i++) pixels.data.set(ramp[bytes[start + i]], 4 * i);
+    canvas.getContext("2d").putImageData(pixels, 0, 0);
+    button.append(canvas);
+  }
+  const watcher = new IntersectionObserver((entries) => {
+    for (const entry of entries) if (entry.isIntersecting) heatRow(entry.target);
+  }, { rootMargin: "300px" });
+  function heatRow(row) {
+    const unit = Number(row.dataset.unit);
+    row.querySelectorAll(".shot").forEach((button, place) => (state.heat ? addHeat(button, layer(), unit, place) : button.replaceChildren()));
+  }
+  function setHeat(on) {
+    state.heat = on;
+    keep();
+    $("heat").setAttribute("aria-pressed", on);
+    watcher.disconnect();
+    for (const row of $("rows").children) on ? watcher.observe(row) : heatRow(row);
+  }
+
+  // ---- order, filter, place ------------------------------------------------------------------------
+  function arrange() {
+    const current = layer();
+    const unitHere = visible[here];
+    const [, valuesOf, direction] = sorts[state.sort] ?? sorts.unit;
+    const values = valuesOf(current.data);
+    const wanted = filtered(current.data.units.length);
+    visible = current.data.units.map((_, unit) => unit).filter(wanted);
+    visible.sort((a, b) => direction * (values[a] - values[b]) || a - b);
+    $("rows").replaceChildren(...visible.map((unit) => current.rows[unit]));
+    $("none").hidden = visible.length > 0;
+    if (state.heat) setHeat(true);
+    moveTo(Math.max(0, visible.indexOf(unitHere)), false);
+    count();
+  }
+  function filtered(units) {
+    const text = state.filter.trim().toLowerCase();
+    if (!text || text === "all") return () => true;
+    if ("flagged".startsWith(text)) return isFlagged;
+    const chosen = new Set();
+    for (const part of text.split(",")) {
+      const span = part.trim().match(/^(\d+)(?:\s*-\s*(\d+))?$/);
+      if (span) for (let unit = +span[1]; unit <= Math.min(+(span[2] ?? span[1]), units); unit++) chosen.add(unit);
+    }
+    return (unit) => chosen.has(unit);
+  }
+  function moveTo(index, scroll = true) {
+    $("rows").querySelector(".here")?.classList.remove("here");
+    here = Math.max(0, Math.min(index, visible.length - 1));
+    const row = layer().rows[visible[here]];
+    if (!row) return;
+    row.classList.add("here");
+    if (scroll) row.scrollIntoView({ block: "nearest" });
+  }
+  function nextFlagged() {
+    const later = visible.findIndex((unit, index) => index > here && isFlagged(unit));
+    const first = visible.findIndex(isFlagged);
+    if (first >= 0) moveTo(later >= 0 ? later : first);
+  }
+
+  // ---- flags ---------------------------------------------------------------------------------------
+  function toggle(unit) { setFlag(unit, isFlagged(unit) ? null : lastReason()); }
+  function setFlag(unit, reason) {
+    const flags = flagsOf(layer().name);
+    const before = flags[unit] ?? null;
+    if (before === reason) return;
+    history.push({ layer: state.layer, unit, before });
+    write(unit, reason);
+  }
+  function write(unit, reason) {
+    const flags = flagsOf(layer().name);
+    if (reason === null) delete flags[unit]; else flags[unit] = reason;
+    keep();
+    paintFlag(unit);
+    count();
+    save();
+  }
+  function undo() {
+    const last = history.pop();
+    if (!last) return;
+    if (last.layer !== state.layer) wantLayer(last.layer);
+    write(last.unit, last.before);
+    moveTo(visible.indexOf(last.unit));
+  }
+  function paintFlag(unit) {
+    const row = layer().rows[unit];
+    const flagged = isFlagged(unit);
+    row.classList.toggle("flagged", flagged);
+    row.querySelector(".flag").setAttribute("aria-pressed", flagged);
+    row.querySelector(".flag").textContent = flagged ? "flagged" : "flag";
+    row.querySelector(".reason").value = flagged ? flagsOf(layer().name)[unit] : "";
+  }
+  const reasons = () => [...new Set(Object.values(state.flags).flatMap((flags) => Object.values(flags)))].filter(Boolean);
+  function lastReason() {
+    const last = history.findLast((change) => flagsOf(layers[change.layer].name)[change.unit]);
+    return last ? flagsOf(layers[last.layer].name)[last.unit] : "";
+  }
+  function count() {
+    const here = Object.keys(flagsOf(layer().name)).length;
+    const all = allFlags().length;
+    const elsewhere = all > here ? `, ${all} in all layers` : "";
+    $("counts").textContent = `${here} of ${layer().units} units flagged${elsewhere} · ${visible.length} shown`;
+    $("undo").disabled = !history.length;
+    $("copy").disabled = $("download").disabled = !all;
+    $("reasons").replaceChildren(...reasons().map((text) => Object.assign(make("option"), { value: text })));
+  }
+  function allFlags() {
+    return layers.flatMap(({ name }) => Object.entries(state.flags[name] ?? {})
+      .map(([unit, reason]) => ({ layer: name, unit: Number(unit), reason }))
+      .sort((a, b) => a.unit - b.unit));
+  }
+  const verdicts = () => ({ format: "ganpatch-verdicts/1", run: run.run, flags: allFlags() });
+
+  // ---- out -----------------------------------------------------------------------------------------
+  function command() {
+    const flags = allFlags();
+    const alike = new Set(flags.map((flag) => JSON.stringify([flag.layer, flag.reason]))).size === 1;
+    const folder = location.protocol === "file:" ? decodeURIComponent(location.pathname).replace(/\/[^/]*$/, "") : run.folder;
+    if (token) return `ganpatch flag ${quoted(folder)} -o fix.yaml`;
+    if (!alike) return `ganpatch flag ${quoted(folder)} --verdicts ${quoted(fileName())} -o fix.yaml`;
+    const reason = flags[0].reason ? ` --reason ${quoted(flags[0].reason)}` : "";
+    return `ganpatch flag ${quoted(folder)} --layer ${quoted(flags[0].layer)} --units ${spans(flags.map((flag) => flag.unit))}${reason} -o fix.yaml`;
+  }
+  const quoted = (text) => (/^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+  const fileName = () => `verdicts-${run.model}.json`;
+  function spans(units) {
+    const parts = [];
+    for (const unit of units) {
+      const last = parts.at(-1);
+      if (last && unit === last[1] + 1) last[1] = unit; else parts.push([unit, unit]);
+    }
+    return parts.map(([a, b]) => (a === b ? a : `${a}-${b}`)).join(",");
+  }
+  async function copy() {
+    const text = command();
+    try { await navigator.clipboard.writeText(text); } catch { prompt("Copy this command:", text); return; }
+    say(text.includes("--verdicts") ? "Copied; download the verdicts too, the command reads them" : "Copied");
+  }
+  function download() {
+    const link = make("a");
+    link.href = URL.createObjectURL(new Blob([JSON.stringify(verdicts(), null, 1) + "\n"], { type: "application/json" }));
+    link.download = fileName();
+    link.click();
+    URL.revokeObjectURL(link.href);
+  }
+  function say(text, lost = false) {
+    $("saved").textContent = text;
+    $("saved").classList.toggle("lost", lost);
+  }
+
+  // ---- server: only when `ganpatch review` serves the page -------------------------------------------
+  let sending = false;
+  let timer = 0;
+  async function save() {
+    if (!token) return;
+    state.unsent = true;
+    keep();
+    if (sending) return;
+    sending = true;
+    clearTimeout(timer);
+    const body = JSON.stringify(verdicts());
+    try {
+      const headers = { "content-type": "application/json", "x-ganpatch-token": token };
+      const answer = await fetch("verdicts", { method: "PUT", headers, body });
+      if (!answer.ok) throw new Error(await answer.text());
+      state.unsent = body !== JSON.stringify(verdicts());
+      keep();
+      say("Saved");
+      if (state.unsent) timer = setTimeout(save, 0);
+    } catch {
+      say("Not saved: the server does not answer. The flags are kept here and sent when it is back.", true);
+      timer = setTimeout(save, 2000);
+    }
+    sending = false;
+  }
+  // Unsent flags of this browser win over the server's, else the server's over this browser's.
+  async function meet() {
+    if (!token) return;
+    try {
+      const answer = await fetch("verdicts", { headers: { "x-ganpatch-token": token } });
+      const { flags } = await answer.json();
+      if (state.unsent || (!flags.length && allFlags().length)) return save();
+      state.flags = {};
+      for (const { layer: name, unit, reason } of flags) flagsOf(name)[unit] = reason;
+      keep();
+      say("Saved");
+      if (layer().data) showLayer();
+    } catch { say("The server does not answer. Flags are kept in this browser.", true); }
+  }
+
+  // ---- closer look ------------------------------------------------------------------------------------
+  function lookCloser(current, unit, place) {
+    const zoom = Math.max(1, Math.floor(Math.min(384, innerWidth * 0.4) / run.thumbnails.width));
+    const seed = current.data.units[unit][place];
+    const figures = [false, true].map((heat) => {
+      const figure = make("figure");
+      const shot = make("div", "shot");
+      paintShot(shot, seed, zoom);
+      if (heat) addHeat(shot, current, unit, place);
+      figure.append(shot, make("figcaption", "", heat ? `where unit ${unit} fires` : `seed ${seed}, score ${short(current.data.scores[unit][place])}`));
+      return figure;
+    });
+    $("closer-body").replaceChildren(...figures);
+    $("closer").showModal();
+  }
+  const short = (value) => Number(value).toPrecision(3).replace(/\.?0+$/, "").replace(/\.?0+e/, "e");
+
+  // ---- wiring -----------------------------------------------------------------------------------------
+  const keys = {
+    j: () => moveTo(here + 1), ArrowDown: () => moveTo(here + 1), k: () => moveTo(here - 1), ArrowUp: () => moveTo(here - 1),
+    PageDown: () => moveTo(here + 5), PageUp: () => moveTo(here - 5), Home: () => moveTo(0), End: () => moveTo(visible.length - 1),
+    f: () => visible.length && toggle(visible[here]), " ": () => visible.length && toggle(visible[here]),
+    r: () => { if (!visible.length) return; if (!isFlagged(visible[here])) toggle(visible[here]); layer().rows[visible[here]].querySelector(".reason").select(); },
+    u: undo, h: () => setHeat(!state.heat), n: nextFlagged, "/": () => $("filter").select(), "?": () => $("help").click(),
+    Enter: () => visible.length && lookCloser(layer(), visible[here], 0),
+  };
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || $("closer").open) return;
+    const typing = event.target.matches("input, select");
+    if (typing) { if (event.key === "Escape" || event.key === "Enter") { event.target.blur(); } return; }
+    if (event.target.matches("button") && (event.key === " " || event.key === "Enter")) return;
+    const act = keys[event.key];
+    if (act) { event.preventDefault(); act(); }
+  });
+  $("closer").addEventListener("click", () => $("closer").close());
+  $("heat").onclick = () => setHeat(!state.heat);
+  $("undo").onclick = undo;
+  $("copy").onclick = copy;
+  $("download").onclick = download;
+  $("help").onclick = () => { $("keys").hidden = !$("keys").hidden; $("help").setAttribute("aria-expanded", !$("keys").hidden); };
+  $("sort").onchange = (event) => { state.sort = event.target.value; keep(); arrange(); };
+  $("filter").oninput = (event) => { state.filter = event.target.value; keep(); arrange(); };
+  for (const [name, [text]] of Object.entries(sorts)) $("sort").append(Object.assign(make("option", "", text), { value: name }));
+  $("sort").value = state.sort in sorts ? state.sort : "unit";
+  $("filter").value = state.filter;
+  $("title").append(run.model, make("small", "", `${run.n} images, top ${run.k} by ${run.score}`));
+  document.title = `${run.model} – ganpatch review`;
+  layers.forEach((facts, index) => {
+    const button = make("button", "", `${facts.name} (${facts.units})`);
+    button.type = "button";
+    button.onclick = () => { visible = []; here = 0; wantLayer(index); };
+    $("layers").append(button);
+  });
+  $("heat").setAttribute("aria-pressed", state.heat);
+  wantLayer(state.layer < layers.length ? state.layer : 0);
+  meet();
+})();

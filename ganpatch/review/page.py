@@ -1,0 +1,97 @@
+"""The review page of a run folder: one HTML file and one data script per layer, readable from disk without a server."""
+
+import base64
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganpatch.files import write_text
+from ganpatch.pictures import sprite_layout
+from ganpatch.ranking import ARRAYS, STATISTICS, LayerRanking, Manifest, read_arrays, read_manifest
+
+PAGE = "index.html"
+
+
+def write_page(folder: Path) -> Path:
+    """Write index.html and layer-*.js into a run folder; give the page's path."""
+    manifest = read_manifest(folder)
+    layers = read_arrays(folder / ARRAYS, manifest)
+    for index, ranked in enumerate(layers.values()):
+        content = _script_json(_layer_data(ranked))
+        write_text(folder / layer_script(index), f"ganpatchLayer({index}, {content});\n")
+    write_text(folder / PAGE, _page(_run_data(folder, manifest)))
+    return folder / PAGE
+
+
+def layer_script(index: int) -> str:
+    """Name the data script of the layer at `index`."""
+    return f"layer-{index}.js"
+
+
+def _page(run: dict[str, Any]) -> str:
+    text = _asset("page.html")
+    for mark, content in (("/*STYLE*/", _asset("page.css")), ("/*SCRIPT*/", _asset("page.js"))):
+        text = text.replace(mark, content)
+    return text.replace("/*RUN*/null", _script_json(run))
+
+
+def _asset(name: str) -> str:
+    return files("ganpatch.review").joinpath(name).read_text(encoding="utf-8")
+
+
+def _script_json(content: Any) -> str:
+    """Write JSON that may stand inside a <script> element, whatever its strings hold."""
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _run_data(folder: Path, manifest: Manifest) -> dict[str, Any]:
+    thumbs = manifest.thumbnails
+    columns, rows = sprite_layout(thumbs.height, thumbs.width)
+    return {
+        "run": manifest.run,
+        "model": manifest.model.name,
+        "folder": folder.name,
+        "n": manifest.n,
+        "k": manifest.k,
+        "score": manifest.score,
+        "layers": [
+            {"name": name, "units": facts.units, "k": manifest.k, "map_size": facts.map_size}
+            for name, facts in manifest.layers.items()
+        ],
+        "thumbnails": {
+            "height": thumbs.height,
+            "width": thumbs.width,
+            "columns": columns,
+            "rows": rows,
+            "sheets": thumbs.sheets,
+            "count": len(thumbs.seeds),
+            "places": {str(seed): place for place, seed in enumerate(thumbs.seeds)},
+        },
+    }
+
+
+def _layer_data(ranked: LayerRanking) -> dict[str, Any]:
+    statistics = {name: _rounded(getattr(ranked, name)) for name in STATISTICS}
+    return {
+        "units": ranked.top_seeds.tolist(),
+        "scores": [_rounded(row) for row in ranked.top_scores],
+        "maps": base64.b64encode(heat_bytes(ranked).numpy().tobytes()).decode(),
+        **statistics,
+    }
+
+
+def heat_bytes(ranked: LayerRanking) -> Tensor:
+    """Scale each unit's maps [C, K, h, w] to 0-255, from 0 (or its lowest value, if all are below 0) to its peak."""
+    maps = ranked.top_maps.float()
+    high = maps.amax((1, 2, 3), keepdim=True)
+    low = torch.where(high > 0, torch.zeros_like(high), maps.amin((1, 2, 3), keepdim=True))
+    return ((maps - low) / (high - low).clamp(min=1e-12)).clamp(0, 1).mul(255).round().to(torch.uint8)
+
+
+def _rounded(numbers: Tensor) -> list[float]:
+    return [float(f"{number:.4g}") for number in numbers.tolist()]

@@ -1,0 +1,78 @@
+"""A whole ranking as a run folder: ranked, saved, with its page; kept when interrupted, resumed when asked."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ganpatch.activations import Progress, default_layer, layer_facts, unseen
+from ganpatch.errors import GanpatchError
+from ganpatch.files import write_bytes
+from ganpatch.generator import Generator
+from ganpatch.layers import find_layer
+from ganpatch.rank import rank
+from ganpatch.ranking import MANIFEST, Ranking, read_manifest
+from ganpatch.review.page import write_page
+from ganpatch.review.verdicts import VERDICTS
+
+PARTIAL = "partial.safetensors"
+
+
+def rank_to_folder(
+    generator: Generator,
+    folder: Path,
+    layers: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress = unseen,
+    say: Callable[[str], Any] = lambda text: None,
+    **choices: Any,
+) -> Ranking:
+    """Rank into `folder` and write its review page; `choices` are the other options of `rank`.
+
+    Raises GanpatchError when the folder holds a run, finished or not, that was not asked to be replaced or resumed.
+    """
+    for name in layers:
+        find_layer(generator.module, name)
+    partial = folder / PARTIAL
+    _make_room(folder, resume=resume, overwrite=overwrite)
+    if not layers:
+        chosen = default_layer(layer_facts(generator))
+        layers = [chosen.name]
+        size = "x".join(str(edge) for edge in chosen.size)
+        say(f"layer {chosen.name} ({chosen.units} units at {size}), as none was named; --layer chooses")
+    try:
+        ranking = rank(generator, layers, seeds, progress=progress, partial=partial, **choices)
+    except KeyboardInterrupt:
+        if partial.exists():
+            say(f"kept in '{folder}'; --resume goes on from there")
+        raise
+    _set_verdicts_aside(folder)
+    ranking.save(folder)
+    page = write_page(folder)
+    partial.unlink(missing_ok=True)
+    names = ", ".join(f"{name} ({ranked.units} units)" for name, ranked in ranking.layers.items())
+    say(f"ranked {names} over {len(ranking.seeds)} images in {ranking.seconds:.1f} s")
+    say(f"open {page} in a browser, or: ganpatch review {folder}")
+    return ranking
+
+
+def _make_room(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    partial = folder / PARTIAL
+    if (folder / MANIFEST).exists() and not overwrite:
+        raise GanpatchError(f"'{folder}' already holds a run; choose another -o, or --overwrite")
+    if overwrite and not resume:
+        partial.unlink(missing_ok=True)
+    if partial.exists() and not resume:
+        raise GanpatchError(f"'{folder}' holds an interrupted ranking; --resume goes on, --overwrite starts anew")
+    probe = folder / ".ganpatch"  # a folder that cannot be written is found now, not after the long part
+    write_bytes(probe, b"\n")
+    probe.unlink()
+
+
+def _set_verdicts_aside(folder: Path) -> None:
+    """Keep what was flagged on the run that is being replaced."""
+    verdicts = folder / VERDICTS
+    if verdicts.exists():
+        verdicts.rename(folder / f"verdicts-{read_manifest(folder).run}.json")

@@ -1,0 +1,130 @@
+"""Verdicts: which units a person flagged and why; and the patch that they make.
+
+flags = read_verdicts(Path("verdicts.json"), manifest)
+patch = patch_from_flags(manifest, flags, name="fix")
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ganpatch.edit import Edit
+from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.files import read_bytes, write_text
+from ganpatch.patch import Patch, Provenance
+from ganpatch.ranking import Manifest
+from ganpatch.yaml_strict import shown_path
+
+VERDICTS = "verdicts.json"
+_LARGEST = 8_000_000
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Flag(_Section):
+    """One flagged unit."""
+
+    layer: str
+    unit: Annotated[int, Field(ge=0, strict=True)]
+    reason: Annotated[str, Field(max_length=2000)] = ""
+
+
+class Verdicts(_Section):
+    """verdicts.json, as the review page gives it."""
+
+    format: Literal["ganpatch-verdicts/1"] = "ganpatch-verdicts/1"
+    run: str
+    flags: tuple[Flag, ...]
+
+
+def parse_verdicts(content: bytes, manifest: Manifest, where: str) -> Verdicts:
+    """Read verdicts that must be about this run; raise GanpatchError with all their faults."""
+    try:
+        verdicts = Verdicts.model_validate_json(content)
+    except ValidationError as fault:
+        faults = [f"{where}: {shown_path(found['loc'])}: {found['msg'].lower()}" for found in fault.errors()]
+        raise GanpatchError("\n".join(faults)) from fault
+    if verdicts.run != manifest.run:
+        raise GanpatchError(f"{where}: the verdicts are about run {verdicts.run}, this is run {manifest.run}")
+    wrong = [(index, _fault(flag, manifest)) for index, flag in enumerate(verdicts.flags)]
+    faults = [f"{where}: $.flags[{index}]: {text}" for index, text in wrong if text]
+    if faults:
+        raise GanpatchError("\n".join(faults))
+    return verdicts
+
+
+def read_verdicts(path: Path, manifest: Manifest) -> Verdicts:
+    """Read a verdicts file."""
+    return parse_verdicts(read_bytes(path, limit=_LARGEST), manifest, str(path))
+
+
+def save_verdicts(folder: Path, verdicts: Verdicts) -> None:
+    """Keep verdicts in the run folder, whole or not at all."""
+    write_text(folder / VERDICTS, verdicts.model_dump_json(indent=1) + "\n")
+
+
+def patch_from_flags(
+    manifest: Manifest,
+    flags: Sequence[Flag],
+    *,
+    name: str,
+    description: str = "",
+    evidence: dict[str, object] | None = None,
+) -> Patch:
+    """Make the patch that ablates every flagged unit: one edit per layer and reason, in the order of the layers."""
+    if not flags:
+        raise GanpatchError("no unit is flagged; flag some on the review page, or name them with --units")
+    for flag in flags:
+        if fault := _fault(flag, manifest):
+            raise GanpatchError(fault)
+    groups: dict[tuple[str, str], set[int]] = {}
+    for layer in manifest.layers:
+        for flag in flags:
+            if flag.layer == layer:
+                groups.setdefault((layer, flag.reason), set()).add(flag.unit)
+    edits = [
+        Edit(
+            id=f"{_id_of(layer)}-{number}",
+            layer=layer,
+            channels=manifest.layers[layer].units,
+            units=tuple(sorted(units)),
+            reason=reason,
+        )
+        for number, ((layer, reason), units) in enumerate(groups.items(), 1)
+    ]
+    seen: dict[str, object] = {"flagged": {"seeds": manifest.seeds, "score": manifest.score, "run": manifest.run}}
+    return Patch(
+        name=name,
+        description=description,
+        model=manifest.model,
+        edits=tuple(edits),
+        evidence=seen | (evidence or {}),
+        provenance=Provenance.now(),
+    )
+
+
+def save_new_patch(patch: Patch, path: Path, *, overwrite: bool = False) -> None:
+    """Write a patch file; raise GanpatchError when the file exists and may not be replaced."""
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        raise GanpatchError(f"'{path}': a patch ends in .yaml")
+    if path.exists() and not overwrite:
+        raise GanpatchError(f"'{path}' exists; choose another -o, or --overwrite")
+    patch.save(path)
+
+
+def _fault(flag: Flag, manifest: Manifest) -> str | None:
+    if flag.layer not in manifest.layers:
+        ranked = ", ".join(manifest.layers)
+        return f"layer '{flag.layer}' is not in this run; it ranks {ranked}{near_miss(flag.layer, manifest.layers)}"
+    units = manifest.layers[flag.layer].units
+    if flag.unit >= units:
+        return f"unit {flag.unit} is outside layer '{flag.layer}' ({units} units, 0-{units - 1})"
+    return None
+
+
+def _id_of(layer: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in layer).strip("-") or "edit"
