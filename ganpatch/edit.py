@@ -1,0 +1,175 @@
+"""One edit: which units of a layer are replaced, by what, where and when; and the one equation of all edits.
+
+    y'[n,u,h,w] = y + alpha[u] * mask[u,h,w] * [y > above[u]] * (value[u] - y)
+
+    edited(y, terms(edit, dims=2))
+
+Hooks, baking, ONNX graphs, the pages and the tests all take the equation from here.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+import torch
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic_core import PydanticCustomError
+from torch import Tensor
+
+from ganpatch.errors import GanpatchError
+from ganpatch.identity import tensor_digest
+
+MOST_UNITS = 1_000_000
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+LAYER = r"^\S+$"
+MASK_PLACE = r"^[^#]+\.safetensors#[^#]+$"
+
+
+def _listed(value: Any) -> Any:
+    """One number stands for all units; pydantic then only sees lists, and its messages stay plain."""
+    return value if isinstance(value, list | tuple) else [value]
+
+
+Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
+Unit = Annotated[int, Field(ge=0, lt=MOST_UNITS, strict=True)]
+Size = Annotated[int, Field(gt=0, le=65536, strict=True)]
+_OneOrMany = BeforeValidator(_listed, json_schema_input_type=float | tuple[float, ...])
+PerUnit = Annotated[tuple[Finite, ...], _OneOrMany, Field(strict=False, min_length=1)]
+SharePerUnit = Annotated[tuple[Share, ...], _OneOrMany, Field(strict=False, min_length=1)]
+
+
+class Part(BaseModel):
+    """A part of a patch file: no unknown keys, never changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_max_length=10_000)
+
+
+class Mask(Part):
+    """Where an edit works, in [0, 1] at the layer's resolution; its values stand in a safetensors file beside it.
+
+    `size` is (h, w), and the tensor [h, w] for all units or [U, h, w], float32.
+    """
+
+    tensor: Annotated[str, Field(pattern=MASK_PLACE)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    size: Annotated[tuple[Size, Size], Field(strict=False)]
+
+    _values: Tensor | None = PrivateAttr(default=None)
+
+    @classmethod
+    def of(cls, values: Tensor) -> Self:
+        """Make a mask of `values` [h, w] or [U, h, w] in [0, 1]; saving the patch gives it its file."""
+        plain = values.detach().float().cpu().contiguous()
+        if plain.ndim not in (2, 3) or not ((plain >= 0) & (plain <= 1)).all():
+            raise GanpatchError(f"a mask is [h, w] or [units, h, w] with values in [0, 1], not {list(plain.shape)}")
+        mask = cls(
+            tensor="masks.safetensors#mask", sha256=tensor_digest(plain), size=(plain.shape[-2], plain.shape[-1])
+        )
+        mask._values = plain
+        return mask
+
+    @property
+    def values(self) -> Tensor:
+        """The mask [h, w] or [U, h, w]; raise GanpatchError when its file was not read."""
+        if self._values is None:
+            raise GanpatchError(f"the mask {self.tensor} has not been read; load the patch with Patch.load")
+        return self._values
+
+    def placed(self, tensor: str) -> "Mask":
+        """Give this mask at another place, "file.safetensors#name"."""
+        return self.model_copy(update={"tensor": tensor}).filled(self.values)
+
+    def filled(self, values: Tensor) -> "Mask":
+        """Give this mask with its values read."""
+        mask = self.model_copy()
+        mask._values = values
+        return mask
+
+
+class Edit(Part):
+    """One edit of some units of one layer; `alpha`, `value` and `above` are one number for all, or one per unit."""
+
+    id: Annotated[str, Field(pattern=NAME, max_length=100)]
+    layer: Annotated[str, Field(pattern=LAYER)]
+    channels: Annotated[int, Field(gt=0, le=MOST_UNITS, strict=True)]
+    units: Annotated[tuple[Unit, ...], Field(strict=False, min_length=1)]
+    alpha: SharePerUnit = (1.0,)
+    value: PerUnit = (0.0,)
+    above: PerUnit | None = None
+    call: Annotated[int, Field(ge=0, strict=True)] | None = None
+    mask: Mask | None = None
+    reason: str = ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        raise_faults(list(_faults(self)))
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """The tensors of an edit at a layer with C units: y' = y * scale + shift, where y > above.
+
+    `scale` = 1 - alpha * mask and `shift` = alpha * mask * value are [C, 1, 1] or [C, h, w], and [C] for a layer
+    without a map; `above` likewise, +inf for units that the edit leaves alone, or None when nothing is gated.
+    """
+
+    scale: Tensor
+    shift: Tensor
+    above: Tensor | None
+
+    def to(self, like: Tensor) -> "Terms":
+        """Give the terms in the dtype and on the device of an activation."""
+        above = None if self.above is None else self.above.to(like)
+        return Terms(scale=self.scale.to(like), shift=self.shift.to(like), above=above)
+
+
+def terms(edit: Edit, *, dims: int) -> Terms:
+    """Give the tensors of `edit`, in float64, for activations [N, C, ...] with `dims` dimensions behind C."""
+    units = torch.tensor(edit.units)
+
+    def spread(numbers: tuple[float, ...], elsewhere: float = 0.0) -> Tensor:
+        column = torch.full((edit.channels,), elsewhere, dtype=torch.float64)
+        column[units] = torch.tensor(numbers, dtype=torch.float64)
+        return column.view(-1, *[1] * dims)
+
+    alpha = spread(edit.alpha)
+    if edit.mask is not None:
+        mask = torch.zeros(edit.channels, *edit.mask.size, dtype=torch.float64)
+        mask[units] = edit.mask.values.double()
+        alpha = alpha * mask
+    above = None if edit.above is None else spread(edit.above, torch.inf)
+    return Terms(scale=1 - alpha, shift=alpha * spread(edit.value), above=above)
+
+
+def edited(y: Tensor, terms: Terms) -> Tensor:
+    """Apply the equation to an activation y [N, C, ...]; where `above` is not exceeded, y stays bit for bit."""
+    changed = torch.addcmul(terms.shift, y, terms.scale)
+    return changed if terms.above is None else torch.where(y > terms.above, changed, y)
+
+
+def raise_faults(faults: list[tuple[tuple[str | int, ...], str]]) -> None:
+    """Raise faults, each with its path inside the part, the way that pydantic collects; none: do nothing."""
+    if faults:
+        text = "; ".join(f"{'.'.join(str(part) for part in path)}: {fault}" for path, fault in faults)
+        raise PydanticCustomError("faults", "{text}", {"text": text, "faults": faults})
+
+
+def _faults(edit: Edit) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Say what is wrong between the fields of an edit."""
+    for index, unit in enumerate(edit.units):
+        before = edit.units[index - 1] if index else -1
+        if unit >= edit.channels:
+            wrong = f"is outside layer '{edit.layer}' ({edit.channels} units, 0-{edit.channels - 1})"
+        elif unit == before:
+            wrong = "stands there twice"
+        elif unit < before:
+            wrong = f"stands behind {before}; units are sorted"
+        else:
+            continue
+        yield ("units", index), f"unit {unit} {wrong}"
+    for field in ("alpha", "value", "above"):
+        numbers = getattr(edit, field)
+        if numbers is not None and len(numbers) not in (1, len(edit.units)):
+            yield (field,), f"{len(numbers)} numbers for {len(edit.units)} units; give one, or one per unit"
