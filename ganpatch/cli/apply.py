@@ -1,0 +1,83 @@
+"""`ganpatch apply`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganpatch.bake import bake
+from ganpatch.checkpoint import kind_of
+from ganpatch.cli.options import (
+    ANY_PATH,
+    EXISTING,
+    json_option,
+    load_model,
+    loading_options,
+    mode_option,
+    other_weights_option,
+    print_decisions,
+    say,
+)
+from ganpatch.export import export_onnx
+from ganpatch.onnx_patch import patch_onnx
+from ganpatch.patch import Patch
+from ganpatch.repair import Request, file_kind, repair, repaired_path, source_file
+from ganpatch.reports import exported_text, graph_text, proof_text
+
+
+@click.command()
+@click.argument("model")
+@click.argument("patch_file", metavar="PATCH", type=EXISTING)
+@click.option("-o", "--out", type=ANY_PATH, help="File to write.  [default: MODEL.fixed beside MODEL]")
+@click.option("--dry-run", is_flag=True, help="Print what would become of each edit; write nothing.")
+@click.option("--sequence", is_flag=True, help="Apply PATCH after one in the file that touches the same units.")
+@mode_option
+@other_weights_option
+@loading_options
+@json_option
+def apply(
+    model: str,
+    patch_file: Path,
+    out: Path | None,
+    dry_run: bool,
+    sequence: bool,
+    mode: Any,
+    allow_other_weights: bool,
+    loading: dict[str, Any],
+    as_json: bool,
+) -> None:
+    """Write MODEL with PATCH in it, proved equal to the hooks.
+
+    MODEL is weights (.pt, .safetensors), an exported program (.pt2), TorchScript or an ONNX graph, told by its
+    content; the suffix of OUT says what to write. Weights keep their shape: the code that made them loads the
+    repaired file unchanged.
+
+    \b
+      ganpatch apply model.pt fix.yaml
+      ganpatch apply model.pt fix.yaml --dry-run
+      ganpatch apply model.onnx fix.yaml -o fixed.onnx
+    """
+    patch = Patch.load(patch_file)
+    strict = {"mode": mode, "allow_other_weights": allow_other_weights}
+    if dry_run:
+        baked = bake(load_model(model, loading), patch, **strict)
+        print_decisions(baked.decisions, None, as_json)
+        say(proof_text(baked.proof))
+        say("nothing is written (--dry-run)")
+        return
+    source = source_file(model)
+    out = out or repaired_path(source)
+    if kind_of(source) == "onnx":
+        graph = patch_onnx(source, patch, out, sequence=sequence, **strict)
+        print_decisions(graph.decisions, out, as_json)
+        say(graph_text(graph))
+    elif file_kind(out, source) == "onnx":
+        exported = export_onnx(load_model(model, loading), out, patch=patch, **strict)
+        print_decisions(exported.decisions, out, as_json)
+        say(exported_text(exported))
+    else:
+        request = Request(key=loading["key"], sequence=sequence, **strict)
+        repaired = repair(load_model(model, loading), patch, source=source, output=out, request=request)
+        print_decisions(repaired.baked.decisions, out, as_json)
+        say(proof_text(repaired.baked.proof))
+    say(f"repaired model in {out}")

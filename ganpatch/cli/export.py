@@ -1,0 +1,51 @@
+"""`ganpatch export`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganpatch.cli.options import (
+    ANY_PATH,
+    load_model,
+    loading_options,
+    mode_option,
+    other_weights_option,
+    print_decisions,
+    say,
+    split_patch,
+)
+from ganpatch.export import export_onnx
+from ganpatch.patch import Patch
+from ganpatch.reports import exported_text
+
+
+@click.command()
+@click.argument("model_and_patch", metavar="[MODEL] [PATCH]", nargs=-1)
+@click.option("-o", "--out", type=ANY_PATH, required=True, help="ONNX file to write.")
+@click.option("--batch", type=click.IntRange(1), help="Fix the batch size.  [default: dynamic]")
+@mode_option
+@other_weights_option
+@loading_options
+def export(
+    model_and_patch: tuple[str, ...],
+    out: Path,
+    batch: int | None,
+    mode: Any,
+    allow_other_weights: bool,
+    loading: dict[str, Any],
+) -> None:
+    """Export MODEL to ONNX, with PATCH inside, and compare it with torch in onnxruntime before it is written.
+
+    \b
+      ganpatch export model.pt -o model.onnx
+      ganpatch export model.pt fix.yaml -o fixed.onnx
+    """
+    model, patch_file = split_patch(model_and_patch)
+    patch = Patch.load(patch_file) if patch_file else None
+    generator = load_model(model, loading)
+    exported = export_onnx(generator, out, patch=patch, mode=mode, batch=batch, allow_other_weights=allow_other_weights)
+    if exported.decisions:
+        print_decisions(exported.decisions, out, as_json=False)
+    say(exported_text(exported))
+    say(f"{out}: {exported.size / 1e6:.1f} MB")

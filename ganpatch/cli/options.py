@@ -1,0 +1,183 @@
+"""Options and output that several commands share."""
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from ganpatch.bake import Decision
+from ganpatch.errors import GanpatchError
+from ganpatch.generator import Generator
+from ganpatch.models import load
+from ganpatch.reports import decision_rows
+from ganpatch.spans import parse_spans
+
+Function = Callable[..., Any]
+
+EXISTING = click.Path(exists=True, path_type=Path)
+ANY_PATH = click.Path(path_type=Path)
+
+
+def model_argument(function: Function) -> Function:
+    """MODEL, which may be left out."""
+    return click.argument("model", required=False)(function)
+
+
+def loading_options(function: Function) -> Function:
+    """How to load MODEL; the command gets them as one mapping `loading`."""
+    options = [
+        click.option("--arch", metavar="FILE.py:FACTORY", help="Code that makes the module."),
+        click.option(
+            "--arch-arg",
+            "arch_args",
+            metavar="NAME=VALUE",
+            multiple=True,
+            callback=_named_values,
+            help="A keyword argument for the factory; VALUE as in JSON, else text.",
+        ),
+        click.option("--key", help="Where in the file the state dict is, for example netG."),
+        click.option("--latent", metavar="SPEC", help="normal:100, normal:100,1,1 or uniform:-1,1:100."),
+        click.option("--labels", metavar="SPEC", help="onehot:8, index:10, or some of them: index:10=3,5-7."),
+        click.option("--range", "value_range", metavar="LOW,HIGH", callback=_range, help="Range of the output values."),
+        click.option("--trust-pickle", is_flag=True, help="Unpickle a whole model, which runs code."),
+    ]
+
+    @functools.wraps(function)
+    def wrapped(**given: Any) -> Any:
+        names = ("arch", "arch_args", "key", "latent", "labels", "trust_pickle")
+        loading = {name: given.pop(name) for name in names}
+        return function(loading={**loading, "range": given.pop("value_range")}, **given)
+
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+other_weights_option = click.option(
+    "--allow-other-weights", is_flag=True, help="Apply the patch although it was made for other weights."
+)
+mode_option = click.option(
+    "--mode",
+    type=click.Choice(["auto", "fold", "insert"]),
+    default="auto",
+    show_default=True,
+    help="Fold edits into weights, insert operations for them, or fold where that is exact.",
+)
+
+
+def load_model(model: str | Path | None, loading: Mapping[str, Any]) -> Generator:
+    """Load MODEL and say which one it is, when it was not named."""
+    generator = load(model, **loading)
+    if model is None:
+        say(f"no MODEL given: using {generator.name}")
+    return generator
+
+
+def split_patch(arguments: Sequence[str]) -> tuple[str | None, Path | None]:
+    """Tell [MODEL] [PATCH] apart: a patch ends in .yaml or .yml."""
+    patches = [text for text in arguments if text.lower().endswith((".yaml", ".yml"))]
+    models = [text for text in arguments if text not in patches]
+    if len(patches) > 1 or len(models) > 1:
+        raise click.UsageError(f"give one model and one patch, not {' '.join(arguments)}")
+    return models[0] if models else None, Path(patches[0]) if patches else None
+
+
+def seeds_option(default: str) -> Callable[[Function], Function]:
+    """--seeds, as "0-63,70"."""
+    return click.option(
+        "--seeds", default=default, show_default=True, callback=_seeds, metavar="0,1,4-6", help="Seeds of the images."
+    )
+
+
+def say(text: str) -> None:
+    """Tell the user something, on stderr."""
+    click.echo(text, err=True)
+
+
+def print_json(content: Any) -> None:
+    """Print a result as JSON on stdout."""
+    click.echo(json.dumps(content, indent=1))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: Sequence[str] = ()) -> None:
+    """Print a table on stdout, as wide as its content where the output is no terminal."""
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)
+
+
+def print_decisions(decisions: Sequence[Decision], written: Path | None, as_json: bool) -> None:
+    """Print what became of each edit, as a table or as JSON."""
+    heading, *rows = decision_rows(decisions)
+    if as_json:
+        edits = [dict(zip(heading, row, strict=True)) for row in rows]
+        print_json({"written": None if written is None else str(written), "edits": edits})
+    else:
+        print_table(heading, rows)
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show progress with a rate and the time left, on stderr; give the function that reports (done, total)."""
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn()]
+    bars = Progress(*columns, console=Console(stderr=True))
+    task = bars.add_task(what, total=None)
+
+    def show(done: int, total: int) -> None:
+        bars.start()  # not before there is something to show
+        bars.update(task, completed=done, total=total)
+
+    try:
+        yield show
+    finally:
+        bars.stop()
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.0f}/s" if task.speed else "", style="progress.data.speed")
+
+
+def _seeds(_context: click.Context, _option: click.Parameter, text: str) -> list[int]:
+    try:
+        return parse_spans(text, what="seed")
+    except GanpatchError as fault:
+        raise click.BadParameter(str(fault)) from fault
+
+
+def _range(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    parts = text.split(",")
+    try:
+        low, high = (float(part) for part in parts)
+    except ValueError:
+        raise click.BadParameter(f"'{text}' is not LOW,HIGH, for example -1,1") from None
+    return low, high
+
+
+def _named_values(_context: click.Context, _option: click.Parameter, texts: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise click.BadParameter(f"'{text}' is not NAME=VALUE")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found

@@ -1,0 +1,97 @@
+"""`ganpatch patch`: working on patch files alone."""
+
+import json
+from pathlib import Path
+
+import click
+
+from ganpatch.cli.options import ANY_PATH, EXISTING, json_option, print_json, print_table, say
+from ganpatch.compose import differences, merge, summary
+from ganpatch.patch import Patch
+from ganpatch.review.verdicts import save_new_patch
+
+_overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing patch file.")
+
+
+@click.group()
+def patch() -> None:
+    """Check, show, compare and join patch files."""
+
+
+@patch.command()
+@click.argument("files", type=ANY_PATH, nargs=-1, required=True)
+def check(files: tuple[Path, ...]) -> None:
+    """Check patch FILES: all faults of all files, with their places.
+
+    \b
+      ganpatch patch check patches/*.yaml
+    """
+    from ganpatch.errors import GanpatchError
+
+    faults = []
+    for file in files:
+        try:
+            Patch.load(file)
+        except GanpatchError as fault:
+            faults.append(str(fault))
+    if faults:
+        raise GanpatchError("\n".join(faults))
+    say(f"{len(files)} patches are right" if len(files) > 1 else f"{files[0]} is right")
+
+
+@patch.command()
+@click.argument("file", type=EXISTING)
+@json_option
+def show(file: Path, as_json: bool) -> None:
+    """Show what the patch FILE does.
+
+    \b
+      ganpatch patch show fix.yaml
+    """
+    found = Patch.load(file)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    click.echo(f"{found.name}, for {found.model.name}{': ' + found.description if found.description else ''}")
+    print_table(["edit", "layer", "units", "what", "reason"], summary(found))
+
+
+@patch.command()
+@click.argument("old", type=EXISTING)
+@click.argument("new", type=EXISTING)
+def diff(old: Path, new: Path) -> None:
+    """Show what the patch NEW does otherwise than OLD; exit 1 when they differ.
+
+    \b
+      ganpatch patch diff fix.yaml softer.yaml
+    """
+    lines = differences(Patch.load(old), Patch.load(new))
+    click.echo("\n".join(lines) if lines else "no difference", err=not lines)
+    if lines:
+        raise click.exceptions.Exit(1)
+
+
+@patch.command(name="merge")
+@click.argument("files", type=EXISTING, nargs=-1, required=True)
+@click.option("-o", "--out", type=ANY_PATH, required=True, help="Patch file to write.")
+@click.option("--sequence", is_flag=True, help="Let edits of the same unit follow each other.")
+@_overwrite
+def merge_files(files: tuple[Path, ...], out: Path, sequence: bool, overwrite: bool) -> None:
+    """Join patch FILES for one model into one; edits of the same unit are a conflict unless --sequence.
+
+    \b
+      ganpatch patch merge skies.yaml roofs.yaml -o both.yaml
+    """
+    merged = merge([Patch.load(file) for file in files], name=out.stem, sequence=sequence)
+    save_new_patch(merged, out, overwrite=overwrite)
+    say(f"{len(merged.edits)} edits in {out}")
+
+
+@patch.command()
+def schema() -> None:
+    """Print the JSON Schema of patch files, for editors.
+
+    \b
+      ganpatch patch schema > patch.schema.json
+    """
+    click.echo(json.dumps(Patch.model_json_schema(), indent=1))

@@ -1,0 +1,23 @@
+"""`ganpatch revert`."""
+
+from pathlib import Path
+
+import click
+
+from ganpatch.cli.options import ANY_PATH, EXISTING, say
+from ganpatch.revert import revert as take_out
+from ganpatch.revert import reverted_path
+
+
+@click.command()
+@click.argument("fixed", type=EXISTING)
+@click.option("-o", "--out", type=ANY_PATH, help="File to write.  [default: FIXED with .reverted before its suffix]")
+def revert(fixed: Path, out: Path | None) -> None:
+    """Take the last patch out of the repaired file FIXED, bit for bit, with the backup that stands beside it.
+
+    \b
+      ganpatch revert model.fixed.pt -o model.again.pt
+    """
+    out = out or reverted_path(fixed)
+    names = take_out(fixed, out)
+    say(f"{len(names)} tensors restored ({', '.join(names[:4])}{', …' if len(names) > 4 else ''}): {out}")

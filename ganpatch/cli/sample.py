@@ -1,0 +1,61 @@
+"""`ganpatch sample`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganpatch.cli.options import (
+    ANY_PATH,
+    EXISTING,
+    load_model,
+    loading_options,
+    model_argument,
+    other_weights_option,
+    progress_bar,
+    say,
+    seeds_option,
+)
+from ganpatch.patch import Patch
+from ganpatch.pictures import picture_format, save_picture
+from ganpatch.samples import Sample
+
+
+@click.command()
+@model_argument
+@click.option("--patch", "patch_file", type=EXISTING, help="Patch to apply.")
+@seeds_option("0-63")
+@click.option("--before-after", is_flag=True, help="Pairs without and with the patch, the most changed first.")
+@click.option("--first", type=click.IntRange(1), help="Keep only the first so many pairs.")
+@click.option("--columns", type=click.IntRange(1), help="Images or pairs per row.")
+@click.option("-o", "--out", type=ANY_PATH, required=True, help="Picture to write: .png, .jpg or .webp.")
+@other_weights_option
+@loading_options
+def sample(
+    model: str | None,
+    patch_file: Path | None,
+    seeds: list[int],
+    before_after: bool,
+    first: int | None,
+    columns: int | None,
+    out: Path,
+    allow_other_weights: bool,
+    loading: dict[str, Any],
+) -> None:
+    """Draw images of MODEL as one picture, with or without a patch.
+
+    \b
+      ganpatch sample --seeds 0-63 -o grid.png
+      ganpatch sample model.pt --patch fix.yaml --before-after --seeds 0-255 --first 16 -o pairs.png
+    """
+    if before_after and patch_file is None:
+        raise click.UsageError("--before-after needs --patch")
+    picture_format(out)
+    patch = Patch.load(patch_file) if patch_file else None
+    generator = load_model(model, loading)
+    with progress_bar("drawing") as progress:
+        drawn = Sample(generator, seeds, patch, allow_other_weights, progress)
+        picture = drawn.pairs(columns, first) if before_after else drawn.grid(columns)
+    save_picture(picture, out)
+    what = f"the {first} most changed of {len(seeds)}" if first else f"{len(seeds)}"
+    say(f"{what} images in {out}")

@@ -1,0 +1,60 @@
+"""`ganpatch verify`."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganpatch.cli.options import (
+    EXISTING,
+    json_option,
+    load_model,
+    loading_options,
+    other_weights_option,
+    print_json,
+    print_table,
+    say,
+    seeds_option,
+)
+from ganpatch.patch import Patch
+from ganpatch.reports import agreement_rows
+from ganpatch.verify import verify as compare
+
+
+@click.command()
+@click.argument("model")
+@click.argument("patch_file", metavar="PATCH", type=EXISTING)
+@click.argument("fixed", nargs=-1, type=EXISTING)
+@seeds_option("0-7")
+@other_weights_option
+@loading_options
+@json_option
+def verify(
+    model: str,
+    patch_file: Path,
+    fixed: tuple[Path, ...],
+    seeds: list[int],
+    allow_other_weights: bool,
+    loading: dict[str, Any],
+    as_json: bool,
+) -> None:
+    """Compare PATCH as hooks on MODEL with the bake and with the files FIXED, on the same seeds.
+
+    Prints the largest and mean difference, where the largest is (seed; channel,y,x) and, for scale, what the patch
+    itself changes. Exits 1 when anything differs by more than its tolerance.
+
+    \b
+      ganpatch verify model.pt fix.yaml model.fixed.pt fixed.onnx
+    """
+    patch = Patch.load(patch_file)
+    options = {"key": loading["key"], "allow_other_weights": allow_other_weights}
+    report = compare(load_model(model, loading), patch, fixed, seeds, **options)
+    if as_json:
+        print_json({"agree": report.agree, **asdict(report)})
+    else:
+        heading, *rows = agreement_rows(report)
+        print_table(heading, rows, numeric=["largest", "mean", "tolerance", "seed"])
+    say("all agree" if report.agree else "they do not agree")
+    sys.exit(0 if report.agree else 1)

@@ -1,0 +1,253 @@
+"""A patch for a graph that is already ONNX: edited in place, with no torch model at hand.
+
+    patch_onnx(Path("model.onnx"), patch, Path("fixed.onnx"))
+
+Layers are found by their torch names. The graph with every edit inserted is right by construction; the one with what
+can be folded is written when onnxruntime gives the same for both, on batches of different size, else the inserted one.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+from torch import Tensor
+
+from ganpatch.apply import fitting_terms
+from ganpatch.bake import Decision, Mode
+from ganpatch.edit import Edit, Terms
+from ganpatch.errors import GanpatchError
+from ganpatch.files import refuse_same_file
+from ganpatch.fold.affine import Unfoldable
+from ganpatch.inputs import Labels, Latent, draw_inputs, parse_labels, parse_latent
+from ganpatch.onnx_edit import fold, insert
+from ganpatch.onnx_layers import OnnxLayer, find_layers, find_onnx_layer, is_float, scopes_of
+from ganpatch.patch import Patch, Prints
+from ganpatch.record import KEY, AppliedPatch, Record, read_record, refuse_repetition
+from ganpatch.runners import Runner, compared, open_onnx
+
+_BATCHES = (3, 1)
+_LARGEST_SINGLE = 2_000_000_000  # bytes: protobuf holds no more in one file
+_OLDEST_OPSET = 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchedGraph:
+    """A patched ONNX file: what became of each edit, how far folded and inserted differ, and the patch's effect."""
+
+    path: Path
+    decisions: tuple[Decision, ...]
+    difference: float
+    largest: float
+    effect: float
+    identity: str
+
+
+def patch_onnx(
+    source: Path,
+    patch: Patch,
+    output: Path,
+    *,
+    mode: Mode = "auto",
+    allow_other_weights: bool = False,
+    sequence: bool = False,
+) -> PatchedGraph:
+    """Write `source` with `patch` in it; raise GanpatchError, and write nothing, when a layer cannot be addressed."""
+    refuse_same_file(output, source)
+    record = read_record(source)
+    refuse_repetition(source, record, patch, sequence=sequence)
+    identity = _check_identity(source, patch, allow_other_weights)
+    with tempfile.TemporaryDirectory(dir=_made(output.parent), prefix=".ganpatch-") as name:
+        folder = Path(name)
+        reference, decisions = _edited(source, patch, "insert")
+        _save(reference, folder / "inserted.onnx")
+        original, inserted = open_onnx(source), open_onnx(folder / "inserted.onnx")
+        batches = _batches(source, original)
+        chosen, difference = folder / "inserted.onnx", 0.0
+        if mode != "insert":
+            folded, folding = _edited(source, patch, mode)
+            _save(folded, folder / "folded.onnx")
+            gaps = [compared(inserted.run(batch), open_onnx(folder / "folded.onnx").run(batch)) for batch in batches]
+            difference = max(gap.largest for gap in gaps)
+            if difference <= original.tolerance * _largest(inserted, batches):
+                chosen, decisions = folder / "folded.onnx", folding
+            elif mode == "fold":
+                raise GanpatchError(
+                    f"folding is not exact in '{source}': it differs by {difference:.2g} from insertion"
+                )
+        effect = max(compared(original.run(batch), inserted.run(batch)).largest for batch in batches)
+        final = _recorded(chosen, record, patch, decisions, {"onnxruntime": difference, "effect": effect})
+        _save(final, folder / output.name)
+        onnx.checker.check_model(str(folder / output.name))
+        _move_into_place(folder / output.name, output)
+    return PatchedGraph(
+        path=output,
+        decisions=tuple(decisions),
+        difference=difference,
+        largest=_largest(original, batches),
+        effect=effect,
+        identity=identity,
+    )
+
+
+def _edited(source: Path, patch: Patch, mode: Mode) -> tuple[ir.Model, list[Decision]]:
+    """Load the graph anew and edit it, upstream first, in the order of the list within a layer."""
+    model = load_graph(source)
+    layers = find_layers(model)
+    order = {value: place for place, node in enumerate(model.graph) for value in node.outputs}
+    found = {edit.id: find_onnx_layer(model, layers, edit.layer) for edit in patch.edits}
+    decisions: dict[str, Decision] = {}
+    current: dict[ir.Value, ir.Value] = {}  # a layer's value, and what stands for it after insertions
+    for edit in sorted(patch.edits, key=lambda edit: order[found[edit.id].values[0]]):
+        decisions[edit.id] = _apply(edit, found[edit.id], mode, current)
+    return model, [decisions[edit.id] for edit in patch.edits]
+
+
+def _apply(edit: Edit, layer: OnnxLayer, mode: Mode, current: dict[ir.Value, ir.Value]) -> Decision:
+    values = _runs_meant(edit, layer)
+    for value in values:
+        if not is_float(value):
+            raise GanpatchError(
+                f"layer '{edit.layer}' gives {value.dtype}, not floating-point numbers: it is quantised"
+            )
+    reason = "--mode insert"
+    if mode != "insert":
+        try:
+            if len(values) > 1:
+                raise Unfoldable(f"the layer runs {len(values)} times, with the same weights")
+            value = current.get(values[0], values[0])
+            if any(_inside(edit.layer, use.node) for use in value.uses()) and value is values[0]:
+                raise Unfoldable("the value is used inside its layer as well")
+            where = fold(value, _terms(edit, values[0]))
+            return Decision(edit=edit.id, layer=edit.layer, outcome="folded", where=tuple(where))
+        except Unfoldable as fault:
+            reason = str(fault)
+    if mode == "fold":
+        raise GanpatchError(f"cannot fold edit '{edit.id}' at {edit.layer}: {reason}; --mode auto inserts it")
+    for run, value in enumerate(values):
+        name = edit.id if len(values) == 1 else f"{edit.id}.{run}"
+        before = current.get(value)  # readers inside the layer see what it was before the first edit
+        keeps = {use.node for use in value.uses() if _inside(edit.layer, use.node)} if before is None else set()
+        current[value] = insert(before or value, _terms(edit, value), name, keeps)
+    return Decision(edit=edit.id, layer=edit.layer, outcome="inserted", reason=reason)
+
+
+def _runs_meant(edit: Edit, layer: OnnxLayer) -> tuple[ir.Value, ...]:
+    if edit.call is None:
+        return layer.values
+    if edit.call >= len(layer.values):
+        raise GanpatchError(
+            f"edit '{edit.id}': run {edit.call} of layer '{edit.layer}' is not in the graph, "
+            f"which runs it {len(layer.values)} times"
+        )
+    return (layer.values[edit.call],)
+
+
+def _inside(layer: str, node: ir.Node) -> bool:
+    return layer in scopes_of(node) and not (node.name or "").startswith("ganpatch.")
+
+
+def _terms(edit: Edit, value: ir.Value) -> Terms:
+    shape = value.shape
+    if shape is None or len(shape) < 2 or not isinstance(shape[1], int):
+        raise GanpatchError(f"the shape of layer '{edit.layer}' is not known in this graph")
+    return fitting_terms(edit, [size if isinstance(size, int) else 0 for size in shape])
+
+
+def load_graph(source: Path, *, shapes: bool = True) -> ir.Model:
+    """Load an ONNX file, with the shapes of its values; raise GanpatchError when it is broken or too old."""
+    try:
+        model = ir.load(source)
+    except Exception as fault:
+        raise GanpatchError(f"'{source}' is not a readable ONNX file: {str(fault).splitlines()[0][:200]}") from fault
+    opset = model.opset_imports.get("", 0)
+    if opset < _OLDEST_OPSET:
+        raise GanpatchError(f"'{source}' is of opset {opset}; {_OLDEST_OPSET} or later is needed")
+    if shapes and any(value.shape is None for node in model.graph for value in node.outputs):
+        ir.passes.common.ShapeInferencePass()(model)
+    return model
+
+
+def _check_identity(source: Path, patch: Patch, allow_other_weights: bool) -> str:
+    """Compare the patch's model with what the file says of itself; say what was found."""
+    metadata = load_graph(source, shapes=False).metadata_props
+    stored = metadata.get("ganpatch.weights")
+    if stored is None:
+        return "the graph does not say which weights it holds; the patch is taken to fit them"
+    if stored != patch.model.fingerprint.weights and not allow_other_weights:
+        raise GanpatchError(
+            f"patch '{patch.name}' is for other weights: {patch.model.name} "
+            f"{patch.model.fingerprint.weights[7:19]}, '{source}' was exported from {stored[7:19]}; "
+            "--allow-other-weights applies it anyway"
+        )
+    return "the graph was exported from the weights that the patch is for"
+
+
+def _batches(source: Path, runner: Runner) -> list[tuple[Tensor, ...]]:
+    latent, labels = onnx_inputs(source)
+    sizes = (runner.batch,) if runner.batch else _BATCHES
+    return [draw_inputs(latent, labels, range(size)) for size in sizes]
+
+
+def onnx_inputs(source: Path) -> tuple[Latent, Labels | None]:
+    """Say how to draw a graph's inputs: as its metadata says, else normal numbers of its first input's shape."""
+    model = load_graph(source, shapes=False)
+    stored = model.metadata_props
+    if "ganpatch.latent" in stored:
+        labels = stored.get("ganpatch.labels")
+        return parse_latent(stored["ganpatch.latent"]), parse_labels(labels) if labels else None
+    shape = model.graph.inputs[0].shape if model.graph.inputs else None
+    sizes = [size for size in shape[1:] if isinstance(size, int)] if shape is not None else []
+    if shape is None or len(model.graph.inputs) != 1 or len(sizes) != len(shape) - 1:
+        raise GanpatchError(f"'{source}' does not say how to draw its inputs; export it with 'ganpatch export'")
+    return Latent(kind="normal", shape=tuple(sizes)), None
+
+
+def _largest(runner: Runner, batches: Sequence[tuple[Tensor, ...]]) -> float:
+    return max(runner.run(batch).abs().max().item() for batch in batches)
+
+
+def _recorded(
+    chosen: Path,
+    record: Record | None,
+    patch: Patch,
+    decisions: Sequence[Decision],
+    proof: dict[str, float],
+) -> ir.Model:
+    model = load_graph(chosen, shapes=False)
+    inserted = {decision.edit for decision in decisions if decision.outcome == "inserted"}
+    stored = model.metadata_props.get("ganpatch.weights")
+    base = record.base if record else None
+    if base is None and stored == patch.model.fingerprint.weights:
+        base = Prints(structure=patch.model.fingerprint.structure, weights=stored)
+    before = record.patches if record else ()
+    made = Record(base=base, patches=(*before, AppliedPatch.of(patch, inserted)), proof=proof)
+    model.metadata_props[KEY] = made.model_dump_json()
+    return model
+
+
+def _save(model: ir.Model, path: Path) -> None:
+    """Write a graph; its tensors into a file beside it where they came from one, or a single file cannot hold them."""
+    tensors = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
+    external = any(isinstance(tensor, ir.ExternalTensor) for tensor in tensors)
+    large = sum(tensor.nbytes for tensor in tensors) > _LARGEST_SINGLE
+    ir.save(model, path, external_data=f"{path.name}.data" if external or large else None)
+
+
+def _move_into_place(made: Path, output: Path) -> None:
+    """Move a graph, and the file of its tensors before it, to where they belong."""
+    data = made.with_name(f"{made.name}.data")
+    if data.exists():
+        shutil.move(data, output.with_name(f"{output.name}.data"))
+    made.replace(output)
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise GanpatchError(f"cannot write into '{folder}': {fault.strerror}") from fault
+    return folder
