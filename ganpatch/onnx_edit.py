@@ -75,7 +75,7 @@ def _take_over_output(graph: ir.Graph, value: ir.Value, edited: ir.Value) -> Non
     for place, output in enumerate(graph.outputs):
         if output is value:
             graph.outputs[place] = edited
-            edited.name, value.name = value.name, f"{value.name}.before"
+            edited.name, value.name = value.name, f"{edited.name}.input"
 
 
 def _through(value: ir.Value, wish: Affine) -> Changes:

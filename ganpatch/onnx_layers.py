@@ -71,8 +71,11 @@ def find_onnx_layer(model: ir.Model, layers: dict[str, OnnxLayer], name: str) ->
         if layer.unclear:
             raise GanpatchError(f"layer '{name}' cannot be edited in this graph: {layer.unclear}")
         return layer
-    if _in_subgraph(model, name):
-        raise GanpatchError(f"layer '{name}' stands inside a subgraph (If, Loop or Scan), which is not patched")
+    if branching := _branching(model):
+        raise GanpatchError(
+            f"layer '{name}' has no value of its own in this graph; it may stand inside the subgraph of "
+            f"{branching.op_type} '{branching.name}', which is not patched{near_miss(name, layers)}"
+        )
     if model.functions:
         raise GanpatchError(
             f"layer '{name}' not found: the graph keeps modules as functions; inline them first "
@@ -136,6 +139,9 @@ def _ambiguity(name: str, nodes: Scope, leaving: Sequence[ir.Value], inside: dic
         return "it runs several times in a row, and the graph does not keep the runs apart"
     if any(SCOPES in node.metadata_props for node in nodes):
         return ""
+    maker = leaving[0].producer() if leaving else None
+    if maker is not None and scopes_of(maker)[-1:] == [name] and _holds_a_norm(maker):
+        return "the older exporter folded the normalisation behind it into it"
     again = [scope for scope in inside if (match := _AGAIN.fullmatch(scope)) and match[1] == name]
     borrowed = [scope for scope in again if not _own_weights(inside[scope], scope)]
     return f"'{borrowed[0]}' may be another run of it; the older exporter does not tell" if borrowed else ""
@@ -154,13 +160,19 @@ def _runs(nodes: Scope) -> list[list[str]]:
 
 
 def _weights_used_twice(nodes: Iterable[ir.Node]) -> bool:
-    weights = [value for node in nodes for value in node.inputs if value is not None and value.is_initializer()]
-    large = [
-        value
-        for value in weights
-        if value.const_value is not None and value.const_value.size > 1 and "." in str(value.name)
+    used = [
+        (value, node.op_type)  # a weight norm takes its weight in two operations, one layer run twice in the same one
+        for node in nodes
+        for value in node.inputs
+        if value is not None and value.const_value is not None and value.const_value.size > 1 and "." in str(value.name)
     ]
-    return len(large) != len(set(large))
+    return len(used) != len(set(used))
+
+
+def _holds_a_norm(node: ir.Node) -> bool:
+    """Tell whether the older exporter folded a BatchNorm into a convolution: the bias then has no name of its own."""
+    bias = node.inputs[2] if node.op_type == "Conv" and len(node.inputs) > 2 else None
+    return bias is not None and str(bias.name).startswith("onnx::")
 
 
 def _own_weights(nodes: Iterable[ir.Node], scope: str) -> bool:
@@ -180,6 +192,7 @@ def _from_map(model: ir.Model, known: dict[str, OnnxLayer]) -> Iterator[tuple[st
             yield name, OnnxLayer(name=name, values=(values[value],))
 
 
-def _in_subgraph(model: ir.Model, name: str) -> bool:
-    top = set(model.graph)
-    return any(name in scopes_of(node) for node in ir.traversal.RecursiveGraphIterator(model.graph) if node not in top)
+def _branching(model: ir.Model) -> ir.Node | None:
+    """Give the first node that holds subgraphs: If, Loop or Scan."""
+    kinds = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+    return next((node for node in model.graph for entry in node.attributes.values() if entry.type in kinds), None)

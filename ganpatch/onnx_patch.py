@@ -14,6 +14,7 @@ from pathlib import Path
 
 import onnx
 import onnx_ir as ir
+from onnx_ir.passes.common import ShapeInferencePass
 from torch import Tensor
 
 from ganpatch.apply import fitting_terms
@@ -27,7 +28,9 @@ from ganpatch.onnx_edit import fold, insert
 from ganpatch.onnx_layers import OnnxLayer, find_layers, find_onnx_layer, is_float, scopes_of
 from ganpatch.patch import Patch, Prints
 from ganpatch.record import KEY, AppliedPatch, Record, read_record, refuse_repetition
-from ganpatch.runners import Runner, compared, open_onnx
+from ganpatch.runners import Runner, compared, open_onnx, output_shapes
+
+Shapes = dict[str, tuple[int, ...]]  # of values, by their names
 
 _BATCHES = (3, 1)
 _LARGEST_SINGLE = 2_000_000_000  # bytes: protobuf holds no more in one file
@@ -62,13 +65,15 @@ def patch_onnx(
     identity = _check_identity(source, patch, allow_other_weights)
     with tempfile.TemporaryDirectory(dir=_made(output.parent), prefix=".ganpatch-") as name:
         folder = Path(name)
-        reference, decisions = _edited(source, patch, "insert")
-        _save(reference, folder / "inserted.onnx")
-        original, inserted = open_onnx(source), open_onnx(folder / "inserted.onnx")
+        original = open_onnx(source)
         batches = _batches(source, original)
+        shapes = _shapes(source, patch, folder, batches[0])
+        reference, decisions = _edited(source, patch, "insert", shapes)
+        _save(reference, folder / "inserted.onnx")
+        inserted = open_onnx(folder / "inserted.onnx")
         chosen, difference = folder / "inserted.onnx", 0.0
         if mode != "insert":
-            folded, folding = _edited(source, patch, mode)
+            folded, folding = _edited(source, patch, mode, shapes)
             _save(folded, folder / "folded.onnx")
             gaps = [compared(inserted.run(batch), open_onnx(folder / "folded.onnx").run(batch)) for batch in batches]
             difference = max(gap.largest for gap in gaps)
@@ -93,7 +98,45 @@ def patch_onnx(
     )
 
 
-def _edited(source: Path, patch: Patch, mode: Mode) -> tuple[ir.Model, list[Decision]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphLayer:
+    """A layer of an ONNX graph: what makes its value, units, map size (None: not known), runs; why it is not clear."""
+
+    name: str
+    operation: str
+    units: int
+    size: tuple[int | None, ...]
+    runs: int
+    unclear: str
+
+
+def graph_layers(source: Path) -> list[GraphLayer]:
+    """List the layers of an ONNX graph that give floating-point values, in the order of the graph."""
+    return [
+        GraphLayer(
+            name=layer.name,
+            operation=layer.operation,
+            units=(layer.shape[1] or 0) if len(layer.shape) > 1 else 0,
+            size=layer.shape[2:],
+            runs=len(layer.values),
+            unclear=layer.unclear,
+        )
+        for layer in find_layers(load_graph(source)).values()
+    ]
+
+
+def _shapes(source: Path, patch: Patch, folder: Path, inputs: tuple[Tensor, ...]) -> Shapes:
+    """Give the shapes of the values that the patch edits, by running the graph with them as outputs."""
+    model = load_graph(source)
+    layers = find_layers(model)
+    wanted = {value.name: value for edit in patch.edits for value in find_onnx_layer(model, layers, edit.layer).values}
+    before = {output.name for output in model.graph.outputs}
+    model.graph.outputs.extend(value for name, value in wanted.items() if name not in before)
+    _save(model, folder / "shapes.onnx")
+    return output_shapes(folder / "shapes.onnx", inputs)
+
+
+def _edited(source: Path, patch: Patch, mode: Mode, shapes: Shapes) -> tuple[ir.Model, list[Decision]]:
     """Load the graph anew and edit it, upstream first, in the order of the list within a layer."""
     model = load_graph(source)
     layers = find_layers(model)
@@ -101,12 +144,20 @@ def _edited(source: Path, patch: Patch, mode: Mode) -> tuple[ir.Model, list[Deci
     found = {edit.id: find_onnx_layer(model, layers, edit.layer) for edit in patch.edits}
     decisions: dict[str, Decision] = {}
     current: dict[ir.Value, ir.Value] = {}  # a layer's value, and what stands for it after insertions
-    for edit in sorted(patch.edits, key=lambda edit: order[found[edit.id].values[0]]):
-        decisions[edit.id] = _apply(edit, found[edit.id], mode, current)
+    terms = {edit.id: fitting_terms(edit, shapes[str(found[edit.id].values[0].name)]) for edit in patch.edits}
+    made_by = patch.digest.removeprefix("sha256:")[:8]  # two patches in one graph share no names
+
+    def when(edit: Edit) -> tuple[int, int]:  # of layers that give the same value, the inner one's hook runs first
+        return order[found[edit.id].values[0]], -len(edit.layer)
+
+    for edit in sorted(patch.edits, key=when):
+        decisions[edit.id] = _apply(edit, found[edit.id], terms[edit.id], mode, current, made_by)
     return model, [decisions[edit.id] for edit in patch.edits]
 
 
-def _apply(edit: Edit, layer: OnnxLayer, mode: Mode, current: dict[ir.Value, ir.Value]) -> Decision:
+def _apply(
+    edit: Edit, layer: OnnxLayer, terms: Terms, mode: Mode, current: dict[ir.Value, ir.Value], made_by: str
+) -> Decision:
     values = _runs_meant(edit, layer)
     for value in values:
         if not is_float(value):
@@ -121,17 +172,17 @@ def _apply(edit: Edit, layer: OnnxLayer, mode: Mode, current: dict[ir.Value, ir.
             value = current.get(values[0], values[0])
             if any(_inside(edit.layer, use.node) for use in value.uses()) and value is values[0]:
                 raise Unfoldable("the value is used inside its layer as well")
-            where = fold(value, _terms(edit, values[0]))
+            where = fold(value, terms)
             return Decision(edit=edit.id, layer=edit.layer, outcome="folded", where=tuple(where))
         except Unfoldable as fault:
             reason = str(fault)
     if mode == "fold":
         raise GanpatchError(f"cannot fold edit '{edit.id}' at {edit.layer}: {reason}; --mode auto inserts it")
     for run, value in enumerate(values):
-        name = edit.id if len(values) == 1 else f"{edit.id}.{run}"
+        name = f"{made_by}.{edit.id}" if len(values) == 1 else f"{made_by}.{edit.id}.{run}"
         before = current.get(value)  # readers inside the layer see what it was before the first edit
         keeps = {use.node for use in value.uses() if _inside(edit.layer, use.node)} if before is None else set()
-        current[value] = insert(before or value, _terms(edit, value), name, keeps)
+        current[value] = insert(before or value, terms, name, keeps)
     return Decision(edit=edit.id, layer=edit.layer, outcome="inserted", reason=reason)
 
 
@@ -150,13 +201,6 @@ def _inside(layer: str, node: ir.Node) -> bool:
     return layer in scopes_of(node) and not (node.name or "").startswith("ganpatch.")
 
 
-def _terms(edit: Edit, value: ir.Value) -> Terms:
-    shape = value.shape
-    if shape is None or len(shape) < 2 or not isinstance(shape[1], int):
-        raise GanpatchError(f"the shape of layer '{edit.layer}' is not known in this graph")
-    return fitting_terms(edit, [size if isinstance(size, int) else 0 for size in shape])
-
-
 def load_graph(source: Path, *, shapes: bool = True) -> ir.Model:
     """Load an ONNX file, with the shapes of its values; raise GanpatchError when it is broken or too old."""
     try:
@@ -167,7 +211,7 @@ def load_graph(source: Path, *, shapes: bool = True) -> ir.Model:
     if opset < _OLDEST_OPSET:
         raise GanpatchError(f"'{source}' is of opset {opset}; {_OLDEST_OPSET} or later is needed")
     if shapes and any(value.shape is None for node in model.graph for value in node.outputs):
-        ir.passes.common.ShapeInferencePass()(model)
+        ShapeInferencePass()(model)
     return model
 
 

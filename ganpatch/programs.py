@@ -8,6 +8,7 @@ at first, and refused where it holds anything but plain tensors and a graph.
 
 import io
 import json
+import warnings
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,8 +39,10 @@ def load_program(path: Path) -> Program:
     """Load a .pt2 as a module with its original layers; raise GanpatchError when it is unsafe or broken."""
     _refuse_unsafe(path)
     try:
-        program = torch.export.load(path)
-        module = torch.export.unflatten(program)
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, of its own deprecations
+            program = torch.export.load(file)
+            module = torch.export.unflatten(program)
     except Exception as fault:
         raise GanpatchError(f"'{path}' is not a readable exported program: {_first_line(fault)}") from fault
     for part in module.modules():

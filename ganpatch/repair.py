@@ -28,6 +28,7 @@ from ganpatch.models import BUNDLED, weights_file
 from ganpatch.patch import Patch, Prints
 from ganpatch.programs import load_script
 from ganpatch.record import (
+    ENTRY,
     KEY,
     AppliedPatch,
     Record,
@@ -167,7 +168,9 @@ def _write(
     source, output = paths
     text = record.model_dump_json()
     if kind == "pt2":
-        torch.export.save(_program(generator, baked), output, extra_files={"ganpatch.json": text})
+        program = _program(generator, baked)
+        with output.open("wb") as file:
+            torch.export.save(program, file, extra_files={ENTRY: text})
     elif kind == "torchscript":
         if kind_of(source) != "torchscript":
             raise GanpatchError(f"TorchScript is written from TorchScript only; '{source}' is not")
@@ -176,7 +179,7 @@ def _write(
         with torch.no_grad():
             for name, tensor in baked.changed.items():
                 state[name].copy_(tensor)
-        torch.jit.save(script, output, _extra_files={"ganpatch.json": text})
+        torch.jit.save(script, output, _extra_files={ENTRY: text})
     else:
         checkpoint = read_source(source, generator, request.key)
         write_checkpoint(checkpoint, baked.changed, kind, output, metadata={**checkpoint.metadata, KEY: text})

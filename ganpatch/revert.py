@@ -15,7 +15,7 @@ from ganpatch.errors import GanpatchError, listed
 from ganpatch.files import refuse_same_file, replacing
 from ganpatch.identity import tensor_digest
 from ganpatch.programs import load_script
-from ganpatch.record import KEY, Record, read_record, write_into_zip
+from ganpatch.record import ENTRY, KEY, Record, read_record, write_into_zip
 from ganpatch.repair import backup_path
 
 
@@ -87,4 +87,4 @@ def _revert_script(path: Path, output: Path, backup: dict[str, Tensor], record: 
     with torch.no_grad():
         for name, tensor in backup.items():
             state[name].copy_(tensor)
-    torch.jit.save(script, output, _extra_files={"ganpatch.json": previous} if previous else None)
+    torch.jit.save(script, output, _extra_files={ENTRY: previous} if previous else None)

@@ -103,24 +103,12 @@ def _open_weights(path: Path, generator: Generator, key: str | None) -> Runner:
 
 def open_onnx(path: Path) -> Runner:
     """Open an ONNX file in onnxruntime on the CPU; its first output is compared."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as fault:
-        raise GanpatchError(f"onnxruntime cannot load '{path}': {str(fault).splitlines()[0][:300]}") from fault
+    session = _session(path)
     entries = session.get_inputs()
     size = entries[0].shape[0] if entries and entries[0].shape else None
-    wide = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 
     def run(inputs: Inputs) -> Tensor:
-        if len(inputs) != len(entries):
-            raise GanpatchError(f"'{path}' takes {len(entries)} inputs, not {len(inputs)}")
-        feed = {
-            entry.name: tensor.cpu().numpy().astype(wide.get(entry.type, np.int64), copy=False)
-            for entry, tensor in zip(entries, inputs, strict=True)
-        }
-        return torch.from_numpy(np.array(session.run(None, feed)[0]))
+        return torch.from_numpy(np.array(session.run(None, _feed(path, session, inputs))[0]))
 
     half = any(entry.type == "tensor(float16)" for entry in entries)
     return Runner(
@@ -129,6 +117,33 @@ def open_onnx(path: Path) -> Runner:
         tolerance=TOLERANCES["float16" if half else "onnx"],
         batch=size if isinstance(size, int) else None,
     )
+
+
+def output_shapes(path: Path, inputs: Inputs) -> dict[str, tuple[int, ...]]:
+    """Run an ONNX file and give the shape of each of its outputs."""
+    session = _session(path)
+    arrays = session.run(None, _feed(path, session, inputs))
+    return {output.name: array.shape for output, array in zip(session.get_outputs(), arrays, strict=True)}
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as fault:
+        raise GanpatchError(f"onnxruntime cannot load '{path}': {str(fault).splitlines()[0][:300]}") from fault
+
+
+def _feed(path: Path, session: onnxruntime.InferenceSession, inputs: Inputs) -> dict[str, np.ndarray]:
+    entries = session.get_inputs()
+    if len(inputs) != len(entries):
+        raise GanpatchError(f"'{path}' takes {len(entries)} inputs, not {len(inputs)}")
+    wide = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+    return {
+        entry.name: tensor.cpu().numpy().astype(wide.get(entry.type, np.int64), copy=False)
+        for entry, tensor in zip(entries, inputs, strict=True)
+    }
 
 
 @torch.inference_mode()

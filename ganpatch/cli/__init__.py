@@ -6,6 +6,7 @@ Results go to stdout, progress to stderr. Exit 0: done; 1: refused or disagreed;
 import ctypes
 import os
 import sys
+import warnings
 
 import click
 
@@ -49,6 +50,7 @@ for command in (
 def main() -> None:
     """Run the command line and turn every error into one message and an exit code."""
     _keep_freed_memory()
+    warnings.simplefilter("ignore", FutureWarning)  # torch's, of its own deprecations: users can do nothing about them
     try:
         sys.exit(cli.main(standalone_mode=False))
     except click.ClickException as fault:

@@ -1,12 +1,16 @@
 """`ganpatch layers`."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
 
 from ganpatch.activations import default_layer, layer_facts
+from ganpatch.checkpoint import kind_of
 from ganpatch.cli.options import json_option, load_model, loading_options, model_argument, print_json, print_table
+from ganpatch.models import weights_file
+from ganpatch.onnx_patch import graph_layers
 
 
 @click.command()
@@ -16,10 +20,17 @@ from ganpatch.cli.options import json_option, load_model, loading_options, model
 def layers(model: str | None, loading: dict[str, Any], as_json: bool) -> None:
     """List the layers of MODEL: type, units, size of the maps, runs per forward pass.
 
+    Of an ONNX graph: the layers that a patch can address in it.
+
     \b
       ganpatch layers
       ganpatch layers model.pt --arch net.py:Generator --latent normal:100
+      ganpatch layers model.onnx
     """
+    path = weights_file(model)
+    if path is not None and kind_of(path) == "onnx":
+        print_graph(path, as_json)
+        return
     facts = layer_facts(load_model(model, loading))
     if as_json:
         print_json([asdict(fact) for fact in facts])
@@ -37,3 +48,23 @@ def layers(model: str | None, loading: dict[str, Any], as_json: bool) -> None:
         for fact in facts
     ]
     print_table(["layer", "type", "units", "size", "calls", ""], rows, numeric=["units", "size", "calls"])
+
+
+def print_graph(path: Path, as_json: bool) -> None:
+    """Print the layers of an ONNX graph."""
+    found = graph_layers(path)
+    if as_json:
+        print_json([asdict(layer) for layer in found])
+        return
+    rows = [
+        (
+            layer.name,
+            layer.operation,
+            str(layer.units or "-"),
+            "x".join("?" if size is None else str(size) for size in layer.size) or "-",
+            str(layer.runs),
+            layer.unclear and f"not addressable: {layer.unclear}",
+        )
+        for layer in found
+    ]
+    print_table(["layer", "made by", "units", "size", "calls", ""], rows, numeric=["units", "size", "calls"])
