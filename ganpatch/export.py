@@ -22,6 +22,7 @@ from ganpatch.bake import Decision, Mode, bake
 from ganpatch.edit import Edit
 from ganpatch.errors import GanpatchError
 from ganpatch.files import replacing
+from ganpatch.fold.graph import dynamic_batch
 from ganpatch.generator import Generator
 from ganpatch.identity import fingerprint
 from ganpatch.layers import layer_names
@@ -91,7 +92,7 @@ def _export(
 ) -> onnx_ir.Model:
     args, kwargs = generator.inputs(range(batch or 2))
     names = ["z", "labels"][: len(args)]
-    shapes = None if batch else [{0: torch.export.Dim("batch")} for _ in args]
+    shapes = None if batch else dynamic_batch(module, args)
     with edits_applied(module, inserted), torch.inference_mode():
         module(*args, **kwargs)  # the edits' tensors are made for real here, not while tracing
         try:

@@ -21,7 +21,7 @@ from ganpatch.bake import Baked, Mode, bake, refusal, with_state
 from ganpatch.checkpoint import Checkpoint, kind_of, read_checkpoint, write_checkpoint
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.files import refuse_same_file, replacing
-from ganpatch.fold.graph import exported
+from ganpatch.fold.graph import dynamic_batch, exported
 from ganpatch.generator import Generator
 from ganpatch.identity import fingerprint, tensor_digest
 from ganpatch.models import BUNDLED, weights_file
@@ -209,8 +209,7 @@ def exported_program(
 ) -> torch.export.ExportedProgram:
     """Export a module with a dynamic batch size, or with the one of `args` where it allows no other."""
     try:
-        shapes = tuple({0: torch.export.Dim("batch")} for _ in args)
-        return exported(module, args, kwargs, shapes)
+        return exported(module, args, kwargs, dynamic_batch(module, args))
     except GanpatchError:
         return exported(module, args, kwargs)
 

@@ -7,6 +7,7 @@
 where the hook of an edit would stand, once for every run of the layer.
 """
 
+import inspect
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -110,6 +111,13 @@ def trace(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], l
     with hooked(module, {layer: marking(index) for index, layer in enumerate(named)}):
         program = exported(module, args, kwargs, decomposed=True)
     return Graph(program, module.state_dict(), named)
+
+
+def dynamic_batch(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Say to torch.export that the first size of every argument is dynamic."""
+    shapes = tuple({0: torch.export.Dim("batch")} for _ in args)
+    first = next(iter(inspect.signature(module.forward).parameters.values()))
+    return (shapes,) if first.kind is inspect.Parameter.VAR_POSITIONAL else shapes  # forward(*args) of a loaded .pt2
 
 
 def exported(
