@@ -31,6 +31,7 @@ A module imports only what stands above it in this list (tests/test_architecture
     ranking, rank     the result of ranking, and its folder; the pass that makes it
     review/           ROOM: the page on which units are flagged; verdicts -> patch
     apply, samples    a patch as hooks; images drawn with and without one
+    unfused           convolutions with one group per image, for any batch size
     fold/             ROOM: a model as a graph, and pushing edits through it into weights
     bake              a patch as weights, with its proof
     record, runners   what was done to a file; running a file of any kind on the same inputs

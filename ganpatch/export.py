@@ -26,10 +26,11 @@ from ganpatch.fold.graph import dynamic_batch
 from ganpatch.generator import Generator
 from ganpatch.identity import fingerprint
 from ganpatch.layers import layer_names
-from ganpatch.onnx_layers import LAYERS, SCOPES, layer_values, scopes_of
+from ganpatch.onnx_layers import LARGEST_SINGLE, LAYERS, SCOPES, layer_values, scopes_of
 from ganpatch.patch import Patch, Prints
 from ganpatch.record import KEY, AppliedPatch, Record
 from ganpatch.runners import TOLERANCES, compared, open_onnx, output_of
+from ganpatch.unfused import Unfused
 from ganpatch.version import VERSION
 
 _BATCHES = (3, 1)
@@ -70,6 +71,12 @@ def export_onnx(
         decisions, inserted, module = baked.decisions, baked.inserted, baked.module(generator.module)
     model = _export(generator, module, inserted, batch)
     _refuse_random(model)
+    size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
+    if size > LARGEST_SINGLE:
+        raise GanpatchError(
+            f"{generator.name} has {size / 1e9:.1f} GB of weights, and one ONNX file holds 2 GB; export it with torch "
+            "(external_data=True) and patch the graph: ganpatch apply model.onnx fix.yaml -o fixed.onnx"
+        )
     _clean(model)
     model.metadata_props.update(_metadata(generator, model))
     if patch is not None:
@@ -96,7 +103,7 @@ def _export(
     with edits_applied(module, inserted), torch.inference_mode():
         module(*args, **kwargs)  # the edits' tensors are made for real here, not while tracing
         try:
-            with _quiet(), torch.inference_mode(False), torch.no_grad():
+            with _quiet(), torch.inference_mode(False), torch.no_grad(), Unfused():
                 args = tuple(arg.clone() for arg in args)
                 program = torch.onnx.export(
                     module,

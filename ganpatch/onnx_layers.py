@@ -18,6 +18,7 @@ from ganpatch.errors import GanpatchError, near_miss
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 LAYERS = "ganpatch.layers"
+LARGEST_SINGLE = 2_000_000_000  # bytes: protobuf holds no more in one file
 _AGAIN = re.compile(r"(.+)_(\d+)")
 _FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16}
 

@@ -25,7 +25,7 @@ from ganpatch.files import refuse_same_file
 from ganpatch.fold.affine import Unfoldable
 from ganpatch.inputs import Labels, Latent, draw_inputs, parse_labels, parse_latent
 from ganpatch.onnx_edit import fold, insert
-from ganpatch.onnx_layers import OnnxLayer, find_layers, find_onnx_layer, is_float, scopes_of
+from ganpatch.onnx_layers import LARGEST_SINGLE, OnnxLayer, find_layers, find_onnx_layer, is_float, scopes_of
 from ganpatch.patch import Patch, Prints
 from ganpatch.record import KEY, AppliedPatch, Record, read_record, refuse_repetition
 from ganpatch.runners import Runner, compared, open_onnx, output_shapes
@@ -33,7 +33,6 @@ from ganpatch.runners import Runner, compared, open_onnx, output_shapes
 Shapes = dict[str, tuple[int, ...]]  # of values, by their names
 
 _BATCHES = (3, 1)
-_LARGEST_SINGLE = 2_000_000_000  # bytes: protobuf holds no more in one file
 _OLDEST_OPSET = 9
 
 
@@ -277,7 +276,7 @@ def _save(model: ir.Model, path: Path) -> None:
     """Write a graph; its tensors into a file beside it where they came from one, or a single file cannot hold them."""
     tensors = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
     external = any(isinstance(tensor, ir.ExternalTensor) for tensor in tensors)
-    large = sum(tensor.nbytes for tensor in tensors) > _LARGEST_SINGLE
+    large = sum(tensor.nbytes for tensor in tensors) > LARGEST_SINGLE
     ir.save(model, path, external_data=f"{path.name}.data" if external or large else None)
 
 

@@ -14,7 +14,8 @@ import pytest
 import torch
 from nets import NETS, repeated
 from onnxruntime.quantization import QuantFormat, quantize_static
-from test_bake import KINDS, TABLE, edit_for, loaded, patch_of
+from table import TABLE
+from test_bake import KINDS, edit_for, loaded, patch_of
 
 import ganpatch
 from ganpatch import Edit, GanpatchError, Generator, Patch, export_onnx
@@ -139,6 +140,22 @@ def test_external_data_stays_external(small_dcgan: Generator, tmp_path: Path, ma
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["fixed.onnx", "fixed.onnx.data", "model.onnx", "model.onnx.data"]
     assert all((tmp_path / name).read_bytes() == before for name, before in content.items())
+
+
+def test_what_one_file_cannot_hold_goes_into_a_second(
+    small_dcgan: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_patch: Callable[..., Patch]
+) -> None:
+    """A limit of 1000 bytes stands for protobuf's 2 GB."""
+    source = torch_export(small_dcgan, tmp_path / "model.onnx")
+    monkeypatch.setattr("ganpatch.onnx_patch.LARGEST_SINGLE", 1000)
+    patch = make_patch(small_dcgan, {**DCGAN_EDIT, "above": 0.1})
+    assert_equal_to_hooks(small_dcgan, patch, patched(tmp_path, source, patch).path)
+    assert (tmp_path / "fixed.onnx.data").stat().st_size > 10_000
+    monkeypatch.setattr("ganpatch.export.LARGEST_SINGLE", 1000)
+    with pytest.raises(
+        GanpatchError, match=r"and one ONNX file holds 2 GB; export it with torch \(external_data=True\)"
+    ):
+        export_onnx(small_dcgan, tmp_path / "one.onnx")
 
 
 def test_half_precision(small_dcgan: Generator, tmp_path: Path, make_patch: Callable[..., Patch]) -> None:

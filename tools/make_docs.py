@@ -1,4 +1,6 @@
-"""Write the generated parts of the documentation: docs/cli.md from the commands, the JSON Schema from the classes.
+"""Write the generated parts of the documentation.
+
+docs/cli.md comes from the commands, the JSON Schema from the classes, the table in docs/targets.md from the tests' own.
 
 python tools/make_docs.py           # write them
 python tools/make_docs.py --check   # exit 1 when a file is not what would be written
@@ -14,12 +16,27 @@ from ganpatch.cli import cli
 from ganpatch.patch import Patch
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+from table import as_markdown  # noqa: E402 - it stands with the tests
 
 
 def pages() -> dict[Path, str]:
     """Give every generated file and its text."""
     schema = json.dumps(Patch.model_json_schema(), indent=1) + "\n"
-    return {ROOT / "docs" / "cli.md": command_line(), ROOT / "ganpatch" / "patch.schema.json": schema}
+    targets = ROOT / "docs" / "targets.md"
+    return {
+        ROOT / "docs" / "cli.md": command_line(),
+        ROOT / "ganpatch" / "patch.schema.json": schema,
+        targets: with_table(targets.read_text()),
+    }
+
+
+def with_table(text: str) -> str:
+    """Put the table of tests/table.py between its two marks."""
+    before, start, rest = text.partition("<!-- table -->\n")
+    _, end, after = rest.partition("<!-- end of table -->")
+    return f"{before}{start}{as_markdown()}\n{end}{after}"
 
 
 def command_line() -> str:

@@ -19,6 +19,7 @@ from torch import Tensor, fx, nn
 
 from ganpatch.errors import GanpatchError
 from ganpatch.layers import hooked, tensor_of, with_tensor
+from ganpatch.unfused import Unfused
 
 _MOST_CALLS = 1_000_000
 
@@ -125,7 +126,7 @@ def exported(
 ) -> torch.export.ExportedProgram:
     """Export `module`, with `shapes` dynamic; raise GanpatchError when torch.export cannot."""
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), Unfused():
             warnings.simplefilter("ignore")  # torch's, of its own deprecations
             program = torch.export.export(module, args, dict(kwargs), dynamic_shapes=shapes)
             return program.run_decompositions({}) if decomposed else program
