@@ -6,7 +6,9 @@ The flags below were made on the review pages of `ganpatch rank churches` and `g
 999). The figures are of other seeds, and each stands beside those of as many random units of the same layer.
 """
 
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +49,31 @@ def green_smears(pixels: Pixels) -> float:
 Measures = dict[str, Callable[[Pixels], float]]
 
 
-def make(generator: Generator, layer: str, flags: Flags, measures: Measures, description: str) -> Patch:
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A model, what was flagged in it, and what to measure."""
+
+    model: str
+    layer: str
+    flags: Flags
+    measures: Measures
+    description: str
+
+
+JOBS = {
+    "faces": Job(
+        model=str(FACES),
+        layer="main.5",
+        flags=FACE_FLAGS,
+        measures={"black_bars": black_bars, "green_smears": green_smears},
+        description="Black bars, green smears and cages on the faces of gan-face-generate 1.1.1.",
+    ),
+}
+
+
+def make(generator: Generator, job: Job) -> Patch:
     """Make a patch, and put its figures, before, after and for random units, into its evidence."""
+    layer, flags = job.layer, job.flags
     channels = next(fact.units for fact in ganpatch.activations.layer_facts(generator) if fact.name == layer)
 
     def patch_of(groups: Flags, **fields: object) -> Patch:
@@ -59,7 +84,7 @@ def make(generator: Generator, layer: str, flags: Flags, measures: Measures, des
             for n, (reason, units) in enumerate(groups.items(), 1)
         ]
         model = Model.of(generator.name, generator.fingerprint)
-        return Patch(name=generator.name, description=description, model=model, edits=edits, **fields)
+        return Patch(name=generator.name, description=job.description, model=model, edits=edits, **fields)
 
     patch = patch_of(flags)
     before, after = drawn(generator, None), drawn(generator, patch)
@@ -74,7 +99,7 @@ def make(generator: Generator, layer: str, flags: Flags, measures: Measures, des
         "flagged_on_seeds": "0-999",
         "measured_on_seeds": f"{MEASURED.start}-{MEASURED.stop - 1}",
     }
-    for name, measure in measures.items():
+    for name, measure in job.measures.items():
         evidence[name] = {
             "what": " ".join((measure.__doc__ or "").split()),
             "before": round(measure(before), 4),
@@ -91,21 +116,38 @@ def drawn(generator: Generator, patch: Patch | None) -> Pixels:
 
 
 def main() -> None:
-    jobs = {
-        "faces": (
-            str(FACES),
-            "main.5",
-            FACE_FLAGS,
-            {"black_bars": black_bars, "green_smears": green_smears},
-            "Black bars, green smears and cages on the faces of gan-face-generate 1.1.1.",
-        ),
-    }
-    for name, (model, *rest) in jobs.items():
-        generator = ganpatch.load(model)
-        patch = make(generator, *rest)
+    for name in sys.argv[1:] or JOBS:
+        job = JOBS[name]
+        generator = ganpatch.load(job.model)
+        patch = make(generator, job)
         patch.save(PATCHES / f"{name}.yaml")
         Sample(generator, SHOWN, patch).pairs(first=16).save(PATCHES / f"{name}.png")
         print(f"{name}.yaml: {patch.evidence}")
+    (PATCHES / "README.md").write_text(overview())
+
+
+def overview() -> str:
+    """Describe every patch in the folder, its units and its figures, as Markdown."""
+    parts = [
+        "# Patches that ship",
+        "",
+        "Written by `tools/make_patches.py`, from what was flagged by looking at the review pages of 1000 samples "
+        f"(seeds 0 to 999). The figures are of seeds {MEASURED.start} to {MEASURED.stop - 1}; each stands beside those "
+        f"of {DRAWS} draws of as many random units of the same layer. The pictures show the most changed of seeds "
+        f"{SHOWN.start} to {SHOWN.stop - 1}, before and after.",
+    ]
+    for path in sorted(PATCHES.glob("*.yaml")):
+        patch = Patch.load(path)
+        parts += ["", f"## {path.stem}", "", patch.description or "", "", f"![before and after]({path.stem}.png)", ""]
+        parts += ["| units | layer | why |", "|---|---|---|"]
+        parts += [f"| {', '.join(map(str, edit.units))} | `{edit.layer}` | {edit.reason} |" for edit in patch.edits]
+        parts += ["", "| measure | before | after | random units |", "|---|---|---|---|"]
+        for name, figures in (patch.evidence or {}).items():
+            if isinstance(figures, dict):
+                random = ", ".join(f"{100 * value:.2f} %" for value in figures["random_units"])
+                shares = " | ".join(f"{100 * figures[when]:.2f} %" for when in ("before", "after"))
+                parts.append(f"| {name.replace('_', ' ')}: {figures['what']} | {shares} | {random} |")
+    return "\n".join(parts) + "\n"
 
 
 if __name__ == "__main__":

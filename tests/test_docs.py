@@ -1,0 +1,77 @@
+"""What the documentation says is true: examples run, commands exist, links lead somewhere, generated parts are current."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+import torch
+from conftest import ROOT, patch_for
+from nets import dcgan
+
+import ganpatch
+from ganpatch.cli import cli
+
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")), *ROOT.glob("patches/*.md"), *ROOT.glob("ganpatch/models/*/CARD.md")]  # fmt: skip
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+def commands(page: Path) -> list[str]:
+    """Every ganpatch command line of a page, in code blocks and in `ticks`."""
+    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
+    ticks = re.findall(r"`(ganpatch [a-z][^`]*)`", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL))
+    return [line.partition("#")[0].strip() for line in [*lines, *ticks] if line.strip().startswith("ganpatch ")]
+
+
+def test_generated_pages_are_current() -> None:
+    done = subprocess.run([sys.executable, "tools/make_docs.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_example_in_the_readme_runs(tmp_path: Path) -> None:
+    torch.save(dcgan()[0].state_dict(), tmp_path / "model.pt")
+    generator = ganpatch.load(tmp_path / "model.pt")
+    patch_for(generator, {"layer": "main.5", "channels": 8, "units": [3]}).save(tmp_path / "fix.yaml")
+    (example,) = blocks(ROOT / "README.md", "python")
+    assert sum(bool(line.strip()) for line in example.splitlines()) == 5
+    code = f"{example}\nassert images.shape == (16, 3, 16, 16) and 0 <= images.min() and images.max() <= 1"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_exist_with_the_options_named(page: Path) -> None:
+    for line in commands(page):
+        words = shlex.split(line.replace("\\|", "|"))[1:]
+        command: click.Command = cli
+        while isinstance(command, click.Group) and words:
+            name = words.pop(0)
+            choices = name.split("|")
+            assert set(choices) <= command.commands.keys(), f"{page.name}: {line}"
+            command = command.commands[choices[0]]
+            if len(choices) > 1:
+                words = []
+                break
+        known = {option for parameter in command.params for option in parameter.opts}
+        for word in words:
+            assert not word.startswith("--") or word in known, f"{page.name}: {line}: {word}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert re.match(r"https?://", target) or (page.parent / target).exists(), f"{page.name}: {target}"
+    for target in re.findall(r"`((?:docs|tools|tests|patches|ganpatch)/[\w./-]+\.\w+)`", text):
+        assert (ROOT / target).exists() or "*" in target, f"{page.name}: {target}"
+
+
+def test_every_command_stands_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert [name for name in cli.commands if f"ganpatch {name}" not in text] == []
