@@ -18,7 +18,7 @@ import onnx_ir
 import torch
 
 from ganpatch.apply import edits_applied
-from ganpatch.bake import Decision, Mode, bake
+from ganpatch.bake import Baked, Decision, Mode, bake
 from ganpatch.edit import Edit
 from ganpatch.errors import GanpatchError
 from ganpatch.files import replacing
@@ -63,24 +63,13 @@ def export_onnx(
     Raises GanpatchError, and writes nothing, when torch cannot export the model, it draws random numbers in its
     forward pass, or onnxruntime differs from torch by more than TOLERANCES["onnx"] of the largest output value.
     """
-    path, module = Path(path), generator.module
-    decisions: tuple[Decision, ...] = ()
-    inserted: tuple[Edit, ...] = ()
-    if patch is not None:
-        baked = bake(generator, patch, mode=mode, allow_other_weights=allow_other_weights)
-        decisions, inserted, module = baked.decisions, baked.inserted, baked.module(generator.module)
-    model = _export(generator, module, inserted, batch)
+    path = Path(path)
+    baked = bake(generator, patch, mode=mode, allow_other_weights=allow_other_weights) if patch else None
+    model = _export(generator, baked, batch)
     _refuse_random(model)
-    size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
-    if size > LARGEST_SINGLE:
-        raise GanpatchError(
-            f"{generator.name} has {size / 1e9:.1f} GB of weights, and one ONNX file holds 2 GB; export it with torch "
-            "(external_data=True) and patch the graph: ganpatch apply model.onnx fix.yaml -o fixed.onnx"
-        )
+    _refuse_large(generator, model)
     _clean(model)
     model.metadata_props.update(_metadata(generator, model))
-    if patch is not None:
-        model.metadata_props.update(_record(generator, patch, {edit.id for edit in inserted}))
     with replacing(path) as temporary:
         onnx_ir.save(model, temporary)
         _check(temporary)
@@ -91,12 +80,15 @@ def export_onnx(
                 f"'{path}' is not written: onnxruntime differs from torch by {difference:.2g} "
                 f"where outputs reach {largest:.3g}"
             )
+        model.metadata_props.update(_record(generator, patch, baked, {"onnxruntime": difference, "largest": largest}))
+        onnx_ir.save(model, temporary)
+    decisions = baked.decisions if baked else ()
     return Exported(path=path, difference=difference, largest=largest, decisions=decisions, size=path.stat().st_size)
 
 
-def _export(
-    generator: Generator, module: torch.nn.Module, inserted: Sequence[Edit], batch: int | None
-) -> onnx_ir.Model:
+def _export(generator: Generator, baked: Baked | None, batch: int | None) -> onnx_ir.Model:
+    module = baked.module(generator.module) if baked else generator.module
+    inserted = baked.inserted if baked else ()
     args, kwargs = generator.inputs(range(batch or 2))
     names = ["z", "labels"][: len(args)]
     shapes = None if batch else dynamic_batch(module, args)
@@ -155,6 +147,15 @@ def _refuse_random(model: onnx_ir.Model) -> None:
         )
 
 
+def _refuse_large(generator: Generator, model: onnx_ir.Model) -> None:
+    size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
+    if size > LARGEST_SINGLE:
+        raise GanpatchError(
+            f"{generator.name} has {size / 1e9:.1f} GB of weights, and one ONNX file holds 2 GB; export it with torch "
+            "(external_data=True) and patch the graph: ganpatch apply model.onnx fix.yaml -o fixed.onnx"
+        )
+
+
 def _clean(model: onnx_ir.Model) -> None:
     """Take local paths and code out of the metadata."""
     for node in model.graph:
@@ -178,8 +179,12 @@ def _metadata(generator: Generator, model: onnx_ir.Model) -> dict[str, str]:
     return found
 
 
-def _record(generator: Generator, patch: Patch, inserted: set[str]) -> dict[str, str]:
-    record = Record(base=Prints.of(generator.fingerprint), patches=(AppliedPatch.of(patch, inserted),))
+def _record(generator: Generator, patch: Patch | None, baked: Baked | None, proof: dict[str, float]) -> dict[str, str]:
+    base = Prints.of(generator.fingerprint)
+    if patch is None or baked is None:
+        return {KEY: Record(base=base, patches=(), proof=proof).model_dump_json()}
+    proof |= {"float64": baked.proof.float64, "float32": baked.proof.float32, "effect": baked.proof.effect}
+    record = Record(base=base, patches=(AppliedPatch.of(patch, {edit.id for edit in baked.inserted}),), proof=proof)
     return {"ganpatch.patch": patch.to_yaml(), "ganpatch.patch.digest": patch.digest, KEY: record.model_dump_json()}
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 from nets import dcgan
 from safetensors.torch import load_file, save_file
 
 import ganpatch
 from ganpatch import GanpatchError, Generator, Patch, repair
+from ganpatch.cli import cli
 from ganpatch.programs import load_program
 from ganpatch.record import Record, read_record
 from ganpatch.repair import Request, exported_program
@@ -259,3 +261,26 @@ def test_a_program_becomes_a_graph_with_a_dynamic_batch(
     exported = ganpatch.export_onnx(generator, tmp_path / "fixed.onnx", patch=patch)
     assert open_runner(exported.path, generator).batch is None
     assert difference(generator, patch, exported.path) <= 1e-5
+
+
+def test_a_graph_of_a_repaired_file_knows_what_is_in_it(
+    originals: Path, tmp_path: Path, make_patch: Callable[..., Patch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`apply` to .onnx: not twice, and a patch that was made for the original is recognised."""
+    generator = loaded(originals / "model.pt")
+    patch = make_patch(generator, EDIT)
+    fixed = repair(generator, patch, source=originals / "model.pt", output=tmp_path / "fixed.pt").path
+    patch.save(tmp_path / "fix.yaml")
+    second = make_patch(generator, {"layer": "main.2", "channels": 12, "units": [5]}, name="second")
+    second.save(tmp_path / "second.yaml")
+    monkeypatch.chdir(tmp_path)
+    runner = CliRunner()
+    refused = runner.invoke(cli, ["apply", str(fixed), "fix.yaml", "-o", "x.onnx"])
+    assert str(refused.exception) == f"patch 'test' is already applied to '{fixed}'"
+    assert runner.invoke(cli, ["apply", str(fixed), "second.yaml", "-o", "x.onnx"]).exit_code == 0
+    record = read_record(Path("x.onnx"))
+    assert record is not None
+    assert record.proof.keys() == {"onnxruntime", "largest", "float64", "float32", "effect"}
+    inputs, _ = generator.inputs(range(3))
+    both = output_of(generator.module, inputs, [*patch.edits, *(edit.model_copy(update={"id": "s"}) for edit in second.edits)])  # fmt: skip
+    assert compared(both, open_runner(Path("x.onnx"), generator).run(inputs)).largest < 1e-5

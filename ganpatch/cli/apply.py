@@ -21,6 +21,7 @@ from ganpatch.cli.options import (
 from ganpatch.export import export_onnx
 from ganpatch.onnx_patch import patch_onnx
 from ganpatch.patch import Patch
+from ganpatch.record import is_made_for_base, read_record, refuse_repetition
 from ganpatch.repair import Request, file_kind, repair, repaired_path, source_file
 from ganpatch.reports import exported_text, graph_text, proof_text
 
@@ -72,7 +73,10 @@ def apply(
         print_decisions(graph.decisions, out, as_json)
         say(graph_text(graph))
     elif file_kind(out, source) == "onnx":
-        exported = export_onnx(load_model(model, loading), out, patch=patch, **strict)
+        generator, record = load_model(model, loading), read_record(source)
+        refuse_repetition(source, record, patch, sequence=sequence)
+        strict["allow_other_weights"] |= is_made_for_base(record, patch, generator.fingerprint.weights)
+        exported = export_onnx(generator, out, patch=patch, **strict)
         print_decisions(exported.decisions, out, as_json)
         say(exported_text(exported))
     else:
