@@ -115,6 +115,12 @@ def _export(generator: Generator, baked: Baked | None, batch: int | None) -> onn
                 f"torch cannot export {generator.name} to ONNX{wish}: {_root_cause(fault)}{hint}"
             ) from fault
     assert program is not None
+    shape = program.model.graph.inputs[0].shape
+    if batch is None and shape is not None and isinstance(shape[0], int):
+        raise GanpatchError(
+            f"torch cannot export {generator.name} to ONNX with a dynamic batch size: its forward pass fixes it; "
+            "--batch 1 fixes the batch size"
+        )
     return program.model
 
 
