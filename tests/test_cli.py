@@ -12,6 +12,7 @@ import onnx
 import pytest
 import torch
 from click.testing import CliRunner
+from conftest import patch_for
 from nets import dcgan
 from PIL import Image
 
@@ -103,6 +104,34 @@ def test_a_dry_run_writes_nothing(folder: Path) -> None:
     assert entries(folder) == before
 
 
+def test_verify_revert_and_graphs(folder: Path) -> None:
+    """What was repaired is verified, a wrong file is seen, and the way back is bit for bit."""
+    patch_for(ganpatch.load("model.pt"), {"layer": "main.5", "channels": 8, "units": [3]}).save("fix.yaml")
+    right("apply", "model.pt", "fix.yaml", "-o", "fixed.pt")
+    right("export", "model.pt", "-o", "plain.onnx")
+    patched = right("apply", "plain.onnx", "fix.yaml", "-o", "fixed.onnx", "--json")
+    assert json.loads(patched.stdout)["edits"][0]["outcome"] == "folded"
+    agreed = right("verify", "model.pt", "fix.yaml", "fixed.pt", "fixed.onnx")
+    assert agreed.stdout.count("agrees") == 3
+    assert agreed.stderr.strip() == "all agree"
+    differing = run("verify", "model.pt", "fix.yaml", "fixed.pt", "plain.onnx", "--json")
+    assert differing.returncode == 1
+    report = json.loads(differing.stdout)
+    assert [one["largest"] > one["tolerance"] for one in report["candidates"]] == [False, True, False]
+    assert (
+        wrong("apply", "fixed.pt", "fix.yaml", "-o", "x.pt") == "error: patch 'test' is already applied to 'fixed.pt'"
+    )
+    assert wrong("revert", "fixed.onnx").startswith("error: 'fixed.onnx' is an ONNX graph, which can hold inserted")
+    assert wrong("revert", "model.pt") == "error: 'model.pt' holds no patch of ganpatch"
+    right("revert", "fixed.pt", "-o", "back.pt")
+    before, back = (torch.load(path, weights_only=True) for path in ("model.pt", "back.pt"))
+    assert back["epoch"] == 1
+    assert all(tensor.equal(back["netG"][name]) for name, tensor in before["netG"].items())
+    listed = {layer["name"]: layer["units"] for layer in json.loads(right("layers", "fixed.onnx", "--json").stdout)}
+    assert listed["main.5"] == 8
+    assert wrong("rank", "fixed.onnx").startswith("error: 'fixed.onnx' is an ONNX graph, or a corrupt file")
+
+
 def test_layers(folder: Path) -> None:
     done = right("layers", "model.pt", "--json")
     assert {"name": "main.3", "kind": "ConvTranspose2d", "units": 8, "size": [8, 8], "calls": 1} in json.loads(
@@ -150,6 +179,14 @@ def test_patches_as_files(folder: Path) -> None:
             "error: model 'modle.pt' not found: not a bundled name (churches), no such file, not file.py:factory; did you mean 'model.pt'?",
         ),
         (
+            ["apply", "modle.pt", "right.yaml"],
+            "error: model 'modle.pt' not found: not a bundled name (churches), no such file, not file.py:factory; did you mean 'model.pt'?",
+        ),
+        (
+            ["layers", "modle.pt"],
+            "error: model 'modle.pt' not found: not a bundled name (churches), no such file, not file.py:factory; did you mean 'model.pt'?",
+        ),
+        (
             ["rank", "model.pt", "--layer", "main.55"],
             "error: layer 'main.55' not found in DCGANGenerator; did you mean 'main.5'?",
         ),
@@ -183,6 +220,7 @@ def test_patches_as_files(folder: Path) -> None:
 )
 def test_what_cannot_be_done_is_one_clear_message(folder: Path, arguments: list[str], message: str) -> None:
     (folder / "net.py").write_text("from torch import nn\nclass Net(nn.Identity): pass\n")
+    patch_for(ganpatch.load("model.pt"), {"layer": "main.5", "channels": 8, "units": [3]}).save("right.yaml")
     before = entries(folder)
     assert wrong(*arguments) == message
     assert entries(folder) == before

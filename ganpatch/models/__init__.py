@@ -58,10 +58,22 @@ def load(model: str | Path | nn.Module | None = None, **options: Any) -> Generat
 
 
 def weights_file(model: str | Path | None) -> Path | None:
-    """Give the file whose weights `load(model)` reads, or None where the user's code makes them."""
+    """Give the file whose weights `load(model)` reads, or None where the user's code makes them.
+
+    Raises GanpatchError when there is no such model.
+    """
     named, _ = _with_settings(None if model is None else str(model), LoadOptions())
     path = BUNDLED.get(named) or Path(named)
-    return path if path.is_file() and not is_factory(named) else None
+    if not path.exists() and not is_factory(named):
+        raise _not_found(named)
+    return path if path.is_file() else None
+
+
+def _not_found(model: str) -> GanpatchError:
+    return GanpatchError(
+        f"model '{model}' not found: not a bundled name ({', '.join(BUNDLED)}), no such file, "
+        f"not file.py:factory{near_miss(model, [*BUNDLED, *_neighbours(Path(model))])}"
+    )
 
 
 def recognised(state: State) -> Family | None:
@@ -93,10 +105,7 @@ def _build(model: str, options: LoadOptions) -> Built:
         if is_factory(model):
             module = unwrapped(make_module(model, options.arch_args).float())
             return Built(module=module, latent=parse_latent(_needed_latent(options, model)))
-        raise GanpatchError(
-            f"model '{model}' not found: not a bundled name ({', '.join(BUNDLED)}), no such file, "
-            f"not file.py:factory{near_miss(model, [*BUNDLED, *_neighbours(path)])}"
-        )
+        raise _not_found(model)
     kind = kind_of(path)
     if kind == "pt2":
         return _from_program(path, options)
