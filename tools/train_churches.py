@@ -296,7 +296,7 @@ def write_weights(ema: ProgressiveGenerator, path: Path) -> None:
 @click.command()
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("runs/churches"), show_default=True)
 @click.option("--regress", "regress_steps", default=1800, show_default=True, help="Steps of the regression.")
-@click.option("--fight", "fight_steps", default=2500, show_default=True, help="Adversarial steps after it.")
+@click.option("--fight", "fight_steps", default=3000, show_default=True, help="Adversarial steps after it.")
 @click.option("--threads", default=2, show_default=True)
 @click.option(
     "--bf16", is_flag=True, help="Twice as fast where the processor has AMX or AVX512-BF16, else much slower."
@@ -314,7 +314,8 @@ def main(folder: Path, regress_steps: int, fight_steps: int, threads: int, bf16:
     scenes = Scenes(folder, seed=run.step)
     held_out = as_floats(np.stack([draw(seed).image for seed in HELD_OUT]))
     last = time.monotonic()
-    while run.step < regress_steps + fight_steps:
+    total = regress_steps + fight_steps
+    while run.step < total:
         row = step(run, scenes, regress_steps, fight_steps)
         run.step += 1
         now = time.monotonic()
@@ -322,7 +323,7 @@ def main(folder: Path, regress_steps: int, fight_steps: int, threads: int, bf16:
         if run.step % 100 == 0:
             figures = "  ".join(f"{name} {value:.3f}" for name, value in row.items())
             print(f"step {run.step}  {run.seconds / 60:.1f} min  {figures}", flush=True)
-        if run.step % SAVED_EVERY == 0:
+        if run.step % SAVED_EVERY == 0 or run.step == total:
             distance = look(run, held_out, folder)
             if run.step > regress_steps and distance < run.best:
                 run.best = distance
