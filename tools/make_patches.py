@@ -3,9 +3,12 @@
     python tools/make_patches.py            # writes patches/*.yaml and patches/*.png
 
 The flags below were made on the review pages of `ganpatch rank churches` and `ganpatch rank runs/faces.tar` (seeds 0 to
-999). The figures are of other seeds, and each stands beside those of as many random units of the same layer.
+999); for churches the page was read in the order of how much of the dark each unit takes, when it is switched off, from
+the 40 most smeared skies of seeds 0 to 511. The figures are of other seeds, and each stands beside those of as many
+random units of the same layer.
 """
 
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +19,8 @@ from fetch_faces import FACES
 
 import ganpatch
 from ganpatch import Edit, Generator, Patch, Sample
+from ganpatch.inputs import draw_inputs, parse_latent
+from ganpatch.models.churches.scenes import CONCEPTS, SLOTS, draw_slots
 from ganpatch.patch import Model, Provenance
 from ganpatch.pictures import Pixels
 
@@ -31,6 +36,28 @@ FACE_FLAGS: Flags = {
     "green and yellow smears over face and background": (111, 132, 140, 182, 207),
     "cage or red streaks across the face": (38, 62, 102, 119, 195, 255),
 }
+
+
+CHURCH_FLAGS: Flags = {
+    "dark smears and ghosts in the sky": (26, 41, 50, 54, 91, 95, 102, 116, 224, 226, 233, 238, 243),
+    "night sky that leaks into the other times of day": (22, 34, 39, 162, 207, 218, 253),
+}
+
+
+def smeared_skies(pixels: Pixels) -> float:
+    """The share of images with over 15 % of the sky darker, by 50 of 255, than in the scene that z describes."""
+    light, sky = described_scenes()
+    dark = (light - pixels.astype(np.float32).mean(3) > 50) & sky
+    return float((dark.sum((1, 2)) > 0.15 * sky.sum((1, 2))).mean())
+
+
+@functools.cache
+def described_scenes() -> tuple[np.ndarray, np.ndarray]:
+    """Draw the scenes that the latents of MEASURED describe: their lightness and where their sky is, [N, 64, 64]."""
+    (z,) = draw_inputs(parse_latent("normal:96"), None, MEASURED)
+    scenes = [draw_slots(row[:SLOTS].numpy().astype(float)) for row in z]
+    images, labels = np.stack([scene.image for scene in scenes]), np.stack([scene.labels for scene in scenes])
+    return images.astype(np.float32).mean(3), labels <= CONCEPTS.index("cloud")
 
 
 def black_bars(pixels: Pixels) -> float:
@@ -61,6 +88,13 @@ class Job:
 
 
 JOBS = {
+    "churches": Job(
+        model="churches",
+        layer="layer4",
+        flags=CHURCH_FLAGS,
+        measures={"smeared_skies": smeared_skies},
+        description="Dark smears in the sky, most of them night that leaks into day, dusk and overcast.",
+    ),
     "faces": Job(
         model=str(FACES),
         layer="main.5",
