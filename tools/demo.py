@@ -24,6 +24,9 @@ STEPS = {
     "Export the repaired generator, and compare it with torch in onnxruntime": (
         f"export churches {PATCH} -o demo/churches.onnx"
     ),
+    "Run hooks, weights and graph beside each other": (
+        f"verify churches {PATCH} demo/churches.fixed.safetensors demo/churches.onnx"
+    ),
 }
 
 FILES = {
