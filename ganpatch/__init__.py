@@ -24,7 +24,8 @@ A module imports only what stands above it in this list (tests/test_architecture
     generator         a module, how to draw its inputs, how to read its images
     models/           ROOM: one file per family of generators; the bundled one
     stats             running TopK, moments, quantiles: update -> merge -> result
-    activations       seeds -> activations and images, in batches
+    activations, passes
+                      seeds -> activations and images, in batches; a long pass that resumes
     edit, patch       one edit and THE equation; the patch file
     compose           patches compared and joined
     pictures          grids, pairs, contact sheets, sprites

@@ -7,10 +7,8 @@ Memory does not grow with the number of seeds. With `partial`, what is done is k
 and the next call with the same arguments goes on from it.
 """
 
-import json
 import secrets
 import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +17,6 @@ from typing import get_args
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ganpatch.activations import (
@@ -30,13 +26,12 @@ from ganpatch.activations import (
     batched,
     default_layer,
     layer_facts,
-    stream,
     unseen,
 )
 from ganpatch.errors import GanpatchError
-from ganpatch.files import replacing
 from ganpatch.generator import Generator
 from ganpatch.layers import find_layer
+from ganpatch.passes import run_pass
 from ganpatch.patch import Model, Provenance
 from ganpatch.pictures import Pixels, thumbnails
 from ganpatch.ranking import LayerRanking, Ranking, Score
@@ -45,13 +40,12 @@ from ganpatch.stats import Moments, QuantileSample, TopK
 from ganpatch.version import VERSION
 
 LARGEST_MAP = 16
-SAVE_EVERY = 30.0  # seconds
 _MOST_CACHED = 4096  # thumbnails kept before those that no longer win are dropped
 _MOST_POOLED = 1 << 24  # activations gathered at once for the small maps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
+class Plan:
     """What a ranking is of; two runs with equal plans can continue each other."""
 
     model: Model
@@ -60,6 +54,17 @@ class _Plan:
     n: int
     k: int
     score: Score
+
+    @classmethod
+    def of(cls, generator: Generator, layers: tuple[str, ...], seeds: Sequence[int], k: int, score: Score) -> "Plan":
+        return cls(
+            model=Model.of(generator.name, generator.fingerprint),
+            layers=layers,
+            seeds=format_spans(seeds),
+            n=len(seeds),
+            k=min(k, len(seeds)),
+            score=score,
+        )
 
 
 def rank(
@@ -78,46 +83,25 @@ def rank(
     An image's score for a unit is the `max`, the `mean` or the 99 % quantile (`q99`) of its activation map.
     Raises GanpatchError when a layer does not exist, does not run, or gives activations that are not finite.
     """
-    started = time.monotonic()
+    names = chosen_layers(generator, layers)
+    check_choices(seeds, k, score)
+    ranker = Ranker(Plan.of(generator, names, seeds, k, score))
+    seconds = run_pass(generator, ranker, seeds, batch_size=batch_size, progress=progress, partial=partial)
+    return ranker.result(generator, seeds, seconds)
+
+
+def chosen_layers(generator: Generator, layers: Iterable[str]) -> tuple[str, ...]:
+    """Give `layers` without repeats, or the layer at 8x8; raise GanpatchError when one is missing."""
     names = tuple(dict.fromkeys(layers)) or (default_layer(layer_facts(generator)).name,)
     for name in names:
         find_layer(generator.module, name)
-    _check_choices(seeds, k, score)
-    plan = _Plan(
-        model=Model.of(generator.name, generator.fingerprint),
-        layers=names,
-        seeds=format_spans(seeds),
-        n=len(seeds),
-        k=min(k, len(seeds)),
-        score=score,
-    )
-    ranker = _Ranker(plan)
-    if partial is not None and partial.exists():
-        ranker.restore(partial)
-    before = ranker.seconds
-    saved = time.monotonic()
-    progress(ranker.done, plan.n)
-    try:
-        for done, images in stream(generator, ranker.watch(), seeds[ranker.done :], batch_size=batch_size):
-            assert images is not None
-            ranker.finish_batch(done, images)
-            ranker.seconds = before + time.monotonic() - started
-            progress(ranker.done, plan.n)
-            if partial is not None and time.monotonic() - saved > SAVE_EVERY:
-                ranker.save(partial)
-                saved = time.monotonic()
-    except KeyboardInterrupt:
-        if partial is not None and ranker.done:
-            ranker.save(partial)
-        raise
-    ranker.add_missing_thumbnails(generator, batch_size)
-    return ranker.result(generator, seeds)
+    return names
 
 
 class _LayerStats:
     """All statistics of one layer, sized by its first activation."""
 
-    def __init__(self, activation: Tensor, plan: _Plan) -> None:
+    def __init__(self, activation: Tensor, plan: Plan) -> None:
         units, self.size = activation.shape[1], tuple(activation.shape[2:])
         pixels = int(np.prod(self.size)) if self.size else 1
         height, width = self.size if len(self.size) == 2 else (1, pixels)
@@ -173,15 +157,13 @@ class _LayerStats:
         }
 
 
-class _Ranker:
-    """A ranking on its way."""
+class Ranker:
+    """A ranking on its way: a job for `run_pass`."""
 
-    def __init__(self, plan: _Plan) -> None:
+    def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.stats: dict[str, _LayerStats] = {}
         self.thumbnails: dict[int, Pixels] = {}
-        self.done = 0
-        self.seconds = 0.0
         self._restored: dict[str, dict[str, Tensor]] = {}
 
     def watch(self) -> dict[str, OnActivation]:
@@ -203,22 +185,23 @@ class _Ranker:
         return stats
 
     def finish_batch(self, seeds: Sequence[int], images: Tensor) -> None:
-        self.done += len(seeds)
         self.thumbnails.update(zip(seeds, thumbnails(images), strict=True))
         if len(self.thumbnails) > _MOST_CACHED:
             winners = self._winners()
             self.thumbnails = {seed: self.thumbnails[seed] for seed in winners & self.thumbnails.keys()}
 
-    def add_missing_thumbnails(self, generator: Generator, batch_size: int) -> None:
+    def _add_missing_thumbnails(self, generator: Generator) -> None:
         """Draw again the winners whose thumbnails an interruption lost."""
         missing = sorted(self._winners() - self.thumbnails.keys())
-        for seeds in batched(missing, batch_size):
+        for seeds in batched(missing):
             self.thumbnails.update(zip(seeds, thumbnails(generator.sample(seeds)), strict=True))
 
     def _winners(self) -> set[int]:
         return {seed for stats in self.stats.values() for seed in stats.top.result().seeds.flatten().tolist()}
 
-    def result(self, generator: Generator, seeds: Sequence[int]) -> Ranking:
+    def result(self, generator: Generator, seeds: Sequence[int], seconds: float) -> Ranking:
+        """Give the ranking; `seconds` is what it took."""
+        self._add_missing_thumbnails(generator)
         return Ranking(
             run=secrets.token_hex(8),
             model=self.plan.model,
@@ -231,35 +214,21 @@ class _Ranker:
             thumbnails={seed: self.thumbnails[seed] for seed in self._winners()},
             versions={"ganpatch": VERSION, "torch": torch.__version__, "python": sys.version.split()[0]},
             created=Provenance.now().created,
-            seconds=round(self.seconds, 3),
+            seconds=round(seconds, 3),
         )
 
-    def save(self, path: Path) -> None:
-        """Keep what is done."""
-        tensors = {f"{layer}/{name}": t for layer, stats in self.stats.items() for name, t in stats.tensors().items()}
-        state = {"plan": self._described(), "done": self.done, "seconds": self.seconds}
-        with replacing(path) as temporary:
-            save_file(tensors, temporary, metadata={"ganpatch": json.dumps(state)})
+    def tensors(self) -> dict[str, Tensor]:
+        """Give the state of all layers."""
+        return {f"{layer}/{name}": t for layer, stats in self.stats.items() for name, t in stats.tensors().items()}
 
-    def restore(self, path: Path) -> None:
-        """Go on from what an interrupted run kept; raise GanpatchError when it was another ranking."""
-        try:
-            with safe_open(path, framework="pt") as file:
-                state = json.loads((file.metadata() or {})["ganpatch"])
-                for key in list(file.keys()):
-                    layer, _, name = key.partition("/")
-                    self._restored.setdefault(layer, {})[name] = file.get_tensor(key)
-            plan, done, seconds = state["plan"], int(state["done"]), float(state["seconds"])
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as fault:
-            raise GanpatchError(f"'{path}' is broken; remove it to start anew: {fault}") from fault
-        for name, wanted in self._described().items():
-            if plan.get(name) != wanted:
-                raise GanpatchError(
-                    f"cannot resume: the interrupted run had {name} {plan.get(name)}, this one {wanted}"
-                )
-        self.done, self.seconds = done, seconds
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from a state; each layer takes its own when its first activation comes."""
+        for key, tensor in tensors.items():
+            layer, _, name = key.partition("/")
+            self._restored.setdefault(layer, {})[name] = tensor
 
-    def _described(self) -> dict[str, object]:
+    def described(self) -> dict[str, object]:
+        """Say what the ranking is of."""
         plan = self.plan
         return {
             "weights": plan.model.fingerprint.weights,
@@ -287,7 +256,8 @@ def _refuse_not_finite(layer: str, activation: Tensor, seeds: Sequence[int]) -> 
             raise GanpatchError(f"layer '{layer}' gives activations that are not finite at seed {seed}")
 
 
-def _check_choices(seeds: Sequence[int], k: int, score: str) -> None:
+def check_choices(seeds: Sequence[int], k: int, score: str) -> None:
+    """Raise GanpatchError for a ranking that cannot be."""
     if not len(seeds):
         raise GanpatchError("there are no seeds to rank; give at least one")
     if k < 1:
