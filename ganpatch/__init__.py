@@ -34,6 +34,7 @@ A module imports only what stands above it in this list (tests/test_architecture
     apply, samples    a patch as hooks; images drawn with and without one
     unfused           convolutions with one group per image, for any batch size
     fold/             ROOM: a model as a graph, and pushing edits through it into weights
+    tail              the rest of a forward pass, from a layer on
     bake              a patch as weights, with its proof
     record, runners   what was done to a file; running a file of any kind on the same inputs
     repair, revert    the repaired file, and the way back

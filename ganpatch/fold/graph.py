@@ -99,19 +99,25 @@ class Graph:
 def trace(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], layers: Iterable[str]) -> Graph:
     """Trace `module` with its `layers` marked; raise GanpatchError when torch.export cannot."""
     named = list(dict.fromkeys(layers))
+    return Graph(marked(module, args, kwargs, named), module.state_dict(), named)
+
+
+def marked(
+    module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], layers: list[str], shapes: Any = None
+) -> torch.export.ExportedProgram:
+    """Export `module`, functional, with a mark after every run of `layers`; raise GanpatchError when torch cannot."""
 
     def marking(index: int) -> Callable[[Any, int], Any]:
         def on_output(output: Any, call: int) -> Any:
             tensor = tensor_of(output)
             if tensor is None:
-                raise GanpatchError(f"layer '{named[index]}' gives a {type(output).__name__} without a tensor")
+                raise GanpatchError(f"layer '{layers[index]}' gives a {type(output).__name__} without a tensor")
             return with_tensor(output, mark(tensor, index * _MOST_CALLS + call))
 
         return on_output
 
-    with hooked(module, {layer: marking(index) for index, layer in enumerate(named)}):
-        program = exported(module, args, kwargs, decomposed=True)
-    return Graph(program, module.state_dict(), named)
+    with hooked(module, {layer: marking(index) for index, layer in enumerate(layers)}):
+        return exported(module, args, kwargs, shapes, decomposed=True)
 
 
 def dynamic_batch(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
