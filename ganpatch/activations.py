@@ -10,7 +10,7 @@ ReLU behind it can overwrite it; nothing is kept, so memory does not grow with t
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from ganpatch.layers import hooked, layer_names, tensor_of
 
 BATCH = 32
 
+T = TypeVar("T")
 OnActivation = Callable[[Tensor, Sequence[int]], None]
 Progress = Callable[[int, int], None]
 
@@ -47,10 +48,10 @@ def unseen(done: int, total: int) -> None:
     """Take progress and show nothing."""
 
 
-def batched(seeds: Sequence[int], size: int = BATCH) -> Iterator[Sequence[int]]:
-    """Cut seeds into batches."""
-    for start in range(0, len(seeds), size):
-        yield seeds[start : start + size]
+def batched(items: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:
+    """Cut seeds, or whatever goes with them, into batches."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def stream(

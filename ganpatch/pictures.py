@@ -24,6 +24,7 @@ SPRITE_EDGE = 2048  # browsers hold a sheet of this size as one texture
 _GAP = 2
 _PAPER = 255
 _INK = (40, 40, 40)
+_LINE = (255, 220, 0)
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
@@ -89,6 +90,19 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[Pixels]]]) -> Image.Image:
         for column, pixels in enumerate(images):
             sheet.paste(Image.fromarray(pixels), (label + column * (width + _GAP), y))
     return sheet
+
+
+def outlined(pixels: Pixels, mask: np.ndarray, least_edge: int = 112) -> Pixels:
+    """Show where `mask` [h, w] is true in pixels [H, W, 3]: the rest darker, a line around; small ones are enlarged."""
+    zoom = max(1, -(-least_edge // min(pixels.shape[:2])))
+    large = np.repeat(np.repeat(pixels, zoom, 0), zoom, 1)
+    size = (large.shape[1], large.shape[0])
+    inside = np.asarray(Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BILINEAR)) > 127
+    shown = np.where(inside[..., None], large, (large * 0.35).astype(np.uint8))
+    padded = np.pad(inside, 1, mode="edge")
+    around = [padded[1:-1, :-2], padded[1:-1, 2:], padded[:-2, 1:-1], padded[2:, 1:-1]]
+    shown[inside & ~np.logical_and.reduce(around)] = _LINE
+    return shown
 
 
 def sprite_sheets(images: Sequence[Pixels]) -> Iterator[Image.Image]:

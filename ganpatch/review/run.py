@@ -1,6 +1,7 @@
 """A whole ranking as a run folder: ranked, saved, with its page; kept when interrupted, resumed when asked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ganpatch.review.page import write_page
 from ganpatch.review.verdicts import VERDICTS
 
 PARTIAL = "partial.safetensors"
+Say = Callable[[str], object]
 
 
 def rank_to_folder(
@@ -26,36 +28,52 @@ def rank_to_folder(
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = unseen,
-    say: Callable[[str], Any] = lambda text: None,
+    say: Say = lambda text: None,
     **choices: Any,
 ) -> Ranking:
     """Rank into `folder` and write its review page; `choices` are the other options of `rank`.
 
     Raises GanpatchError when the folder holds a run, finished or not, that was not asked to be replaced or resumed.
     """
-    for name in layers:
-        find_layer(generator.module, name)
-    partial = folder / PARTIAL
-    _make_room(folder, resume=resume, overwrite=overwrite)
-    if not layers:
-        chosen = default_layer(layer_facts(generator))
-        layers = [chosen.name]
-        size = "x".join(str(edge) for edge in chosen.size)
-        say(f"layer {chosen.name} ({chosen.units} units at {size}), as none was named; --layer chooses")
-    try:
+    layers = named_layers(generator, layers, say)
+    with run_folder(folder, resume=resume, overwrite=overwrite, say=say) as partial:
         ranking = rank(generator, layers, seeds, progress=progress, partial=partial, **choices)
-    except KeyboardInterrupt:
-        if partial.exists():
-            say(f"kept in '{folder}'; --resume goes on from there")
-        raise
-    _set_verdicts_aside(folder)
-    ranking.save(folder)
-    page = write_page(folder)
-    partial.unlink(missing_ok=True)
+        set_verdicts_aside(folder)
+        ranking.save(folder)
+        page = write_page(folder)
     names = ", ".join(f"{name} ({ranked.units} units)" for name, ranked in ranking.layers.items())
     say(f"ranked {names} over {len(ranking.seeds)} images in {ranking.seconds:.1f} s")
     say(f"open {page} in a browser, or: ganpatch review {folder}")
     return ranking
+
+
+def named_layers(generator: Generator, layers: Sequence[str], say: Say) -> Sequence[str]:
+    """Check `layers`; where none is named, choose one and say which."""
+    for name in layers:
+        find_layer(generator.module, name)
+    if layers:
+        return layers
+    chosen = default_layer(layer_facts(generator))
+    size = "x".join(str(edge) for edge in chosen.size)
+    say(f"layer {chosen.name} ({chosen.units} units at {size}), as none was named; --layer chooses")
+    return [chosen.name]
+
+
+@contextmanager
+def run_folder(folder: Path, *, resume: bool, overwrite: bool, say: Say) -> Iterator[Path]:
+    """Make room in `folder` for a run, and give the file that keeps what is done of it until it is finished.
+
+    Raises GanpatchError when the folder holds a run, finished or not, that was not asked to be replaced or resumed.
+    """
+    partial = folder / PARTIAL
+    _make_room(folder, resume=resume, overwrite=overwrite)
+    try:
+        yield partial
+    except KeyboardInterrupt:
+        if partial.exists():
+            say(f"kept in '{folder}'; --resume goes on from there")
+        raise
+    partial.unlink(missing_ok=True)
 
 
 def _make_room(folder: Path, *, resume: bool, overwrite: bool) -> None:
@@ -71,7 +89,7 @@ def _make_room(folder: Path, *, resume: bool, overwrite: bool) -> None:
     probe.unlink()
 
 
-def _set_verdicts_aside(folder: Path) -> None:
+def set_verdicts_aside(folder: Path) -> None:
     """Keep what was flagged on the run that is being replaced."""
     verdicts = folder / VERDICTS
     if verdicts.exists():

@@ -1,0 +1,74 @@
+"""`ganpatch dissect`."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganpatch.cli.options import (
+    ANY_PATH,
+    concepts_option,
+    json_option,
+    load_model,
+    loading_options,
+    model_argument,
+    print_json,
+    print_table,
+    progress_bar,
+    say,
+    segmenter_option,
+)
+from ganpatch.reports import dissection_json, dissection_rows
+from ganpatch.review.dissect_run import dissect_to_folder
+from ganpatch.segment import load_segmenter
+from ganpatch.spans import parse_spans
+
+
+@click.command()
+@model_argument
+@click.option("--layer", "layers", multiple=True, help="A layer to dissect; may be given several times.")
+@segmenter_option
+@concepts_option
+@click.option("--n", default=1000, show_default=True, type=click.IntRange(1), help="Number of images, seeds 0 to n-1.")
+@click.option("--seeds", metavar="0,1,4-6", help="These seeds instead of the first n.")
+@click.option(
+    "--threshold", default="best", show_default=True, metavar="best|q0.99", help="From where on a unit counts as firing."
+)
+@click.option("--k", default=12, show_default=True, type=click.IntRange(1, 1000), help="Top images kept per unit.")
+@click.option("--batch-size", default=32, show_default=True, type=click.IntRange(1))
+@click.option("-o", "--out", type=ANY_PATH, help="Run folder to write.  [default: MODEL-dissection]")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted dissection.")
+@click.option("--overwrite", is_flag=True, help="Replace a run that is in the folder.")
+@loading_options
+@json_option
+def dissect(
+    model: str | None,
+    layers: tuple[str, ...],
+    segmenter: str,
+    concepts: tuple[str, ...],
+    n: int,
+    seeds: str | None,
+    out: Path | None,
+    loading: dict[str, Any],
+    as_json: bool,
+    **choices: Any,
+) -> None:
+    """Find out which unit of MODEL is which concept: IoU of units with a segmentation.
+
+    \b
+      ganpatch dissect --layer layer4 --layer layer6 --segmenter churches
+      ganpatch dissect model.pt --layer layer4 --segmenter strokes:strokes.json -o run
+    """
+    numbers = parse_spans(seeds, what="seed") if seeds else range(n)
+    generator = load_model(model, loading)
+    found = load_segmenter(segmenter, generator, concepts=concepts)
+    folder = out or Path(re.sub(r"[^\w.-]+", "-", generator.name) + "-dissection")
+    with progress_bar("dissecting") as progress:
+        dissection = dissect_to_folder(
+            generator, found, folder, layers, numbers, progress=progress, say=say, **choices
+        )
+    if as_json:
+        print_json(dissection_json(dissection, folder))
+        return
+    print_table(*dissection_rows(dissection), numeric=list(dissection.layers))

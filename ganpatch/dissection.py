@@ -1,0 +1,169 @@
+"""The result of dissecting: per unit and concept how well they agree; saved in the run folder beside the ranking.
+
+dissection = Dissection.load("run")
+layer = dissection["layer4"]
+layer.iou, layer.best                   # [C, K], [C] indices into dissection.concepts
+dissection.interpretable("layer4")      # [C] bool: accuracy > 0.75 and IoU > 0.05
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.files import read_bytes, replacing, write_text
+from ganpatch.ranking import Ranking
+
+DISSECTION = "dissection.json"
+ARRAYS = "dissection.safetensors"
+LEAST_IOU, LEAST_ACCURACY = 0.05, 0.75
+_NAMES = ("thresholds", "iou", "accuracy")
+_LARGEST = 16_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerDissection:
+    """One layer: `thresholds` (activations), `iou` and pixel `accuracy` per unit and concept, each [C, K]."""
+
+    thresholds: Tensor
+    iou: Tensor
+    accuracy: Tensor
+
+    @property
+    def best(self) -> Tensor:
+        """The concept of highest IoU per unit, [C]."""
+        return self.iou.argmax(1)
+
+
+class _Manifest(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal["ganpatch-dissection/1"] = "ganpatch-dissection/1"
+    run: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    segmenter: str
+    threshold: str
+    threshold_seeds: str
+    concepts: Annotated[tuple[str, ...], Field(min_length=1, max_length=10_000)]
+    shares: tuple[float, ...]
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dissection:
+    """All dissected layers of one run; `shares` is how much of the images each concept covers."""
+
+    ranking: Ranking
+    segmenter: str
+    threshold: str
+    threshold_seeds: str
+    concepts: tuple[str, ...]
+    shares: tuple[float, ...]
+    layers: Mapping[str, LayerDissection]
+
+    def __getitem__(self, layer: str) -> LayerDissection:
+        if layer not in self.layers:
+            raise GanpatchError(
+                f"layer '{layer}' is not dissected in this run; it has {', '.join(self.layers)}"
+                f"{near_miss(layer, self.layers)}"
+            )
+        return self.layers[layer]
+
+    def interpretable(self, layer: str, least_iou: float = LEAST_IOU) -> Tensor:
+        """Tell which units [C] agree with their best concept: accuracy > 0.75 and IoU > 0.05 (Bau et al. 2018)."""
+        found = self[layer]
+        best = found.best.unsqueeze(1)
+        return (found.iou.gather(1, best) > least_iou)[:, 0] & (found.accuracy.gather(1, best) > LEAST_ACCURACY)[:, 0]
+
+    def units_of(self, layer: str, concept: str) -> list[int]:
+        """Give the interpretable units of a concept, the highest IoU first."""
+        place = self.index(concept)
+        chosen = self.interpretable(layer) & (self[layer].best == place)
+        order = self[layer].iou[:, place].argsort(descending=True, stable=True)
+        return [unit for unit in order.tolist() if chosen[unit]]
+
+    def index(self, concept: str) -> int:
+        """Give the place of a concept; raise GanpatchError with the near miss."""
+        if concept not in self.concepts:
+            raise GanpatchError(
+                f"concept '{concept}' is not in this run; it has {', '.join(self.concepts)}"
+                f"{near_miss(concept, self.concepts)}"
+            )
+        return self.concepts.index(concept)
+
+    def counts(self, layer: str) -> dict[str, int]:
+        """Count the interpretable units of each concept that has any, the most first."""
+        counts = {concept: len(self.units_of(layer, concept)) for concept in self.concepts}
+        return dict(sorted(((name, n) for name, n in counts.items() if n), key=lambda item: -item[1]))
+
+    def save(self, folder: str | Path) -> None:
+        """Write the ranking's run folder with the dissection in it."""
+        folder = Path(folder)
+        self.ranking.save(folder)
+        arrays = {f"{layer}.{name}": getattr(found, name) for layer, found in self.layers.items() for name in _NAMES}
+        with replacing(folder / ARRAYS) as temporary:
+            save_file({name: tensor.contiguous() for name, tensor in arrays.items()}, temporary)
+        manifest = _Manifest(
+            run=self.ranking.run,
+            segmenter=self.segmenter,
+            threshold=self.threshold,
+            threshold_seeds=self.threshold_seeds,
+            concepts=self.concepts,
+            shares=self.shares,
+            layers=tuple(self.layers),
+        )
+        write_text(folder / DISSECTION, manifest.model_dump_json(indent=1) + "\n")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Dissection":
+        """Read a run folder; raise GanpatchError naming the file that is missing or broken."""
+        folder = Path(folder)
+        ranking = Ranking.load(folder)
+        path = folder / DISSECTION
+        if not path.is_file():
+            raise GanpatchError(f"'{folder}' holds a ranking and no dissection; make one with ganpatch dissect")
+        try:
+            manifest = _Manifest.model_validate_json(read_bytes(path, limit=_LARGEST))
+        except ValidationError as fault:
+            first = fault.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise GanpatchError(f"'{path}' is broken: {place or 'the file'}: {first['msg']}") from fault
+        if manifest.run != ranking.run or len(manifest.shares) != len(manifest.concepts):
+            raise GanpatchError(f"'{path}' does not belong to the ranking beside it; dissect again")
+        return cls(
+            ranking=ranking,
+            segmenter=manifest.segmenter,
+            threshold=manifest.threshold,
+            threshold_seeds=manifest.threshold_seeds,
+            concepts=manifest.concepts,
+            shares=manifest.shares,
+            layers={layer: _read_layer(folder / ARRAYS, layer, ranking, manifest) for layer in manifest.layers},
+        )
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for layer in self.layers:
+            counts = ", ".join(f"{concept} {count}" for concept, count in self.counts(layer).items())
+            rows.append(f"<p><b>{layer}</b>: {int(self.interpretable(layer).sum())} interpretable units: {counts}</p>")
+        return "".join(rows)
+
+
+def _read_layer(path: Path, layer: str, ranking: Ranking, manifest: _Manifest) -> LayerDissection:
+    units, concepts = ranking[layer].units, len(manifest.concepts)
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = {name: file.get_tensor(f"{layer}.{name}") for name in _NAMES}
+    except (SafetensorError, OSError) as fault:
+        raise GanpatchError(f"'{path}' is broken or missing: {fault}") from fault
+    for name, tensor in found.items():
+        if tuple(tensor.shape) != (units, concepts) or not torch.isfinite(tensor).all():
+            raise GanpatchError(
+                f"'{path}': {layer}.{name} is {list(tensor.shape)}, not [{units}, {concepts}], or not finite"
+            )
+    return LayerDissection(**found)

@@ -1,0 +1,43 @@
+"""A whole dissection as a run folder: the ranking with its review page, the dissection with its report."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ganpatch.activations import Progress, unseen
+from ganpatch.dissect import dissect
+from ganpatch.dissection import Dissection
+from ganpatch.generator import Generator
+from ganpatch.review.dissection_page import write_dissection_page
+from ganpatch.review.page import write_page
+from ganpatch.review.run import Say, named_layers, run_folder, set_verdicts_aside
+from ganpatch.segment import Segmenter
+
+
+def dissect_to_folder(
+    generator: Generator,
+    segmenter: Segmenter,
+    folder: Path,
+    layers: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress = unseen,
+    say: Say = lambda text: None,
+    **choices: Any,
+) -> Dissection:
+    """Dissect into `folder` and write both its pages; `choices` are the other options of `dissect`.
+
+    Raises GanpatchError when the folder holds a run, finished or not, that was not asked to be replaced or resumed.
+    """
+    layers = named_layers(generator, layers, say)
+    with run_folder(folder, resume=resume, overwrite=overwrite, say=say) as partial:
+        dissection = dissect(generator, segmenter, layers, seeds, progress=progress, partial=partial, **choices)
+        set_verdicts_aside(folder)
+        dissection.save(folder)
+        write_page(folder)
+        page = write_dissection_page(dissection, folder)
+    say(f"dissected {', '.join(dissection.layers)} over {len(seeds)} images in {dissection.ranking.seconds:.1f} s")
+    say(f"open {page} in a browser")
+    return dissection

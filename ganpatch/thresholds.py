@@ -1,0 +1,95 @@
+"""From what level on a unit counts as firing, from a sample of pixels with known activations and labels.
+
+sample = LabelledSample(units=256, pixels=4096, images=128)
+sample.update(maps, labels, seed)                     # maps [C, P], labels [P]
+best_thresholds(sample.values, sample.labels, concepts=10)      # [C, K]
+"""
+
+import torch
+from torch import Tensor
+
+_SIZE = 32768
+_EDGES = 160
+_RAREST, _COMMONEST = 2e-4, 0.9  # shares of pixels above a threshold that are tried
+_MOST_VALUES = 1 << 21
+
+
+class LabelledSample:
+    """About 32 000 pixels: the activations [C, S] of all units there, and the labels [S]."""
+
+    def __init__(self, units: int, *, pixels: int, images: int, size: int = _SIZE) -> None:
+        self._each = min(pixels, max(1, size // images))
+        self._values = torch.empty(units, self._each * images)
+        self._labels = torch.empty(self._each * images, dtype=torch.int64)
+        self._count = 0
+
+    def update(self, maps: Tensor, labels: Tensor, seed: int) -> None:
+        """Take the maps [C, P] and labels [P] of one image; its pixels are drawn by its seed."""
+        source = torch.Generator().manual_seed(seed ^ 0x1ABE1)
+        places = torch.randperm(len(labels), generator=source)[: self._each]
+        stop = self._count + self._each
+        self._values[:, self._count : stop] = maps[:, places.to(maps.device)].cpu()
+        self._labels[self._count : stop] = labels[places.to(labels.device)].cpu()
+        self._count = stop
+
+    @property
+    def values(self) -> Tensor:
+        """The activations [C, S]."""
+        return self._values[:, : self._count]
+
+    @property
+    def labels(self) -> Tensor:
+        """The labels [S]."""
+        return self._labels[: self._count]
+
+
+def best_thresholds(values: Tensor, labels: Tensor, concepts: int) -> Tensor:
+    """Give the threshold per unit and concept [C, K] that maximises I / H (Bau et al. 2018, section 3.1).
+
+    I is the mutual information of "the unit is above" and "the pixel is of the concept", H their joint entropy.
+    `values` [C, S] are activations, `labels` [S]. A unit that never varies gets its highest value: it never fires.
+    """
+    size = len(labels)
+    edges = torch.logspace(_log10(_RAREST * size), _log10(_COMMONEST * size), _EDGES).long().clamp(1, size - 1).unique()
+    of_concept = torch.bincount(labels.clamp(0, concepts), minlength=concepts + 1)[:concepts].double()
+    tile = max(1, _MOST_VALUES // size)
+    return torch.cat([_of_units(part, labels, edges, of_concept) for part in values.split(tile)])
+
+
+def quantile_thresholds(values: Tensor, level: float) -> Tensor:
+    """Give the quantile `level` in (0, 1) of each unit's activations, [C, 1]."""
+    place = min(values.shape[1], max(1, round((1 - level) * values.shape[1])))
+    return values.topk(place, 1).values[:, -1:].clone()
+
+
+def _of_units(values: Tensor, labels: Tensor, edges: Tensor, of_concept: Tensor) -> Tensor:
+    """Try the values at the places `edges` of each unit's falling order as thresholds."""
+    units, size, concepts = len(values), len(labels), len(of_concept)
+    falling, order = values.sort(1, descending=True)
+    piece = torch.bucketize(torch.arange(size), edges, right=True)  # which edges a place lies behind
+    code = (torch.arange(units)[:, None] * (len(edges) + 1) + piece) * (concepts + 1) + labels.clamp(0, concepts)[order]
+    pieces = torch.bincount(code.flatten(), minlength=units * (len(edges) + 1) * (concepts + 1))
+    both = pieces.view(units, len(edges) + 1, concepts + 1).cumsum(1)[:, :-1, :concepts].double()
+    above = edges.double().view(1, -1, 1)
+    quality = _information_ratio(both, above, of_concept.view(1, 1, -1), float(size))
+    candidates = falling[:, edges]
+    quality[falling[:, edges - 1] <= candidates] = -1  # equal values cannot be parted
+    best, place = quality.max(1)
+    return torch.where(best >= 0, candidates.gather(1, place), falling[:, :1])
+
+
+def _information_ratio(both: Tensor, above: Tensor, of_concept: Tensor, size: float) -> Tensor:
+    """Mutual information over joint entropy of two binary variables, from counts that broadcast."""
+    joint = torch.stack([both, above - both, of_concept - both, size - above - of_concept + both])
+    entropy = _entropy(joint / size)
+    one = _entropy(torch.stack([above, size - above]) / size)
+    other = _entropy(torch.stack([of_concept, size - of_concept]) / size)
+    return (one + other - entropy) / entropy.clamp(min=1e-12)
+
+
+def _entropy(shares: Tensor) -> Tensor:
+    return -torch.xlogy(shares, shares.clamp(min=0)).sum(0)
+
+
+def _log10(number: float) -> float:
+    return torch.tensor(max(1.0, number)).log10().item()
