@@ -10,6 +10,7 @@
 The flow is one-way, and every stage reads a file and writes a file:
 
     model -> activations -> ranking -> review -> patch -> apply | bake -> repair | export -> verify
+                        \\-> dissection -> causes -^
 
 A module imports only what stands above it in this list (tests/test_architecture.py):
 
@@ -28,8 +29,14 @@ A module imports only what stands above it in this list (tests/test_architecture
                       seeds -> activations and images, in batches; a long pass that resumes
     edit, patch       one edit and THE equation; the patch file
     compose           patches compared and joined
-    pictures          grids, pairs, contact sheets, sprites
+    pictures, charts, report_page
+                      grids, pairs, contact sheets, sprites; small SVG charts; pages to read from disk
     ranking, rank     the result of ranking, and its folder; the pass that makes it
+    vision            torchvision, also where it was built for another torch
+    segment/          ROOM: concept masks, one file per kind of segmenter
+    iou, thresholds   how well units agree with concepts; from what level on a unit fires
+    dissection, dissect
+                      the result of dissecting, and its folder; the pass that makes it
     review/           ROOM: the page on which units are flagged; verdicts -> patch
     apply, samples    a patch as hooks; images drawn with and without one
     unfused           convolutions with one group per image, for any batch size

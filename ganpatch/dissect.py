@@ -184,7 +184,7 @@ def _thresholds(
     if level is not None:
         return {layer: quantile_thresholds(sample.values, level) for layer, sample in samples.items()}
     concepts = len(segmenter.concepts)
-    return {layer: best_thresholds(sample.values, sample.labels, concepts) for layer, sample in samples.items()}
+    return {layer: best_thresholds(sample.values, sample.labels, concepts)[0] for layer, sample in samples.items()}
 
 
 def _quantile_of(threshold: str) -> float | None:

@@ -43,16 +43,15 @@ def paragraph(text: str, kind: str = "") -> str:
 
 
 def picture(source: str, caption: str) -> str:
-    """Show a picture that lies beside the page, with its caption, which also describes it to those who cannot see it."""
-    return f'<figure><img src="{escape(source)}" alt="{escape(caption)}"><figcaption>{escape(caption)}</figcaption></figure>'
+    """Show a picture that lies beside the page; the caption also describes it to those who cannot see it."""
+    image = f'<img src="{escape(source)}" alt="{escape(caption)}">'
+    return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Give a table; all columns but the first hold numbers."""
     kinds = ["", *[' class="number"'] * (len(columns) - 1)]
     head = "".join(f"<th{kind}>{escape(name)}</th>" for kind, name in zip(kinds, columns, strict=True))
-    lines = (
-        "".join(f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True)) for row in rows
-    )
+    lines = ("".join(f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True)) for row in rows)
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

@@ -1,8 +1,11 @@
 """What was decided and proved, as rows and sentences for people."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from ganpatch.bake import Decision, Proof
+from ganpatch.dissection import Dissection
 from ganpatch.export import Exported
 from ganpatch.onnx_patch import PatchedGraph
 from ganpatch.verify import Agreement, Verification
@@ -43,6 +46,40 @@ def agreement_rows(report: Verification) -> list[tuple[str, ...]]:
     rows = [_agreement_row(one, "agrees" if one.agrees else "DIFFERS") for one in report.candidates]
     heading = ("compared with the hooks", "as", "largest", "mean", "tolerance", "seed", "at", "")
     return [heading, *rows, _agreement_row(report.effect, "(the patch's effect)")]
+
+
+def dissection_rows(dissection: Dissection) -> tuple[list[str], list[list[str]]]:
+    """Give a heading and a table: per concept how many interpretable units each layer has, and the best unit's IoU."""
+    rows = []
+    for place, concept in enumerate(dissection.concepts):
+        cells = []
+        for layer, found in dissection.layers.items():
+            best, unit = found.iou[:, place].max(0)
+            cells.append(f"{len(dissection.units_of(layer, concept))} units, best {best:.3f} (unit {int(unit)})")
+        rows.append([concept, *cells])
+    return ["concept", *dissection.layers], rows
+
+
+def dissection_json(dissection: Dissection, folder: Path) -> dict[str, Any]:
+    """Give the interpretable units per layer and concept with their IoU."""
+
+    def of_layer(layer: str) -> dict[str, Any]:
+        found = dissection[layer]
+        return {
+            concept: [
+                {"unit": unit, "iou": round(found.iou[unit, place].item(), 4)}
+                for unit in dissection.units_of(layer, concept)
+            ]
+            for place, concept in enumerate(dissection.concepts)
+        }
+
+    return {
+        "folder": str(folder),
+        "run": dissection.ranking.run,
+        "segmenter": dissection.segmenter,
+        "shares": dict(zip(dissection.concepts, dissection.shares, strict=True)),
+        "layers": {layer: of_layer(layer) for layer in dissection.layers},
+    }
 
 
 def _agreement_row(one: Agreement, verdict: str) -> tuple[str, ...]:

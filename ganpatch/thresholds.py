@@ -2,7 +2,7 @@
 
 sample = LabelledSample(units=256, pixels=4096, images=128)
 sample.update(maps, labels, seed)                     # maps [C, P], labels [P]
-best_thresholds(sample.values, sample.labels, concepts=10)      # [C, K]
+thresholds, iou = best_thresholds(sample.values, sample.labels, concepts=10)      # [C, K] each
 """
 
 import torch
@@ -43,8 +43,10 @@ class LabelledSample:
         return self._labels[: self._count]
 
 
-def best_thresholds(values: Tensor, labels: Tensor, concepts: int) -> Tensor:
-    """Give the threshold per unit and concept [C, K] that maximises I / H (Bau et al. 2018, section 3.1).
+def best_thresholds(values: Tensor, labels: Tensor, concepts: int) -> tuple[Tensor, Tensor]:
+    """Give the threshold per unit and concept that maximises I / H (Bau et al. 2018, section 3.1), and the IoU at it.
+
+    Both are [C, K]; the IoU is of this sample, a first look.
 
     I is the mutual information of "the unit is above" and "the pixel is of the concept", H their joint entropy.
     `values` [C, S] are activations, `labels` [S]. A unit that never varies gets its highest value: it never fires.
@@ -53,7 +55,8 @@ def best_thresholds(values: Tensor, labels: Tensor, concepts: int) -> Tensor:
     edges = torch.logspace(_log10(_RAREST * size), _log10(_COMMONEST * size), _EDGES).long().clamp(1, size - 1).unique()
     of_concept = torch.bincount(labels.clamp(0, concepts), minlength=concepts + 1)[:concepts].double()
     tile = max(1, _MOST_VALUES // size)
-    return torch.cat([_of_units(part, labels, edges, of_concept) for part in values.split(tile)])
+    parts = [_of_units(part, labels, edges, of_concept) for part in values.split(tile)]
+    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
 
 def quantile_thresholds(values: Tensor, level: float) -> Tensor:
@@ -62,7 +65,7 @@ def quantile_thresholds(values: Tensor, level: float) -> Tensor:
     return values.topk(place, 1).values[:, -1:].clone()
 
 
-def _of_units(values: Tensor, labels: Tensor, edges: Tensor, of_concept: Tensor) -> Tensor:
+def _of_units(values: Tensor, labels: Tensor, edges: Tensor, of_concept: Tensor) -> tuple[Tensor, Tensor]:
     """Try the values at the places `edges` of each unit's falling order as thresholds."""
     units, size, concepts = len(values), len(labels), len(of_concept)
     falling, order = values.sort(1, descending=True)
@@ -75,7 +78,9 @@ def _of_units(values: Tensor, labels: Tensor, edges: Tensor, of_concept: Tensor)
     candidates = falling[:, edges]
     quality[falling[:, edges - 1] <= candidates] = -1  # equal values cannot be parted
     best, place = quality.max(1)
-    return torch.where(best >= 0, candidates.gather(1, place), falling[:, :1])
+    iou = (both / (above + of_concept - both).clamp(min=1)).gather(1, place.unsqueeze(1))[:, 0]
+    found = best >= 0
+    return torch.where(found, candidates.gather(1, place), falling[:, :1]), iou.float() * found
 
 
 def _information_ratio(both: Tensor, above: Tensor, of_concept: Tensor, size: float) -> Tensor:

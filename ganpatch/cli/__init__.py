@@ -10,7 +10,7 @@ import warnings
 
 import click
 
-from ganpatch.cli import apply, export, flag, layers, patch, rank, revert, review, sample, verify
+from ganpatch.cli import apply, dissect, export, flag, layers, patch, rank, revert, review, sample, verify
 from ganpatch.errors import GanpatchError
 from ganpatch.version import VERSION
 
@@ -36,6 +36,7 @@ for command in (
     layers.layers,
     rank.rank,
     review.review,
+    dissect.dissect,
     flag.flag,
     sample.sample,
     apply.apply,

@@ -33,7 +33,11 @@ from ganpatch.spans import parse_spans
 @click.option("--n", default=1000, show_default=True, type=click.IntRange(1), help="Number of images, seeds 0 to n-1.")
 @click.option("--seeds", metavar="0,1,4-6", help="These seeds instead of the first n.")
 @click.option(
-    "--threshold", default="best", show_default=True, metavar="best|q0.99", help="From where on a unit counts as firing."
+    "--threshold",
+    default="best",
+    show_default=True,
+    metavar="best|q0.99",
+    help="From where on a unit counts as firing.",
 )
 @click.option("--k", default=12, show_default=True, type=click.IntRange(1, 1000), help="Top images kept per unit.")
 @click.option("--batch-size", default=32, show_default=True, type=click.IntRange(1))
@@ -65,9 +69,7 @@ def dissect(
     found = load_segmenter(segmenter, generator, concepts=concepts)
     folder = out or Path(re.sub(r"[^\w.-]+", "-", generator.name) + "-dissection")
     with progress_bar("dissecting") as progress:
-        dissection = dissect_to_folder(
-            generator, found, folder, layers, numbers, progress=progress, say=say, **choices
-        )
+        dissection = dissect_to_folder(generator, found, folder, layers, numbers, progress=progress, say=say, **choices)
     if as_json:
         print_json(dissection_json(dissection, folder))
         return

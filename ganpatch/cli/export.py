@@ -48,4 +48,3 @@ def export(
     if exported.decisions:
         print_decisions(exported.decisions, out, as_json=False)
     say(exported_text(exported))
-    say(f"{out}: {exported.size / 1e6:.1f} MB")

@@ -19,6 +19,7 @@ from ganpatch.errors import GanpatchError
 from ganpatch.generator import Generator
 from ganpatch.models import load
 from ganpatch.reports import decision_rows
+from ganpatch.segment import SPECS
 from ganpatch.spans import parse_spans
 
 Function = Callable[..., Any]
@@ -62,6 +63,16 @@ def loading_options(function: Function) -> Function:
     return wrapped
 
 
+segmenter_option = click.option(
+    "--segmenter", default="churches", show_default=True, metavar="SPEC", help=f"Where concepts come from: {SPECS}."
+)
+concepts_option = click.option(
+    "--concepts",
+    default="",
+    metavar="A,B,…",
+    callback=lambda _context, _option, text: tuple(part.strip() for part in text.split(",") if part.strip()),
+    help="Names of the segmenter's classes, where it has none.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 other_weights_option = click.option(
     "--allow-other-weights", is_flag=True, help="Apply the patch although it was made for other weights."

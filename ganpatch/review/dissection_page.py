@@ -35,7 +35,7 @@ def write_dissection_page(dissection: Dissection, folder: Path) -> Path:
 def _lead(dissection: Dissection) -> str:
     return (
         f"{len(dissection.ranking.seeds)} images against {len(dissection.concepts)} concepts of the segmenter "
-        f"{dissection.segmenter}; thresholds '{dissection.threshold}' from the images of seeds {dissection.threshold_seeds}."
+        f"{dissection.segmenter}; thresholds '{dissection.threshold}' from seeds {dissection.threshold_seeds}."
     )
 
 
