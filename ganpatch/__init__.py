@@ -25,8 +25,8 @@ A module imports only what stands above it in this list (tests/test_architecture
     generator         a module, how to draw its inputs, how to read its images
     models/           ROOM: one file per family of generators; the bundled one
     stats             running TopK, moments, quantiles: update -> merge -> result
-    activations, passes
-                      seeds -> activations and images, in batches; a long pass that resumes
+    activations, partial, passes
+                      seeds -> activations and images, in batches; a long run that resumes; one pass over seeds
     edit, patch       one edit and THE equation; the patch file
     compose           patches compared and joined
     pictures, charts, report_page
@@ -37,11 +37,16 @@ A module imports only what stands above it in this list (tests/test_architecture
     iou, thresholds   how well units agree with concepts; from what level on a unit fires
     dissection, dissect
                       the result of dissecting, and its folder; the pass that makes it
-    review/           ROOM: the page on which units are flagged; verdicts -> patch
     apply, samples    a patch as hooks; images drawn with and without one
     unfused           convolutions with one group per image, for any batch size
     fold/             ROOM: a model as a graph, and pushing edits through it into weights
     tail              the rest of a forward pass, from a layer on
+    effect, alphas    what an intervention does to a concept; sets of units by gradient descent
+    causes, cause     which units cause a concept, and its folder; the run that finds out
+    measure, context, concept_patch
+                      what edits do to concepts; where one can be put; a patch that removes or inserts one
+    comparison        dissections side by side
+    review/           ROOM: run folders and their pages; flagging units; verdicts -> patch
     bake              a patch as weights, with its proof
     record, runners   what was done to a file; running a file of any kind on the same inputs
     repair, revert    the repaired file, and the way back
@@ -56,6 +61,10 @@ Shapes: N images, C units (channels) of a layer, h x w its maps, K top images pe
 
 from ganpatch.apply import applied
 from ganpatch.bake import Baked, Decision, Proof, bake
+from ganpatch.cause import Effort, find_causes
+from ganpatch.causes import Causes
+from ganpatch.dissect import dissect
+from ganpatch.dissection import Dissection
 from ganpatch.edit import Edit, Mask
 from ganpatch.errors import GanpatchError
 from ganpatch.export import export_onnx
@@ -68,12 +77,16 @@ from ganpatch.ranking import LayerRanking, Ranking
 from ganpatch.repair import repair
 from ganpatch.review.page import write_page
 from ganpatch.samples import Sample
+from ganpatch.segment import load_segmenter
 from ganpatch.version import VERSION as __version__
 
 __all__ = [
     "Baked",
+    "Causes",
     "Decision",
+    "Dissection",
     "Edit",
+    "Effort",
     "Fingerprint",
     "GanpatchError",
     "Generator",
@@ -86,9 +99,12 @@ __all__ = [
     "__version__",
     "applied",
     "bake",
+    "dissect",
     "export_onnx",
+    "find_causes",
     "fingerprint",
     "load",
+    "load_segmenter",
     "rank",
     "repair",
     "write_page",

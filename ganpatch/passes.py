@@ -6,22 +6,16 @@ A job watches layers, takes each batch, and gives its state as tensors. With `pa
 and then and when the pass is interrupted; the next pass with the same plan goes on from it.
 """
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ganpatch.activations import BATCH, OnActivation, Progress, stream, unseen
-from ganpatch.errors import GanpatchError
-from ganpatch.files import replacing
 from ganpatch.generator import Generator
-
-SAVE_EVERY = 30.0  # seconds
+from ganpatch.partial import SAVE_EVERY, load_partial, save_partial
 
 
 class Job(Protocol):
@@ -53,7 +47,11 @@ def run_pass(
     partial: Path | None = None,
 ) -> float:
     """Stream `seeds` through `job`; give the seconds that this took, with those before an interruption."""
-    done, before = _restored(job, partial) if partial is not None and partial.exists() else (0, 0.0)
+    done, before = 0, 0.0
+    if partial is not None and partial.exists():
+        tensors, state = load_partial(partial, job.described())
+        job.restore(tensors)
+        done, before = int(state.get("done", 0)), float(state.get("seconds", 0))
     started = saved = time.monotonic()
 
     def seconds() -> float:
@@ -67,32 +65,10 @@ def run_pass(
             done += len(part)
             progress(done, len(seeds))
             if partial is not None and time.monotonic() - saved > SAVE_EVERY:
-                _save(job, partial, done, seconds())
+                save_partial(partial, job.described(), job.tensors(), {"done": done, "seconds": seconds()})
                 saved = time.monotonic()
     except KeyboardInterrupt:
         if partial is not None and done:
-            _save(job, partial, done, seconds())
+            save_partial(partial, job.described(), job.tensors(), {"done": done, "seconds": seconds()})
         raise
     return seconds()
-
-
-def _save(job: Job, path: Path, done: int, seconds: float) -> None:
-    state = {"plan": job.described(), "done": done, "seconds": seconds}
-    with replacing(path) as temporary:
-        save_file(job.tensors(), temporary, metadata={"ganpatch": json.dumps(state)})
-
-
-def _restored(job: Job, path: Path) -> tuple[int, float]:
-    """Restore what an interrupted pass kept; raise GanpatchError when that was of another job."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            state = json.loads((file.metadata() or {})["ganpatch"])
-            tensors = {key: file.get_tensor(key) for key in list(file.keys())}
-        plan, done, seconds = state["plan"], int(state["done"]), float(state["seconds"])
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as fault:
-        raise GanpatchError(f"'{path}' is broken; remove it to start anew: {fault}") from fault
-    for name, wanted in job.described().items():
-        if plan.get(name) != wanted:
-            raise GanpatchError(f"cannot resume: the interrupted run had {name} {plan.get(name)}, this one {wanted}")
-    job.restore(tensors)
-    return done, seconds

@@ -55,8 +55,8 @@ def grid(pixels: Pixels, columns: int | None = None, gap: int = _GAP) -> Image.I
     return Image.fromarray(sheet)
 
 
-def before_after(before: Pixels, after: Pixels, seeds: Sequence[int], pairs_per_row: int = 4) -> Image.Image:
-    """Lay out pairs of pixels [N, H, W, 3], each with its seed above it, under one heading."""
+def before_after(before: Pixels, after: Pixels, captions: Sequence[int | str], pairs_per_row: int = 4) -> Image.Image:
+    """Lay out pairs of pixels [N, H, W, 3], each with its caption above it, or its seed, under one heading."""
     count, height, width, _ = before.shape
     zoom = max(1, round(96 / height))
     cell_width, cell_height = 2 * width * zoom + _GAP + 14, height * zoom + 22
@@ -70,7 +70,8 @@ def before_after(before: Pixels, after: Pixels, seeds: Sequence[int], pairs_per_
         draw.text((x + width * zoom + _GAP, 8), "after", _INK, font)
     for index in range(count):
         x, y = 14 + index % columns * cell_width, 28 + index // columns * cell_height
-        draw.text((x, y), f"seed {seeds[index]}", (120, 120, 120), ImageFont.load_default(11))
+        caption = captions[index] if isinstance(captions[index], str) else f"seed {captions[index]}"
+        draw.text((x, y), caption, (120, 120, 120), ImageFont.load_default(11))
         for place, pixels in enumerate((before[index], after[index])):
             picture = Image.fromarray(pixels).resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
             sheet.paste(picture, (x + place * (width * zoom + _GAP), y + 15))
@@ -117,6 +118,19 @@ def sprite_sheets(images: Sequence[Pixels]) -> Iterator[Image.Image]:
 def sprite_layout(height: int, width: int) -> tuple[int, int]:
     """Give columns and rows of a full sprite sheet for thumbnails of that size."""
     return max(1, SPRITE_EDGE // width), max(1, SPRITE_EDGE // height)
+
+
+def read_mask(path: Path, size: tuple[int, int]) -> Tensor:
+    """Read a picture as a mask [h, w] in [0, 1], white 1, shrunk to `size`; raise GanpatchError when it is none."""
+    try:
+        with Image.open(path) as picture:
+            grey = picture.convert("L").resize((size[1], size[0]), Image.Resampling.BOX)
+    except (OSError, Image.DecompressionBombError) as fault:
+        raise GanpatchError(f"'{path}' is no picture that can be a mask: {fault}") from fault
+    mask = torch.from_numpy(np.asarray(grey).copy()).float() / 255
+    if not mask.any():
+        raise GanpatchError(f"'{path}' is black all over: a mask is white where the edit works")
+    return mask
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:

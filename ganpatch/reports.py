@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ganpatch.bake import Decision, Proof
+from ganpatch.causes import Causes
 from ganpatch.dissection import Dissection
 from ganpatch.export import Exported
 from ganpatch.onnx_patch import PatchedGraph
@@ -79,6 +80,29 @@ def dissection_json(dissection: Dissection, folder: Path) -> dict[str, Any]:
         "segmenter": dissection.segmenter,
         "shares": dict(zip(dissection.concepts, dissection.shares, strict=True)),
         "layers": {layer: of_layer(layer) for layer in dissection.layers},
+    }
+
+
+def causes_rows(causes: Causes) -> tuple[list[str], list[list[str]]]:
+    """Give a heading and a table: per concept and order, the share of its pixels that ablation removes."""
+    curves = [(concept, curve) for concept, found in causes.concepts.items() for curve in found.curves]
+    rows = [[concept, curve.by, *(f"{share:.1%}" for share in curve.removed)] for concept, curve in curves]
+    return ["removed of", "units by", *(f"{count} units" for count in curves[0][1].units)], rows
+
+
+def causes_json(causes: Causes, folder: Path) -> dict[str, Any]:
+    """Give the units of each concept, the most causal first, with their alphas, and the curves."""
+    return {
+        "folder": str(folder),
+        "layer": causes.layer,
+        "concepts": {
+            concept: {
+                "presence": found.presence,
+                "units": [{"unit": u, "alpha": round(found.alpha[u].item(), 4)} for u in found.ranked()[:50]],
+                "curves": [curve.model_dump() for curve in found.curves],
+            }
+            for concept, found in causes.concepts.items()
+        },
     }
 
 

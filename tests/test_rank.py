@@ -134,7 +134,7 @@ def test_an_interrupted_ranking_goes_on(small_dcgan: Generator, tmp_path: Path) 
         rank_to_folder(small_dcgan, tmp_path / "run", ["main.5", "main.2"], range(60), k=5, batch_size=8,
                        progress=interrupting(24), say=said.append)  # fmt: skip
     assert said == [f"kept in '{tmp_path / 'run'}'; --resume goes on from there"]
-    with pytest.raises(GanpatchError, match="holds an interrupted ranking; --resume goes on"):
+    with pytest.raises(GanpatchError, match="holds an interrupted run; --resume goes on"):
         rank_to_folder(small_dcgan, tmp_path / "run", ["main.5", "main.2"], range(60), k=5)
     seen: list[int] = []
     resumed = rank_to_folder(small_dcgan, tmp_path / "run", ["main.5", "main.2"], range(60), k=5, batch_size=8,

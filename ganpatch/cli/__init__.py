@@ -10,7 +10,21 @@ import warnings
 
 import click
 
-from ganpatch.cli import apply, dissect, export, flag, layers, patch, rank, revert, review, sample, verify
+from ganpatch.cli import (
+    apply,
+    cause,
+    compare,
+    dissect,
+    export,
+    flag,
+    layers,
+    patch,
+    rank,
+    revert,
+    review,
+    sample,
+    verify,
+)
 from ganpatch.errors import GanpatchError
 from ganpatch.version import VERSION
 
@@ -37,6 +51,8 @@ for command in (
     rank.rank,
     review.review,
     dissect.dissect,
+    cause.cause,
+    compare.compare,
     flag.flag,
     sample.sample,
     apply.apply,

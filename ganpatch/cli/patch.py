@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from ganpatch.cli.options import ANY_PATH, EXISTING, json_option, print_json, print_table, say
+from ganpatch.cli.patch_concepts import insert, remove
 from ganpatch.compose import differences, merge, summary
 from ganpatch.patch import Patch
 from ganpatch.review.verdicts import save_new_patch
@@ -95,3 +96,7 @@ def schema() -> None:
       ganpatch patch schema > patch.schema.json
     """
     click.echo(json.dumps(Patch.model_json_schema(), indent=1))
+
+
+patch.add_command(remove)
+patch.add_command(insert)

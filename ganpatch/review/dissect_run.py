@@ -8,6 +8,7 @@ from ganpatch.activations import Progress, unseen
 from ganpatch.dissect import dissect
 from ganpatch.dissection import Dissection
 from ganpatch.generator import Generator
+from ganpatch.ranking import MANIFEST
 from ganpatch.review.dissection_page import write_dissection_page
 from ganpatch.review.page import write_page
 from ganpatch.review.run import Say, named_layers, run_folder, set_verdicts_aside
@@ -32,7 +33,7 @@ def dissect_to_folder(
     Raises GanpatchError when the folder holds a run, finished or not, that was not asked to be replaced or resumed.
     """
     layers = named_layers(generator, layers, say)
-    with run_folder(folder, resume=resume, overwrite=overwrite, say=say) as partial:
+    with run_folder(folder, MANIFEST, resume=resume, overwrite=overwrite, say=say) as partial:
         dissection = dissect(generator, segmenter, layers, seeds, progress=progress, partial=partial, **choices)
         set_verdicts_aside(folder)
         dissection.save(folder)

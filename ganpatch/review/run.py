@@ -36,7 +36,7 @@ def rank_to_folder(
     Raises GanpatchError when the folder holds a run, finished or not, that was not asked to be replaced or resumed.
     """
     layers = named_layers(generator, layers, say)
-    with run_folder(folder, resume=resume, overwrite=overwrite, say=say) as partial:
+    with run_folder(folder, MANIFEST, resume=resume, overwrite=overwrite, say=say) as partial:
         ranking = rank(generator, layers, seeds, progress=progress, partial=partial, **choices)
         set_verdicts_aside(folder)
         ranking.save(folder)
@@ -60,13 +60,13 @@ def named_layers(generator: Generator, layers: Sequence[str], say: Say) -> Seque
 
 
 @contextmanager
-def run_folder(folder: Path, *, resume: bool, overwrite: bool, say: Say) -> Iterator[Path]:
-    """Make room in `folder` for a run, and give the file that keeps what is done of it until it is finished.
+def run_folder(folder: Path, manifest: str, *, resume: bool, overwrite: bool, say: Say) -> Iterator[Path]:
+    """Make room in `folder` for a run, whose `manifest` comes last; give the file that keeps what is done until then.
 
     Raises GanpatchError when the folder holds a run, finished or not, that was not asked to be replaced or resumed.
     """
     partial = folder / PARTIAL
-    _make_room(folder, resume=resume, overwrite=overwrite)
+    _make_room(folder, manifest, resume=resume, overwrite=overwrite)
     try:
         yield partial
     except KeyboardInterrupt:
@@ -76,14 +76,14 @@ def run_folder(folder: Path, *, resume: bool, overwrite: bool, say: Say) -> Iter
     partial.unlink(missing_ok=True)
 
 
-def _make_room(folder: Path, *, resume: bool, overwrite: bool) -> None:
+def _make_room(folder: Path, manifest: str, *, resume: bool, overwrite: bool) -> None:
     partial = folder / PARTIAL
-    if (folder / MANIFEST).exists() and not overwrite:
+    if (folder / manifest).exists() and not overwrite:
         raise GanpatchError(f"'{folder}' already holds a run; choose another -o, or --overwrite")
     if overwrite and not resume:
         partial.unlink(missing_ok=True)
     if partial.exists() and not resume:
-        raise GanpatchError(f"'{folder}' holds an interrupted ranking; --resume goes on, --overwrite starts anew")
+        raise GanpatchError(f"'{folder}' holds an interrupted run; --resume goes on, --overwrite starts anew")
     probe = folder / ".ganpatch"  # a folder that cannot be written is found now, not after the long part
     write_bytes(probe, b"\n")
     probe.unlink()

@@ -39,4 +39,4 @@ def load(place: str, concepts: Sequence[str]) -> Segmenter:
             ) from fault
         return torch.from_numpy(output).to(images.device)
 
-    return Segmenter(name=f"onnx:{Path(place).name}", concepts=names, run=run)
+    return Segmenter(name=f"onnx:{place}", concepts=names, run=run)

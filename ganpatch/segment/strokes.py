@@ -46,7 +46,7 @@ def load(path: Path, generator: Generator, *, after: str | None = None) -> Segme
         )
     size = (generator.sample([0]).shape[2], generator.sample([0]).shape[3])
     painted = [Painted(seed=image.seed, labels=strokes.labels(image, size)) for image in strokes.images]
-    return fit(f"strokes:{path.name}", strokes.concepts, painted, generator, after=after)
+    return fit(f"strokes:{path}", strokes.concepts, painted, generator, after=after)
 
 
 def fit(

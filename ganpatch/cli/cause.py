@@ -1,0 +1,102 @@
+"""`ganpatch cause`."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganpatch.alphas import PRESETS
+from ganpatch.cause import HELD_OUT, TRAINING, Effort
+from ganpatch.cli.options import (
+    ANY_PATH,
+    concepts_option,
+    json_option,
+    load_model,
+    loading_options,
+    model_argument,
+    print_json,
+    print_table,
+    progress_bar,
+    say,
+    segmenter_option,
+)
+from ganpatch.reports import causes_json, causes_rows
+from ganpatch.review.cause_run import cause_to_folder
+from ganpatch.segment import load_segmenter
+
+
+@click.command()
+@model_argument
+@click.option("--layer", required=True, help="The layer to intervene in.")
+@click.option("--concept", "studied", multiple=True, required=True, help="A concept; may be given several times.")
+@segmenter_option
+@concepts_option
+@click.option("--preset", type=click.Choice(list(PRESETS)), default="reference", show_default=True)
+@click.option("--steps", default=300, show_default=True, type=click.IntRange(1), help="Steps of the optimiser.")
+@click.option(
+    "--radius", default=1, show_default=True, type=click.IntRange(0, 32), help="Places around that an edit covers."
+)
+@click.option("--single", is_flag=True, help="Measure every unit alone as well, which takes longer.")
+@click.option("--context", is_flag=True, help="See where the concept can be put, by what is there.")
+@click.option("--n", default=len(TRAINING), show_default=True, type=click.IntRange(8), help="Images to learn from.")
+@click.option(
+    "--held-out", default=len(HELD_OUT), show_default=True, type=click.IntRange(1), help="Other images to report on."
+)
+@click.option("-o", "--out", type=ANY_PATH, help="Folder to write.  [default: MODEL-LAYER-causes]")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
+@click.option("--overwrite", is_flag=True, help="Replace what is in the folder.")
+@loading_options
+@json_option
+def cause(
+    model: str | None,
+    layer: str,
+    studied: tuple[str, ...],
+    segmenter: str,
+    concepts: tuple[str, ...],
+    n: int,
+    held_out: int,
+    out: Path | None,
+    loading: dict[str, Any],
+    as_json: bool,
+    preset: str,
+    steps: int,
+    radius: int,
+    single: bool,
+    **choices: Any,
+) -> None:
+    """Find out which units of a layer of MODEL cause a concept: what happens when they are switched off or on.
+
+    \b
+      ganpatch cause --layer layer4 --concept tree --concept door -o causes
+      ganpatch patch remove --from causes --concept tree --units 20 -o no-trees.yaml
+    """
+    generator = load_model(model, loading)
+    found = load_segmenter(segmenter, generator, concepts=concepts, after=layer)
+    effort = Effort(
+        seeds=range(TRAINING.start, TRAINING.start + n),
+        held_out=range(HELD_OUT.start, HELD_OUT.start + held_out),
+        preset=preset,
+        steps=steps,
+        radius=radius,
+        single=single,
+    )
+    folder = out or Path(re.sub(r"[^\w.-]+", "-", f"{generator.name}-{layer}") + "-causes")
+    with progress_bar("intervening") as progress:
+        causes = cause_to_folder(
+            generator,
+            found,
+            folder,
+            layer,
+            studied,
+            effort,
+            resume=resume,
+            overwrite=overwrite,
+            progress=progress,
+            say=say,
+        )
+    if as_json:
+        print_json(causes_json(causes, folder))
+        return
+    heading, rows = causes_rows(causes)
+    print_table(heading, rows, numeric=heading[2:])

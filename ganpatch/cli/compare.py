@@ -1,0 +1,32 @@
+"""`ganpatch compare`."""
+
+from pathlib import Path
+
+import click
+
+from ganpatch.cli.options import ANY_PATH, json_option, print_json, print_table, say
+from ganpatch.comparison import compare as compare_runs
+
+
+@click.command()
+@click.argument("runs", type=ANY_PATH, nargs=-1, required=True)
+@click.option("--quality", multiple=True, type=float, help="A quality figure of each run's model, in their order.")
+@click.option("-o", "--out", type=ANY_PATH, help="Report page to write, .html.")
+@json_option
+def compare(runs: tuple[Path, ...], quality: tuple[float, ...], out: Path | None, as_json: bool) -> None:
+    """Set the dissections in RUNS side by side: how many units of which kind each layer or model has.
+
+    \b
+      ganpatch compare early-run late-run --quality 30.2 --quality 11.9 -o compared.html
+    """
+    comparison = compare_runs(runs, quality)
+    for text in comparison.differing:
+        say(f"not alike, so read with care: {text}")
+    if out is not None:
+        comparison.write_page(out)
+        say(f"open {out} in a browser")
+    if as_json:
+        print_json(comparison.as_json())
+        return
+    columns, rows = comparison.rows()
+    print_table(columns, rows, numeric=["units", "interpretable", "kinds", "quality"])

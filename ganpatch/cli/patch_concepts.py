@@ -1,0 +1,121 @@
+"""`ganpatch patch remove` and `ganpatch patch insert`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganpatch.causes import LEVELS, Causes
+from ganpatch.cli.options import (
+    ANY_PATH,
+    EXISTING,
+    Function,
+    concepts_option,
+    json_option,
+    load_model,
+    loading_options,
+    print_json,
+    print_table,
+    progress_bar,
+    say,
+    seeds_option,
+)
+from ganpatch.concept_patch import Wish, concept_patch
+from ganpatch.pictures import read_mask
+from ganpatch.review.verdicts import save_new_patch
+from ganpatch.segment import load_segmenter
+
+
+def _shared(function: Function) -> Function:
+    options: list[Callable[[Function], Function]] = [
+        click.option("--from", "folder", type=EXISTING, required=True, help="The folder that ganpatch cause wrote."),
+        click.option("--concept", help="The concept.  [default: the only one there]"),
+        click.option("--units", default=20, show_default=True, type=click.IntRange(1), help="How many units."),
+        click.option("--by", type=click.Choice(["alpha", "ace", "iou"]), default="alpha", show_default=True),
+        click.option("--mask", type=EXISTING, help="A picture, white where the edit works.  [default: everywhere]"),
+        click.option("--model", help="The model, to measure the patch on.  [default: as for other commands]"),
+        click.option(
+            "--segmenter", metavar="SPEC", help="The segmenter to measure with.  [default: that of the causes]"
+        ),
+        concepts_option,
+        seeds_option("500000-500127"),
+        click.option("-o", "--out", type=ANY_PATH, required=True, help="Patch file to write."),
+        click.option("--overwrite", is_flag=True, help="Replace an existing patch file."),
+        loading_options,
+        json_option,
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@click.command()
+@_shared
+def remove(**given: Any) -> None:
+    """Make a patch that takes a concept away, from the units that cause it; and say what else it changes.
+
+    \b
+      ganpatch patch remove --from causes --concept tree --units 20 -o no-trees.yaml
+    """
+    _make(insert=False, **given)
+
+
+@click.command()
+@click.option(
+    "--level",
+    type=click.Choice(LEVELS),
+    default="mean",
+    show_default=True,
+    help="Mean where the concept is, or quantile.",
+)
+@_shared
+def insert(**given: Any) -> None:
+    """Make a patch that puts a concept in where the mask is white.
+
+    \b
+      ganpatch patch insert --from causes --concept door --mask here.png -o door.yaml
+    """
+    _make(insert=True, **given)
+
+
+def _make(
+    *,
+    folder: Path,
+    concept: str | None,
+    mask: Path | None,
+    model: str | None,
+    segmenter: str | None,
+    concepts: tuple[str, ...],
+    seeds: list[int],
+    out: Path,
+    overwrite: bool,
+    loading: dict[str, Any],
+    as_json: bool,
+    **choices: Any,
+) -> None:
+    causes = Causes.load(folder)
+    if concept is None and len(causes.concepts) > 1:
+        raise click.UsageError(f"these causes are of {', '.join(causes.concepts)}: choose one with --concept")
+    concept = concept or next(iter(causes.concepts))
+    grid = None if mask is None else read_mask(mask, causes.size)
+    wish = Wish(concept=concept, mask=grid, **choices)
+    generator = load_model(model, loading)
+    found = load_segmenter(segmenter or causes.segmenter, generator, concepts=concepts)
+    with progress_bar("measuring") as progress:
+        made = concept_patch(causes, wish, generator, found, seeds, progress=progress)
+    save_new_patch(made.patch, out, overwrite=overwrite)
+    rows = made.change.rows()
+    if as_json:
+        print_json({"patch": str(out), "evidence": made.patch.evidence})
+        return
+    where = "inside the mask" if grid is not None else "of all pixels"
+    print_table(
+        ["concept", f"before, {where}", "after", "change"], rows, numeric=[f"before, {where}", "after", "change"]
+    )
+    if wish.insert:
+        say(f"{out} puts {concept} in, by {wish.units} units of {causes.layer}")
+    else:
+        say(
+            f"{out} takes away {made.change.removed(concept):.1%} of {concept}, by {wish.units} units of {causes.layer}"
+        )

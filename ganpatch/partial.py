@@ -1,0 +1,41 @@
+"""What is done of a long run, in one file that is replaced as a whole: tensors, and a plan that tells runs apart.
+
+save_partial(path, plan, tensors, {"done": 320})
+tensors, state = load_partial(path, plan)
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ganpatch.errors import GanpatchError
+from ganpatch.files import replacing
+
+SAVE_EVERY = 30.0  # seconds
+
+
+def save_partial(path: Path, plan: Mapping[str, object], tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+    """Keep what is done."""
+    metadata = {"ganpatch": json.dumps({"plan": dict(plan), "state": state})}
+    with replacing(path) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=metadata)
+
+
+def load_partial(path: Path, plan: Mapping[str, object]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Give what was kept; raise GanpatchError when the file is broken or of another plan."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            kept = json.loads((file.metadata() or {})["ganpatch"])
+            tensors = {key: file.get_tensor(key) for key in list(file.keys())}
+        before, state = dict(kept["plan"]), dict(kept["state"])
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as fault:
+        raise GanpatchError(f"'{path}' is broken; remove it to start anew: {fault}") from fault
+    for name, wanted in plan.items():
+        if before.get(name) != wanted:
+            raise GanpatchError(f"cannot resume: the interrupted run had {name} {before.get(name)}, this one {wanted}")
+    return tensors, state
