@@ -70,8 +70,9 @@ def before_after(before: Pixels, after: Pixels, captions: Sequence[int | str], p
         draw.text((x + width * zoom + _GAP, 8), "after", _INK, font)
     for index in range(count):
         x, y = 14 + index % columns * cell_width, 28 + index // columns * cell_height
-        caption = captions[index] if isinstance(captions[index], str) else f"seed {captions[index]}"
-        draw.text((x, y), caption, (120, 120, 120), ImageFont.load_default(11))
+        caption = captions[index]
+        text = caption if isinstance(caption, str) else f"seed {caption}"
+        draw.text((x, y), text, (120, 120, 120), ImageFont.load_default(11))
         for place, pixels in enumerate((before[index], after[index])):
             picture = Image.fromarray(pixels).resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
             sheet.paste(picture, (x + place * (width * zoom + _GAP), y + 15))

@@ -90,10 +90,9 @@ def cause(
             layer,
             studied,
             effort,
-            resume=resume,
-            overwrite=overwrite,
             progress=progress,
             say=say,
+            **choices,
         )
     if as_json:
         print_json(causes_json(causes, folder))
