@@ -163,7 +163,7 @@ class Causes:
     ) -> Edit:
         """Make the edit that sets the `units` most causal ones to a level, everywhere or where `mask` [h, w] says."""
         chosen = self._chosen(concept, units, by)
-        values = self.insertion_values(concept, level)[chosen].double().tolist()
+        values = self.insertion_values(concept, level)[list(chosen)].double().tolist()
         return Edit(
             id=f"add-{_slug(concept)}",
             layer=self.layer,

@@ -5,11 +5,13 @@ sample.update(maps, labels, seed)                     # maps [C, P], labels [P]
 thresholds, iou = best_thresholds(sample.values, sample.labels, concepts=10)      # [C, K] each
 """
 
+import math
+
 import torch
 from torch import Tensor
 
 _SIZE = 32768
-_EDGES = 160
+_EDGES = 128
 _RAREST, _COMMONEST = 2e-4, 0.9  # shares of pixels above a threshold that are tried
 _MOST_VALUES = 1 << 21
 
@@ -52,7 +54,7 @@ def best_thresholds(values: Tensor, labels: Tensor, concepts: int) -> tuple[Tens
     `values` [C, S] are activations, `labels` [S]. A unit that never varies gets its highest value: it never fires.
     """
     size = len(labels)
-    edges = torch.logspace(_log10(_RAREST * size), _log10(_COMMONEST * size), _EDGES).long().clamp(1, size - 1).unique()
+    edges = _edges(size)
     of_concept = torch.bincount(labels.clamp(0, concepts), minlength=concepts + 1)[:concepts].double()
     tile = max(1, _MOST_VALUES // size)
     parts = [_of_units(part, labels, edges, of_concept) for part in values.split(tile)]
@@ -69,18 +71,22 @@ def _of_units(values: Tensor, labels: Tensor, edges: Tensor, of_concept: Tensor)
     """Try the values at the places `edges` of each unit's falling order as thresholds."""
     units, size, concepts = len(values), len(labels), len(of_concept)
     falling, order = values.sort(1, descending=True)
-    piece = torch.bucketize(torch.arange(size), edges, right=True)  # which edges a place lies behind
+    candidates = falling[:, edges].contiguous()
+    starts = torch.searchsorted(-falling, -candidates)  # how many are above: equal values cannot be parted
+    places = torch.arange(size).expand(units, -1).contiguous()
+    piece = torch.searchsorted(starts, places, right=True)
     code = (torch.arange(units)[:, None] * (len(edges) + 1) + piece) * (concepts + 1) + labels.clamp(0, concepts)[order]
     pieces = torch.bincount(code.flatten(), minlength=units * (len(edges) + 1) * (concepts + 1))
     both = pieces.view(units, len(edges) + 1, concepts + 1).cumsum(1)[:, :-1, :concepts].double()
-    above = edges.double().view(1, -1, 1)
+    above = starts.double().unsqueeze(2)
     quality = _information_ratio(both, above, of_concept.view(1, 1, -1), float(size))
-    candidates = falling[:, edges]
-    quality[falling[:, edges - 1] <= candidates] = -1  # equal values cannot be parted
+    quality[starts == 0] = -1
     best, place = quality.max(1)
     iou = (both / (above + of_concept - both).clamp(min=1)).gather(1, place.unsqueeze(1))[:, 0]
     found = best >= 0
-    return torch.where(found, candidates.gather(1, place), falling[:, :1]), iou.float() * found
+    lowest_above = falling.gather(1, (starts.gather(1, place) - 1).clamp(min=0))
+    between = (candidates.gather(1, place) + lowest_above) / 2  # a threshold that equals a value parts by rounding
+    return torch.where(found, between, falling[:, :1]), iou.float() * found
 
 
 def _information_ratio(both: Tensor, above: Tensor, of_concept: Tensor, size: float) -> Tensor:
@@ -96,5 +102,8 @@ def _entropy(shares: Tensor) -> Tensor:
     return -torch.xlogy(shares, shares.clamp(min=0)).sum(0)
 
 
-def _log10(number: float) -> float:
-    return torch.tensor(max(1.0, number)).log10().item()
+def _edges(size: int) -> Tensor:
+    """Give the numbers of pixels above a threshold that are tried: dense among the few, even among the many."""
+    most = max(1.0, _COMMONEST * size)
+    few = torch.logspace(math.log10(max(1.0, _RAREST * size)), math.log10(most), _EDGES)
+    return torch.cat([few, torch.linspace(1, most, _EDGES // 2)]).long().clamp(1, size - 1).unique()

@@ -44,7 +44,7 @@ def load_segmenter(
         return strokes.load(Path(place), generator, after=after)
     if colon and kind in _KINDS:
         return _KINDS[kind](place, concepts)
-    if is_factory(spec):
+    hint = near_miss(kind, [bundled.NAME, "strokes", *_KINDS])
+    if is_factory(spec) and not (hint and "." not in kind):
         return from_factory.load(spec, concepts)
-    known = [bundled.NAME, "strokes", *_KINDS]
-    raise GanpatchError(f"segmenter '{spec}' is none of {SPECS}{near_miss(kind, known)}")
+    raise GanpatchError(f"segmenter '{spec}' is none of {SPECS}{hint}")
