@@ -24,10 +24,12 @@ from fetch_faces import FACES
 import ganpatch
 from ganpatch.activations import batched, layer_facts
 from ganpatch.cli import _keep_freed_memory
+from ganpatch.dissect import dissect
 from ganpatch.edit import Edit
 from ganpatch.patch import Model, Patch
 from ganpatch.rank import rank
 from ganpatch.review.run import rank_to_folder
+from ganpatch.segment import load_segmenter
 
 IMAGES = 1000
 MODELS = {
@@ -72,6 +74,24 @@ def ratios(generator: ganpatch.Generator, one: str, four: list[str], repeats: in
             )
             found[name].append(own / ((before + after) / 2))
     return {name: statistics.median(values) for name, values in found.items()}
+
+
+def ratio_of_dissecting(generator: ganpatch.Generator, layer: str, repeats: int) -> float:
+    """Dissecting against 10 concepts, thresholds included, to the bare forward passes of generator and segmenter."""
+    segmenter = load_segmenter("churches", generator)
+
+    def both() -> None:
+        with torch.inference_mode():
+            for seeds in batched(range(IMAGES)):
+                segmenter.labels(generator.sample(seeds))
+
+    found = []
+    both()
+    for _ in range(repeats):
+        before = cpu_seconds(both)
+        own = cpu_seconds(lambda: dissect(generator, segmenter, [layer], range(IMAGES)))
+        found.append(own / ((before + cpu_seconds(both)) / 2))
+    return statistics.median(found)
 
 
 def peak_memory(model: str, layer: str, images: int) -> float:
@@ -157,6 +177,9 @@ def measured(model: str, one: str, four: list[str], repeats: int) -> dict[str, s
     bare(generator)
     speed = IMAGES / cpu_seconds(lambda: bare(generator))
     cost = {f"{name} [x bare]": f"{value:.2f}" for name, value in ratios(generator, one, four, repeats).items()}
+    cost["dissect, 1 layer, 10 concepts [x bare, with segmenter]"] = (
+        f"{ratio_of_dissecting(generator, one, repeats):.2f}"
+    )
     torch.set_num_threads(torch.get_num_interop_threads())
     memory = {f"peak memory, n = {n:,} [MB]": f"{peak_memory(model, one, n):.0f}" for n in (IMAGES, 10 * IMAGES)}
     return {"bare forward [images/s, 1 thread]": f"{speed:.0f}", **cost, **memory, **found}
@@ -166,6 +189,7 @@ TARGETS = {
     "rank, 1 layer [x bare]": "1.05",
     "rank, 4 layers [x bare]": "1.10",
     "rank to finished review page [x bare]": "1.25",
+    "dissect, 1 layer, 10 concepts [x bare, with segmenter]": "1.50",
     "peak memory, n = 10,000 [MB]": "as n = 1,000",
     "bake and proof [s]": "5",
     "ONNX export and comparison [s]": "5",
