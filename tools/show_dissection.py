@@ -43,7 +43,9 @@ Figures = dict[str, Any]
 def dissected(generator: Generator, segmenter: Segmenter) -> Figures:
     """Dissect four layers over 1000 images."""
     folder = RUNS / "dissection"
-    found = dissect_to_folder(generator, segmenter, folder, LAYERS, range(1000), overwrite=True, say=print)
+    found = dissect_to_folder(
+        generator, segmenter, folder, LAYERS, range(1000), overwrite=True, resume=True, progress=_told("dissect")
+    )
     layer = found[LAYER]
     known = [concept for place, concept in enumerate(found.concepts) if layer.iou[:, place].max() > LEAST_IOU]
     sheets = []
@@ -77,7 +79,7 @@ def caused(generator: Generator, segmenter: Segmenter) -> Figures:
     started = time.monotonic()
     causes = cause_to_folder(
         generator, segmenter, folder, LAYER, [REMOVED, INSERTED], Effort(steps=400, single=True), context=True,
-        overwrite=not (folder / "partial.safetensors").exists(), resume=True, say=print, progress=_told("cause"),
+        overwrite=True, resume=True, progress=_told("cause"),
     )  # fmt: skip
     (DOCS / "dissection-doors.png").write_bytes((folder / "insertions-1.png").read_bytes())
     (DOCS / "dissection-trees.png").write_bytes((folder / "without-0.png").read_bytes())

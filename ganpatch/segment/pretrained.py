@@ -4,6 +4,7 @@ Their weights come from the user's cache, or are downloaded by those libraries.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -36,6 +37,8 @@ def from_torchvision(name: str, concepts: Sequence[str]) -> Segmenter:
 
 def from_transformers(name: str, concepts: Sequence[str]) -> Segmenter:
     """Load a semantic segmentation model of transformers: SegFormer and its kin, or Mask2Former and its kin."""
+    with suppress(GanpatchError):
+        torchvision_models()  # transformers imports it where it is there
     try:
         import transformers
     except ImportError:
@@ -85,6 +88,6 @@ def _fetched(name: str, fetch: Any) -> Any:
     """Call `fetch`; raise GanpatchError where its weights cannot be had."""
     try:
         return fetch()
-    except (OSError, ValueError, RuntimeError) as fault:
+    except (OSError, ValueError, RuntimeError, ImportError) as fault:
         reason = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
         raise GanpatchError(f"segmenter '{name}' cannot be loaded from the cache or downloaded: {reason}") from fault
