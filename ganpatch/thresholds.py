@@ -99,7 +99,8 @@ def _information_ratio(both: Tensor, above: Tensor, of_concept: Tensor, size: fl
 
 
 def _entropy(shares: Tensor) -> Tensor:
-    return -torch.xlogy(shares, shares.clamp(min=0)).sum(0)
+    terms: Tensor = torch.xlogy(shares, shares.clamp(min=0))
+    return -terms.sum(0)
 
 
 def _edges(size: int) -> Tensor:
