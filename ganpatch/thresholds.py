@@ -107,4 +107,5 @@ def _edges(size: int) -> Tensor:
     """Give the numbers of pixels above a threshold that are tried: dense among the few, even among the many."""
     most = max(1.0, _COMMONEST * size)
     few = torch.logspace(math.log10(max(1.0, _RAREST * size)), math.log10(most), _EDGES)
-    return torch.cat([few, torch.linspace(1, most, _EDGES // 2)]).long().clamp(1, size - 1).unique()
+    tried: Tensor = torch.cat([few, torch.linspace(1, most, _EDGES // 2)]).long().clamp(1, size - 1).unique()
+    return tried
