@@ -46,8 +46,8 @@ class Effort:
     `single` measures every unit alone as well: as many forward passes as units, times 24 images.
     """
 
-    preset: str = "reference"
-    steps: int = 300
+    preset: str = "sparse"
+    steps: int = 250
     radius: int = 1
     single: bool = False
     seeds: range = TRAINING

@@ -78,7 +78,7 @@ def caused(generator: Generator, segmenter: Segmenter) -> Figures:
     folder = RUNS / "causes"
     started = time.monotonic()
     causes = cause_to_folder(
-        generator, segmenter, folder, LAYER, [REMOVED, INSERTED], Effort(steps=400, single=True), context=True,
+        generator, segmenter, folder, LAYER, [REMOVED, INSERTED], Effort(single=True), context=True,
         overwrite=True, resume=True, progress=_told("cause"),
     )  # fmt: skip
     (DOCS / "dissection-doors.png").write_bytes((folder / "insertions-1.png").read_bytes())

@@ -32,8 +32,10 @@ from ganpatch.segment import load_segmenter
 @click.option("--concept", "studied", multiple=True, required=True, help="A concept; may be given several times.")
 @segmenter_option
 @concepts_option
-@click.option("--preset", type=click.Choice(list(PRESETS)), default="reference", show_default=True)
-@click.option("--steps", default=300, show_default=True, type=click.IntRange(1), help="Steps of the optimiser.")
+@click.option(
+    "--preset", type=click.Choice(list(PRESETS)), default="sparse", show_default=True, help="How alphas are optimised."
+)
+@click.option("--steps", default=250, show_default=True, type=click.IntRange(1), help="Steps of the optimiser.")
 @click.option(
     "--radius", default=1, show_default=True, type=click.IntRange(0, 32), help="Places around that an edit covers."
 )
