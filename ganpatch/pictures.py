@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ganpatch.errors import GanpatchError
@@ -141,6 +141,27 @@ def save_picture(picture: Image.Image, path: Path) -> None:
     options = {"quality": 92} if form == "JPEG" else {"compress_level": 3} if form == "PNG" else {}
     picture.save(buffer, form, **options)
     write_bytes(path, buffer.getvalue())
+
+
+def read_images(folder: Path, size: tuple[int, int], batch: int, most: int | None = None) -> Iterator[Tensor]:
+    """Read the pictures of a folder, in the order of their names, as batches [N, 3, H, W] in [0, 1].
+
+    Each is cropped around its middle to the proportions of `size` (H, W), and resized to it.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _FORMATS) if folder.is_dir() else []
+    if not paths:
+        raise GanpatchError(f"'{folder}' is no folder with pictures ({', '.join(_FORMATS)})")
+    pixels: list[Pixels] = []
+    for number, path in enumerate(paths[:most], 1):
+        try:
+            with Image.open(path) as picture:
+                fitted = ImageOps.fit(picture.convert("RGB"), size[::-1], Image.Resampling.LANCZOS)
+        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as fault:
+            raise GanpatchError(f"'{path}' is not a picture that can be read: {fault}") from fault
+        pixels.append(np.asarray(fitted))
+        if len(pixels) == batch or number == len(paths[:most]):
+            yield torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255
+            pixels = []
 
 
 def picture_format(path: Path) -> str:

@@ -4,6 +4,7 @@ The registry's torchvision is built for CUDA; beside a CPU build of torch its im
 Declared by name only, they let all of its Python parts work: models, transforms.
 """
 
+import contextlib
 import warnings
 from typing import Any
 
@@ -27,6 +28,12 @@ def torchvision_models() -> Any:
             library.define(f"{operator}{_SCHEMA}")
         _declared.append(library)
         return _imported()
+
+
+def made_importable() -> None:
+    """Let libraries import torchvision that do so where it is installed, as torchmetrics does."""
+    with contextlib.suppress(GanpatchError):
+        torchvision_models()
 
 
 def _imported() -> Any:
