@@ -1,6 +1,7 @@
 """The review page in a browser: from disk, and served."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from ganpatch import Generator, Patch, rank
@@ -15,6 +17,7 @@ from ganpatch.ranking import read_manifest
 from ganpatch.review.flags import chosen_flags
 from ganpatch.review.page import write_page
 from ganpatch.review.verdicts import patch_from_flags, read_verdicts
+from ganpatch.suggestions import Found, MethodFacts, Suggested, save_suggestions
 
 FLAGS = [
     "--no-sandbox",
@@ -95,6 +98,23 @@ def test_thumbnails_show_the_image_of_their_seed(page: Page, run: Path) -> None:
         gaps = [np.abs(seen[4 + y : 12 + y, 4:12] - inner).mean() for y in (-1, 0, 1)]
         assert min(gaps) < 12, gaps
         assert min(gaps) < 0.5 * np.abs(inner - inner.mean((0, 1))).mean()
+
+
+def test_suggestions_are_sort_orders_with_a_line_that_explains_them(page: Page, run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    manifest = read_manifest(folder)
+    facts = MethodFacts(explains="how odd <b>it</b> is", layers=("main.2",))
+    found = Found(score=torch.tensor([0.0, 3, 1, 2, 0, 0, 0, 0, 0, 0, 0, 9]))
+    save_suggestions(folder, manifest, {"typicality": Suggested(facts=facts, layers={"main.2": found})})
+    write_page(folder)
+    opened(page, folder)
+    assert units_shown(page)[:4] == [11, 1, 3, 2], "what was suggested comes first without asking"
+    expect(page.locator("#explained")).to_have_text("typicality: how odd <b>it</b> is")
+    expect(page.locator(".row").first).to_contain_text("1. by typicality")
+    page.select_option("#sort", "unit")
+    assert units_shown(page)[:2] == [0, 1]
+    expect(page.locator("#explained")).to_be_hidden()
 
 
 def test_keys_flag_undo_and_move(page: Page, run: Path) -> None:

@@ -1,12 +1,13 @@
 """`ganpatch flag`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ganpatch.cli.options import ANY_PATH, EXISTING, say
 from ganpatch.ranking import read_manifest
-from ganpatch.review.flags import chosen_flags
+from ganpatch.review.flags import chosen_flags, patch_from_suggestion, refuse_beside_suggested
 from ganpatch.review.verdicts import patch_from_flags, save_new_patch
 
 
@@ -16,6 +17,8 @@ from ganpatch.review.verdicts import patch_from_flags, save_new_patch
 @click.option("--layer", help="Their layer; needed when the run ranks several.")
 @click.option("--reason", default="", help="Why: what these units draw.")
 @click.option("--verdicts", type=EXISTING, help="Verdicts downloaded from the review page.")
+@click.option("--suggested", metavar="METHOD", help="The units that ganpatch suggest put first, with its edits.")
+@click.option("--first", default=20, show_default=True, type=click.IntRange(1), help="How many of the suggested.")
 @click.option("--name", help="Name of the patch.  [default: the file's name]")
 @click.option("--description", default="", help="What the patch repairs.")
 @click.option("-o", "--out", type=ANY_PATH, required=True, help="Patch file to write.")
@@ -26,6 +29,8 @@ def flag(
     layer: str | None,
     reason: str,
     verdicts: Path | None,
+    suggested: str | None,
+    first: int,
     name: str | None,
     description: str,
     out: Path,
@@ -38,9 +43,16 @@ def flag(
     \b
       ganpatch flag run --units 3,17-19 --reason "smeared sky" -o fix.yaml
       ganpatch flag run --verdicts verdicts.json -o fix.yaml
+      ganpatch flag run --suggested typicality --first 20 -o fix.yaml
     """
     manifest = read_manifest(run)
-    flags = chosen_flags(run, manifest, units=units, layer=layer, reason=reason, verdicts=verdicts)
-    patch = patch_from_flags(manifest, flags, name=name or out.stem, description=description)
+    about: Any = {"name": name or out.stem, "description": description}
+    if suggested:
+        refuse_beside_suggested(units, verdicts)
+        patch = patch_from_suggestion(run, manifest, suggested, first, layers=[layer] if layer else (), **about)
+    else:
+        flags = chosen_flags(run, manifest, units=units, layer=layer, reason=reason, verdicts=verdicts)
+        patch = patch_from_flags(manifest, flags, **about)
     save_new_patch(patch, out, overwrite=overwrite)
-    say(f"{len(flags)} units in {out}; next: ganpatch sample MODEL --patch {out} --before-after -o pairs.png")
+    count = sum(len(edit.units) for edit in patch.edits)
+    say(f"{count} units in {out}; next: ganpatch sample MODEL --patch {out} --before-after -o pairs.png")

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from ganpatch.bake import Decision
 from ganpatch.errors import GanpatchError
+from ganpatch.features import PLAIN
 from ganpatch.generator import Generator
 from ganpatch.models import load
 from ganpatch.reports import decision_rows
@@ -83,6 +84,15 @@ mode_option = click.option(
     default="auto",
     show_default=True,
     help="Fold edits into weights, insert operations for them, or fold where that is exact.",
+)
+
+
+features_option = click.option(
+    "--features",
+    default=PLAIN,
+    show_default=True,
+    metavar="NAME",
+    help="plain, churches, inception, torchvision:NAME or file.py:factory.",
 )
 
 

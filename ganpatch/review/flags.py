@@ -1,11 +1,15 @@
 """Which flags a command means: named units, a downloaded file, or what the review server saved."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ganpatch.errors import GanpatchError
+from ganpatch.patch import Patch, Provenance
 from ganpatch.ranking import Manifest
 from ganpatch.review.verdicts import VERDICTS, Flag, read_verdicts
 from ganpatch.spans import parse_spans
+from ganpatch.suggestions import chosen_method, read_suggestions
 
 
 def chosen_flags(
@@ -25,6 +29,36 @@ def chosen_flags(
             f"nothing is flagged in '{folder}' yet: give --units or --verdicts, or use 'ganpatch review'"
         )
     return read_verdicts(path, manifest).flags
+
+
+def refuse_beside_suggested(units: str | None, verdicts: Path | None) -> None:
+    """Raise GanpatchError when units are named in two ways."""
+    if units is not None or verdicts is not None:
+        raise GanpatchError("give --suggested, or --units or --verdicts, not both")
+
+
+def patch_from_suggestion(
+    folder: Path, manifest: Manifest, method: str, first: int, *, layers: Sequence[str] = (), **about: Any
+) -> Patch:
+    """Make the patch of the `first` units that `method` suggested, over all layers or those named, with its edits."""
+    suggested = chosen_method(read_suggestions(folder, manifest), method, folder)
+    for layer in layers:
+        if layer not in suggested.layers:
+            have = ", ".join(suggested.layers)
+            raise GanpatchError(f"'{method}' has no suggestions for layer '{layer}'; it has them for {have}")
+    ranked = sorted(
+        (-found.score[unit].item(), layer, unit)
+        for layer, found in suggested.layers.items()
+        if not layers or layer in layers
+        for unit in found.first(first)
+    )[:first]
+    edits = []
+    for layer, found in suggested.layers.items():
+        units = [unit for _, of, unit in ranked if of == layer]
+        if units:
+            edits.append(found.edit(layer, units, f"suggested by {method}"))
+    seen: dict[str, object] = {"suggested": {"by": method, **suggested.facts.settings, "seeds": manifest.seeds}}
+    return Patch(model=manifest.model, edits=tuple(edits), evidence=seen, provenance=Provenance.now(), **about)
 
 
 def _only_layer(manifest: Manifest) -> str:

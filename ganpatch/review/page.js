@@ -13,7 +13,8 @@
   // ---- state -----------------------------------------------------------------------------------
   const token = new URLSearchParams(location.search).get("token");
   const storeKey = `ganpatch:${run.run}`;
-  const state = { layer: 0, sort: "unit", filter: "", heat: false, flags: {}, ...stored() };
+  const suggestedFirst = Object.keys(run.suggested).map((method) => `by ${method}`)[0];
+  const state = { layer: 0, sort: suggestedFirst ?? "unit", filter: "", heat: false, flags: {}, ...stored() };
   const history = [];
   const layers = run.layers.map((facts) => ({ ...facts, rows: null, data: null }));
   let here = 0;      // index of the current row among the visible ones
@@ -62,6 +63,18 @@
     q999: ["99.9 % level", (d) => d.q999, -1],
     flagged: ["flagged first", (d) => d.units.map((_, i) => (isFlagged(i) ? 0 : 1)), 1],
   };
+  // What `ganpatch suggest` found: a sort order per method, and each unit's place in it.
+  for (const method of Object.keys(run.suggested))
+    sorts[`by ${method}`] = [`suggested: ${method}`, (d) => d.suggested[method] ?? d.units.map(() => 0), -1];
+  function placesOf(data) {
+    data.places ??= Object.entries(data.suggested).map(([method, scores]) => {
+      const order = scores.map((_, unit) => unit).sort((a, b) => scores[b] - scores[a] || a - b);
+      const places = [];
+      order.forEach((unit, index) => { places[unit] = index + 1; });
+      return [method, places];
+    });
+    return data.places;
+  }
 
   function showLayer() {
     const current = layer();
@@ -85,6 +98,11 @@
     const facts = make("div", "facts");
     facts.append(`peak ${short(data.peak[unit])} · 99 % ${short(data.q99[unit])}`, make("br"),
       `fires ${percent < 1 ? percent.toPrecision(2) : percent.toFixed(0)} % · mean ${short(data.mean[unit])}`);
+    for (const [method, places] of placesOf(data)) {
+      const line = make("span", "suggested", `${places[unit]}. by ${method}`);
+      line.title = `${run.suggested[method]}: ${short(data.suggested[method][unit])}`;
+      facts.append(make("br"), line);
+    }
     const reason = make("input", "reason");
     reason.placeholder = "reason";
     reason.setAttribute("list", "reasons");
@@ -163,6 +181,9 @@
   function arrange() {
     const current = layer();
     const unitHere = visible[here];
+    const explained = run.suggested[state.sort.replace(/^by /, "")];
+    $("explained").hidden = !explained;
+    $("explained").textContent = explained ? `${state.sort.slice(3)}: ${explained}` : "";
     const [, valuesOf, direction] = sorts[state.sort] ?? sorts.unit;
     const values = valuesOf(current.data);
     const wanted = filtered(current.data.units.length);

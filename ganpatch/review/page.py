@@ -12,6 +12,7 @@ from torch import Tensor
 from ganpatch.files import write_text
 from ganpatch.pictures import sprite_layout
 from ganpatch.ranking import ARRAYS, STATISTICS, LayerRanking, Manifest, read_arrays, read_manifest
+from ganpatch.suggestions import read_suggestions
 
 PAGE = "index.html"
 
@@ -20,10 +21,13 @@ def write_page(folder: Path) -> Path:
     """Write index.html and layer-*.js into a run folder; give the page's path."""
     manifest = read_manifest(folder)
     layers = read_arrays(folder / ARRAYS, manifest)
-    for index, ranked in enumerate(layers.values()):
-        content = _script_json(_layer_data(ranked))
+    suggested = read_suggestions(folder, manifest)
+    for index, (layer, ranked) in enumerate(layers.items()):
+        scores = {method: _rounded(one.layers[layer].score) for method, one in suggested.items() if layer in one.layers}
+        content = _script_json(_layer_data(ranked) | {"suggested": scores})
         write_text(folder / layer_script(index), f"ganpatchLayer({index}, {content});\n")
-    write_text(folder / PAGE, _page(_run_data(folder, manifest)))
+    explained = {method: one.facts.explains for method, one in suggested.items()}
+    write_text(folder / PAGE, _page(_run_data(folder, manifest) | {"suggested": explained}))
     return folder / PAGE
 
 

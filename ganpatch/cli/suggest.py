@@ -1,0 +1,74 @@
+"""`ganpatch suggest`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganpatch.cli.options import (
+    EXISTING,
+    features_option,
+    json_option,
+    load_model,
+    loading_options,
+    print_json,
+    print_table,
+    progress_bar,
+    say,
+)
+from ganpatch.features import load_features
+from ganpatch.find import DEFAULT, METHODS
+from ganpatch.find.run import suggest_for_run, suggestion_rows
+from ganpatch.spans import parse_spans
+
+
+@click.command()
+@click.argument("run", type=EXISTING)
+@click.option("--by", "methods", multiple=True, type=click.Choice(list(METHODS)), help=f"[default: {DEFAULT}]")
+@click.option("--model", help="The model that was ranked.  [default: as for rank]")
+@click.option("--layer", "layers", multiple=True, help="Only this ranked layer; may be given several times.")
+@click.option("--real", type=EXISTING, help="A folder of real images, for fd.")
+@click.option("--broken", metavar="3,17-19", help="Seeds of images that are broken, for defect.")
+@features_option
+@click.option("--images", default=12, show_default=True, type=click.IntRange(1), help="Top images looked at per unit.")
+@click.option("--first", default=20, show_default=True, type=click.IntRange(1), help="Units to print.")
+@loading_options
+@json_option
+def suggest(
+    run: Path,
+    methods: tuple[str, ...],
+    model: str | None,
+    layers: tuple[str, ...],
+    broken: str | None,
+    features: str,
+    first: int,
+    loading: dict[str, Any],
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Say which units of RUN seem to draw artifacts, and put that on its review page as sort orders.
+
+    \b
+      ganpatch suggest run
+      ganpatch suggest run --by typicality --by spike --model model.pt
+      ganpatch suggest run --by defect --broken 3,17-19,40
+      ganpatch flag run --suggested typicality --first 20 -o fix.yaml
+
+    \b
+    typicality  do its top images look more usual when it is cut? Needs no real images.
+    glaring     the same, for faults that stand out by themselves
+    rarity      does it seldom fire?
+    spike       does it fire far beyond its usual level?
+    fd          are its top images far from real ones?
+    defect      does it fire where images that you call broken are broken?
+    """
+    generator = load_model(model, loading)
+    given |= {"broken": parse_spans(broken, what="seed") if broken else (), "features": load_features(features)}
+    with progress_bar("finding") as progress:
+        found = suggest_for_run(run, generator, methods or [DEFAULT], layers, progress=progress, **given)
+    heading, *rows = suggestion_rows(found, first)
+    if as_json:
+        print_json([dict(zip(heading, row, strict=True)) for row in rows])
+    else:
+        print_table(heading, rows)
+    say(f"open {run / 'index.html'} and sort by a suggestion; look before you flag")

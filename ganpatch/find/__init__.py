@@ -1,0 +1,46 @@
+"""The find room: which units draw artifacts, one file per method.
+
+    suggested = suggest(Task(generator=generator, ranking=ranking), ["typicality", "spike"])
+
+typicality          looks more usual without it? no real images needed; the default, by the figures of docs/finding.md
+glaring             the same for faults that stand out by themselves
+rarity, spike       how it fires: seldom, or far beyond its usual level
+fd                  its top images against real ones
+defect              from images that a person called broken
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.find import defect, fd, glaring, rarity, spike, typicality
+from ganpatch.find.task import Method, Task
+from ganpatch.suggestions import MethodFacts, Suggested
+
+METHODS: Mapping[str, Method] = {
+    module.NAME: cast(Method, module) for module in (typicality, glaring, rarity, spike, fd, defect)
+}
+DEFAULT = typicality.NAME
+
+
+def suggest(task: Task, methods: Sequence[str], layers: Sequence[str] = ()) -> dict[str, Suggested]:
+    """Run `methods` over `layers` of the ranking (none given: all); raise GanpatchError for unknown ones first."""
+    for name in methods:
+        if name not in METHODS:
+            raise GanpatchError(f"method '{name}' is not one of {', '.join(METHODS)}{near_miss(name, METHODS)}")
+    chosen = tuple(layers) or tuple(task.ranking.layers)
+    for layer in chosen:
+        _ = task.ranking[layer]
+    found: dict[str, Suggested] = {}
+    for name in dict.fromkeys(methods):
+        method, started = METHODS[name], time.monotonic()
+        by_layer = {layer: method.find(task, layer) for layer in chosen}
+        facts = MethodFacts(
+            explains=method.EXPLAINS,
+            settings=method.settings(task),
+            seconds=round(time.monotonic() - started, 3),
+            layers=chosen,
+        )
+        found[name] = Suggested(facts=facts, layers=by_layer)
+    return found

@@ -1,0 +1,71 @@
+"""Unit-specific Fréchet distance (Bau et al. 2019, the automatic ranking): needs real images.
+
+The 5 % of the images that activate a unit most, against real images; the units of the largest distance are suggested:
+
+    d(u) = |mean_u - mean_r|^2 + tr S_u + tr S_r - 2 tr sqrt(S_u S_r)
+
+In the paper it agreed with the manual list in 10 of 20 units. With n images of a unit, S_u has rank below n, and the
+trace of the square root comes from the singular values of an [n, R] product instead of a [D, D] root.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganpatch.activations import stream
+from ganpatch.errors import GanpatchError
+from ganpatch.find.task import BATCH, Task
+from ganpatch.pictures import read_images
+from ganpatch.suggestions import Found
+
+NAME = "fd"
+EXPLAINS = "how far the 5 % of the images in which it fires most lie from real ones, as a Fréchet distance"
+TOP = 0.05
+_FEWEST = 8
+
+
+def settings(task: Task) -> dict[str, Any]:
+    """Say what of the task the scores depend on."""
+    return {"features": task.features.name, "images": len(task.ranking.seeds), "real": str(task.real)}
+
+
+@torch.no_grad()
+def find(task: Task, layer: str) -> Found:
+    """Score the units of one ranked layer; raise GanpatchError without real images, or with too few of either."""
+    if task.real is None:
+        raise GanpatchError("fd compares with real images; say where they are: --real FOLDER")
+    peaks: list[Tensor] = []
+    vectors: list[Tensor] = []
+
+    def on_activation(activation: Tensor, _seeds: Sequence[int]) -> None:
+        peaks.append(activation.flatten(2).amax(2))
+
+    done = 0
+    for part, images in stream(task.generator, {layer: on_activation}, task.ranking.seeds):
+        assert images is not None
+        vectors.append(task.features.vectors(images))
+        done += len(part)
+        task.progress(done, len(task.ranking.seeds))
+    own, scores = torch.cat(vectors).double(), torch.cat(peaks)
+    assert images is not None
+    size = (images.shape[-2], images.shape[-1])
+    real = torch.cat([task.features.vectors(batch) for batch in read_images(task.real, size, BATCH)]).double()
+    count = round(TOP * len(own))
+    if count < _FEWEST or len(real) < _FEWEST:
+        raise GanpatchError(
+            f"fd needs at least {_FEWEST / TOP:.0f} ranked images and {_FEWEST} real ones, "
+            f"not {len(own)} and {len(real)}"
+        )
+    best = scores.topk(count, 0).indices.T  # [C, n]
+    return Found(score=torch.stack([frechet(own[rows], real) for rows in best]).float())
+
+
+def frechet(some: Tensor, others: Tensor) -> Tensor:
+    """Give the Fréchet distance of two sets of vectors [n, D] and [m, D], as Gaussians."""
+    a, b = (x - x.mean(0) for x in (some, others))
+    a, b = a / (len(a) - 1) ** 0.5, b / (len(b) - 1) ** 0.5
+    cross = torch.linalg.svdvals(a @ b.T).sum()  # tr sqrt(A'A B'B) is the sum of the singular values of A B'
+    distance: Tensor = (some.mean(0) - others.mean(0)).square().sum() + a.square().sum() + b.square().sum() - 2 * cross
+    return distance

@@ -1,0 +1,65 @@
+"""What every finding method is given."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ganpatch.activations import Progress, batched, unseen
+from ganpatch.features import Features, load_features
+from ganpatch.generator import Generator
+from ganpatch.ranking import Ranking
+from ganpatch.suggestions import Found
+
+REFERENCE = 1_000_000_000  # images that say what is usual have seeds from here on, never those of a ranking
+BATCH = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A ranked generator, and what a user may give: real images, seeds of broken ones, features.
+
+    `images` are looked at per unit, the first of its top images, and `references` say what is usual.
+    """
+
+    generator: Generator
+    ranking: Ranking
+    features: Features = field(default_factory=load_features)
+    real: Path | None = None
+    broken: Sequence[int] = ()
+    images: int = 12
+    references: int = 500
+    progress: Progress = unseen
+
+    def reference_seeds(self) -> Sequence[int]:
+        """Give seeds that the ranking did not see."""
+        ranked = set(self.ranking.seeds)
+        return [seed for seed in range(REFERENCE, REFERENCE + len(ranked) + self.references) if seed not in ranked][
+            : self.references
+        ]
+
+
+class Method(Protocol):
+    """One file of this room."""
+
+    NAME: str
+    EXPLAINS: str
+
+    def find(self, task: Task, layer: str) -> Found:
+        """Score the units of one ranked layer."""
+
+    def settings(self, task: Task) -> dict[str, Any]:
+        """Say what of the task the scores depend on."""
+
+
+@torch.inference_mode()
+def feature_maps(task: Task, seeds: Sequence[int], each: Callable[[int], None] = lambda done: None) -> Tensor:
+    """Give the feature maps [N, D, h, w] of the images of `seeds`."""
+    found = []
+    for part in batched(seeds, BATCH):
+        found.append(task.features.maps(task.generator.sample(part)))
+        each(len(part))
+    return torch.cat(found)

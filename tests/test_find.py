@@ -1,0 +1,266 @@
+"""Finding: a planted unit comes first, every method's numbers are those of brute force, suggestions survive the disk."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+from conftest import ROOT
+from nets import dcgan
+from torch import Tensor, nn
+
+import ganpatch
+from ganpatch import Generator, Patch, Ranking, rank
+from ganpatch.cli import cli
+from ganpatch.errors import GanpatchError
+from ganpatch.features import load_features, plain_maps
+from ganpatch.find import METHODS, suggest
+from ganpatch.find.defect import probe, scaled
+from ganpatch.find.run import suggest_for_run
+from ganpatch.find.task import Task
+from ganpatch.find.typicality import cut
+from ganpatch.find.usual import NEIGHBOURS, Usual
+from ganpatch.layers import hooked
+from ganpatch.ranking import read_manifest
+from ganpatch.review.flags import patch_from_suggestion
+from ganpatch.review.page import write_page
+from ganpatch.suggestions import read_suggestions
+
+LAYER = "main.5"
+
+
+class Blotched(nn.Module):
+    """A generator of which unit 3 of its layer, above a level of its own, whitens a corner of the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base = dcgan()[0]
+        self.front, self.rest = self.base.main[:6], self.base.main[6:]  # type: ignore[index]
+
+    def forward(self, z: Tensor) -> Tensor:
+        y = self.front(z.view(z.shape[0], -1, 1, 1))
+        image = self.rest(y.clone())
+        fires = (y[:, 3].amax((1, 2)) > LEVEL).float().view(-1, 1, 1, 1)
+        corner = torch.zeros(1, 1, *image.shape[-2:])
+        corner[..., :5, :5] = 1
+        return image + fires * corner * (1 - image)
+
+
+LEVEL = 0.955  # nine of 200 images reach it
+
+
+@pytest.fixture(scope="module")
+def blotched() -> Generator:
+    return ganpatch.load(Blotched().eval(), latent="normal:8,1,1")
+
+
+@pytest.fixture(scope="module")
+def ranking(blotched: Generator) -> Ranking:
+    found = rank(blotched, ["front.5"], range(200), k=6)
+    share = (found["front.5"].top_scores[3] > LEVEL).float().mean()
+    assert share == 1, "all top images of the unit have the fault"
+    return found
+
+
+def task_of(generator: Generator, ranking: Ranking, **given: Any) -> Task:
+    return Task(generator=generator, ranking=ranking, images=6, references=100, **given)
+
+
+@pytest.mark.parametrize("method", ["typicality", "glaring"])
+def test_the_unit_that_draws_a_fault_comes_first(blotched: Generator, ranking: Ranking, method: str) -> None:
+    found = METHODS[method].find(task_of(blotched, ranking), "front.5")
+    assert found.first(1) == [3]
+    assert found.above is not None
+    assert found.above.equal(ranking["front.5"].q99)
+
+
+def test_without_the_fault_it_does_not(ranking: Ranking) -> None:
+    """The same scores on the generator without its fault do not put the unit first by such a margin."""
+    blotched = Blotched().eval()
+    plain = ganpatch.load(nn.Sequential(nn.Flatten(), _Unflat(), *blotched.base.main), latent="normal:8,1,1")  # type: ignore[arg-type]
+    own = rank(plain, ["7"], range(200), k=6)
+    found = METHODS["typicality"].find(task_of(plain, own), "7")
+    faulty = METHODS["typicality"].find(task_of(ganpatch.load(blotched, latent="normal:8,1,1"), ranking), "front.5")
+    assert faulty.score[3] > 2 * found.score[3]
+
+
+class _Unflat(nn.Module):
+    def forward(self, z: Tensor) -> Tensor:
+        return z[:, :, None, None]
+
+
+def test_oddity_is_the_log_distance_to_neighbours_at_the_same_place() -> None:
+    maps = torch.randn(30, 4, 2, 3)
+    usual = Usual(maps)
+    odd = usual.oddity(maps + 0.5)
+    whiten = usual._whiten.double()
+    for place in ((0, 0), (1, 2)):
+        own = (maps[:, :, place[0], place[1]] - maps.mean((0, 2, 3))).double() @ whiten.T
+        asked = own + (torch.full((4,), 0.5).double() @ whiten.T)
+        wanted = torch.cdist(asked, own).sort(1).values[:, :NEIGHBOURS].mean(1).log()
+        assert torch.allclose(odd[:, place[0], place[1]].double(), wanted, atol=1e-3)
+    white = torch.einsum("ij,njhw->nihw", usual._whiten, maps - maps.mean((0, 2, 3))[:, None, None])
+    correlation = torch.corrcoef(white.permute(1, 0, 2, 3).flatten(1))
+    assert (correlation - torch.eye(4)).abs().max() < 0.1
+
+
+def test_a_cut_holds_one_unit_per_row() -> None:
+    y = torch.arange(24.0).view(2, 3, 2, 2)
+    changed = cut(torch.tensor([0, 2]), torch.tensor([1.0, 100.0]))(y)
+    assert changed[0, 0].tolist() == [[0, 1], [1, 1]]
+    assert changed[0, 1:].equal(y[0, 1:])
+    assert changed[1].equal(y[1])
+    assert y[0, 0].tolist() == [[0, 1], [2, 3]]
+
+
+def test_rarity_counts_neurons(small_dcgan: Generator) -> None:
+    ranking = rank(small_dcgan, [LAYER], range(50), k=3)
+    found = METHODS["rarity"].find(task_of(small_dcgan, ranking), LAYER)
+    kept: list[Tensor] = []
+    with hooked(small_dcgan.module, {LAYER: lambda y, _call: kept.append(y.clone())}):
+        small_dcgan.sample(range(50))
+    share = (kept[0] > 0).double().mean(0)
+    rare = (share > 0) & (share <= 0.3)
+    assert torch.allclose(found.score.double(), ((1 - share) * rare).flatten(1).mean(1), atol=1e-6)
+    assert found.mask is not None
+    assert found.mask.bool().equal(rare)
+    assert found.above is not None
+    assert not found.above.any()
+
+
+def test_spike_puts_an_outburst_first(small_dcgan: Generator) -> None:
+    ranking = rank(small_dcgan, [LAYER], range(50), k=3)
+    layer = ranking[LAYER]
+    peak = layer.peak.clone()
+    peak[5] = 100 * layer.q999[5]
+    spiked = dataclasses.replace(ranking, layers={LAYER: dataclasses.replace(layer, peak=peak)})
+    assert METHODS["spike"].find(task_of(small_dcgan, spiked), LAYER).first(1) == [5]
+    assert METHODS["spike"].find(task_of(small_dcgan, ranking), LAYER).score[5] < 10
+
+
+def test_defect_finds_where_broken_images_differ() -> None:
+    torch.manual_seed(0)
+    normal, broken = torch.randn(80, 5, 6, 6), torch.randn(12, 5, 6, 6)
+    broken[:, 2, :2, :3] += 6
+    where = scaled(probe(broken, normal)) > 0.3
+    inside = torch.zeros(6, 6, dtype=torch.bool)
+    inside[:2, :3] = True
+    assert where[:, inside].float().mean() > 0.8
+    assert where[:, ~inside].float().mean() < 0.2
+
+
+def test_defect_and_fd_say_what_they_need(small_dcgan: Generator, tmp_path: Path) -> None:
+    ranking = rank(small_dcgan, [LAYER], range(40), k=3)
+    with pytest.raises(GanpatchError, match=r"fd compares with real images; say where they are: --real FOLDER"):
+        METHODS["fd"].find(task_of(small_dcgan, ranking), LAYER)
+    with pytest.raises(GanpatchError, match="name at least 4: --broken 3,17-19"):
+        METHODS["defect"].find(task_of(small_dcgan, ranking, broken=[1]), LAYER)
+    found = METHODS["defect"].find(task_of(small_dcgan, ranking, broken=[1, 2, 3, 4]), LAYER)
+    assert found.alpha is not None
+    assert ((found.score >= 0) & (found.score <= 1)).all()
+    assert (found.alpha > 0).sum() == 2, "a fifth of eight units"
+
+
+def test_suggestions_are_kept_shown_and_made_into_a_patch(
+    blotched: Generator, ranking: Ranking, tmp_path: Path
+) -> None:
+    ranking.save(tmp_path)
+    write_page(tmp_path)
+    suggest_for_run(tmp_path, blotched, ["spike", "rarity"], references=100)
+    suggest_for_run(tmp_path, blotched, ["typicality"], references=100)
+    manifest = read_manifest(tmp_path)
+    kept = read_suggestions(tmp_path, manifest)
+    assert set(kept) == {"spike", "rarity", "typicality"}
+    assert kept["typicality"].layers["front.5"].first(1) == [3]
+    page, script = (tmp_path / "index.html").read_text(), (tmp_path / "layer-0.js").read_text()
+    assert METHODS["typicality"].EXPLAINS in page
+    assert json.loads(script.partition("0, ")[2].removesuffix(");\n"))["suggested"].keys() == kept.keys()
+    patch = patch_from_suggestion(tmp_path, manifest, "typicality", 1, name="fix")
+    assert patch.edits[0].units == (3,)
+    assert patch.edits[0].above == patch.edits[0].value
+    with ganpatch.applied(blotched.module, patch):
+        worst = int(ranking["front.5"].top_seeds[3, 0])
+        assert blotched.sample([worst])[0, :, :5, :5].mean() < 0.99, "the corner is not white any more"
+    masked = patch_from_suggestion(tmp_path, manifest, "rarity", 2, name="fix")
+    masked.save(tmp_path / "fix.yaml")
+    assert Patch.load(tmp_path / "fix.yaml").edits[0].mask is not None
+    with pytest.raises(
+        GanpatchError, match="has no suggestions by 'typicalty'; there is .*; did you mean 'typicality'"
+    ):
+        patch_from_suggestion(tmp_path, manifest, "typicalty", 1, name="fix")
+    dataclasses.replace(ranking, run="0" * 16).save(tmp_path)
+    assert read_suggestions(tmp_path, read_manifest(tmp_path)) == {}, "those of another ranking are not read"
+
+
+def test_another_generator_is_refused(
+    blotched: Generator, small_dcgan: Generator, ranking: Ranking, tmp_path: Path
+) -> None:
+    ranking.save(tmp_path)
+    with pytest.raises(GanpatchError, match="this model has other weights .*; name the ranked one: --model"):
+        suggest_for_run(tmp_path, small_dcgan, ["spike"])
+    with pytest.raises(GanpatchError, match="method 'spik' is not one of typicality, .*; did you mean 'spike'"):
+        suggest(task_of(blotched, ranking), ["spik"])
+
+
+def test_the_commands(small_dcgan: Generator, tmp_path: Path) -> None:
+    torch.save(small_dcgan.module.state_dict(), tmp_path / "model.pt")
+    run = str(tmp_path / "run")
+    for arguments in (
+        ["rank", str(tmp_path / "model.pt"), "--layer", LAYER, "--n", "24", "-o", run],
+        ["suggest", run, "--model", str(tmp_path / "model.pt"), "--by", "spike", "--by", "rarity", "--first", "3"],
+        ["flag", run, "--suggested", "spike", "--first", "2", "-o", str(tmp_path / "fix.yaml")],
+    ):
+        done = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+    patch = Patch.load(tmp_path / "fix.yaml")
+    assert len(patch.edits[0].units) == 2
+    assert patch.evidence["suggested"]["by"] == "spike"
+
+
+def test_features_by_name() -> None:
+    images = torch.rand(2, 3, 40, 40)
+    plain, churches = load_features("plain"), load_features("churches")
+    assert plain.maps(images).shape == (2, 27, 16, 16)
+    assert plain.vectors(images).shape == (2, 54)
+    assert churches.maps(images).shape[2:] == (10, 10)
+    assert plain.distance_name == "Fréchet distance (plain)", "only Inception's is called FID"
+    with pytest.raises(GanpatchError, match="features 'plane' are not one of plain, .*; did you mean 'plain'"):
+        load_features("plane")
+    with pytest.raises(GanpatchError, match="torchvision has no model 'resnet17'"):
+        load_features("torchvision:resnet17")
+
+
+def test_checkered_pixels_show_in_plain_features() -> None:
+    images = torch.full((1, 3, 64, 64), 0.5)
+    checkered = images.clone()
+    checkered[..., ::2, ::2] += 0.1
+    checkered[..., 1::2, 1::2] += 0.1
+    gap = (plain_maps(checkered) - plain_maps(images))[0].mean((1, 2))
+    assert gap[9:].max() > 5, "in the energy of edges"
+    assert gap[:9].abs().max() < 0.06, "and hardly in colour"
+
+
+def test_plantings_have_their_faults_where_units_fire(monkeypatch: pytest.MonkeyPatch, small_dcgan: Generator) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    import planting
+    from bench_find import measured
+
+    monkeypatch.setattr(planting, "MEASURED", range(500_000, 500_064))
+    for kind in planting.KINDS:
+        planted = planting.plant(small_dcgan, LAYER, planting.Planting(kind=kind, count=2, rate=0.25))
+        before, after = small_dcgan.sample(range(64)), planted.generator.sample(range(64))
+        changed = (before - after).abs().flatten(1).amax(1) > 1e-3
+        assert 0.1 < changed.float().mean() < 0.8
+        kept: list[Tensor] = []
+        with hooked(planted.generator.module, {planted.layer: lambda y, _call, kept=kept: kept.append(y.clone())}):
+            planted.generator.sample(range(64))
+        fires = (
+            (kept[0][:, list(planted.units)] > planted.generator.module.defects.above[:, None, None]).flatten(1).any(1)
+        )  # type: ignore[union-attr, index]
+        assert not (changed & ~fires).any()
+    score = torch.tensor([9.0, 8, 7, 6, 5])
+    assert measured(score, [0, 2], [1])[1] == 1.0, "flagged units are left out"
+    assert measured(score, [0, 2], [])[1] == pytest.approx((1 + 2 / 3) / 2)
