@@ -37,6 +37,7 @@ A module imports only what stands above it in this list (tests/test_architecture
     iou, thresholds   how well units agree with concepts; from what level on a unit fires
     dissection, dissect
                       the result of dissecting, and its folder; the pass that makes it
+    suggestions       scores that say which units draw artifacts, kept in the run folder
     apply, samples    a patch as hooks; images drawn with and without one
     unfused           convolutions with one group per image, for any batch size
     fold/             ROOM: a model as a graph, and pushing edits through it into weights
@@ -47,6 +48,12 @@ A module imports only what stands above it in this list (tests/test_architecture
                       what edits do to concepts; where one can be put; a patch that removes or inserts one
     comparison        dissections side by side
     review/           ROOM: run folders and their pages; flagging units; verdicts -> patch
+    features          what an image looks like, as numbers
+    find/             ROOM: which units draw artifacts, one file per method
+    quality, evaluate, evaluation_page
+                      distances between sets of images; is a patch better, and than random units; its report
+    tune, tuning_page
+                      the softest repair that does it; its trade-off
     bake              a patch as weights, with its proof
     record, runners   what was done to a file; running a file of any kind on the same inputs
     repair, revert    the repaired file, and the way back
@@ -67,6 +74,7 @@ from ganpatch.dissect import dissect
 from ganpatch.dissection import Dissection
 from ganpatch.edit import Edit, Mask
 from ganpatch.errors import GanpatchError
+from ganpatch.evaluate import Evaluation, evaluate
 from ganpatch.export import export_onnx
 from ganpatch.generator import Generator
 from ganpatch.identity import Fingerprint, fingerprint
@@ -87,6 +95,7 @@ __all__ = [
     "Dissection",
     "Edit",
     "Effort",
+    "Evaluation",
     "Fingerprint",
     "GanpatchError",
     "Generator",
@@ -100,6 +109,7 @@ __all__ = [
     "applied",
     "bake",
     "dissect",
+    "evaluate",
     "export_onnx",
     "find_causes",
     "fingerprint",

@@ -15,6 +15,7 @@ from ganpatch.cli import (
     cause,
     compare,
     dissect,
+    evaluate,
     export,
     flag,
     layers,
@@ -23,6 +24,8 @@ from ganpatch.cli import (
     revert,
     review,
     sample,
+    suggest,
+    tune,
     verify,
 )
 from ganpatch.errors import GanpatchError
@@ -53,11 +56,14 @@ for command in (
     dissect.dissect,
     cause.cause,
     compare.compare,
+    suggest.suggest,
     flag.flag,
     sample.sample,
     apply.apply,
     export.export,
     verify.verify,
+    evaluate.evaluate,
+    tune.tune,
     revert.revert,
     patch.patch,
 ):

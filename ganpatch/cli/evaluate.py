@@ -1,0 +1,79 @@
+"""`ganpatch evaluate`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganpatch.cli.options import (
+    ANY_PATH,
+    EXISTING,
+    features_option,
+    json_option,
+    load_model,
+    loading_options,
+    other_weights_option,
+    print_json,
+    print_table,
+    progress_bar,
+    say,
+    seeds_option,
+    split_patch,
+)
+from ganpatch.evaluate import SEEDS, Choices
+from ganpatch.evaluate import evaluate as evaluate_patch
+from ganpatch.evaluation_page import evaluation_rows, write_evaluation
+from ganpatch.features import load_features
+from ganpatch.patch import Patch
+from ganpatch.spans import format_spans
+
+
+@click.command()
+@click.argument("model_and_patch", nargs=-1, required=True, metavar="[MODEL] PATCH.yaml")
+@seeds_option(format_spans(SEEDS))
+@click.option("--real", type=EXISTING, help="A folder of real images to compare with.")
+@click.option("--references", default=1000, show_default=True, type=click.IntRange(10), help="Images to compare with.")
+@features_option
+@click.option("--draws", default=5, show_default=True, type=click.IntRange(0), help="Draws of as many random units.")
+@click.option("--lpips", is_flag=True, help="Measure LPIPS too, and fetch its weights where they are not cached.")
+@click.option("-o", "--out", type=ANY_PATH, help="Report to write.  [default: PATCH.html]")
+@click.option("--write", is_flag=True, help="Put the figures into the patch's evidence.")
+@other_weights_option
+@loading_options
+@json_option
+def evaluate(
+    model_and_patch: tuple[str, ...],
+    features: str,
+    out: Path | None,
+    write: bool,
+    loading: dict[str, Any],
+    as_json: bool,
+    **choices: Any,
+) -> None:
+    """Is MODEL better with PATCH: than without, and than with as many random units?
+
+    Without --real: churches is compared with held-out scenes, any other model with the more usual of its own images.
+
+    \b
+      ganpatch evaluate model.pt fix.yaml --real photos
+      ganpatch evaluate fix.yaml --seeds 20000-20999 --features torchvision:resnet18 --write
+    """
+    model, path = split_patch(model_and_patch)
+    if path is None:
+        raise click.UsageError("name the patch to evaluate, a .yaml file")
+    patch = Patch.load(path)
+    generator = load_model(model, loading)
+    with progress_bar("evaluating") as progress:
+        chosen = Choices(features=load_features(features), **choices)
+        evaluation = evaluate_patch(generator, patch, chosen, progress=progress)
+    page = out or path.with_suffix(".html")
+    write_evaluation(evaluation, page)
+    if write:
+        evidence = {**patch.evidence, "evaluation": evaluation.evidence()}
+        patch.model_copy(update={"evidence": evidence}).save(path)
+    heading, *rows = evaluation_rows(evaluation)
+    if as_json:
+        print_json(evaluation.evidence())
+    else:
+        print_table(heading, rows, numeric=heading[2:])
+    say(f"{evaluation.verdict}\nopen {page}")

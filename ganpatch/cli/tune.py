@@ -1,0 +1,79 @@
+"""`ganpatch tune`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganpatch.cli.options import (
+    ANY_PATH,
+    features_option,
+    json_option,
+    load_model,
+    loading_options,
+    print_json,
+    print_table,
+    progress_bar,
+    say,
+    seeds_option,
+    split_patch,
+)
+from ganpatch.features import load_features
+from ganpatch.patch import Patch
+from ganpatch.review.verdicts import save_new_patch
+from ganpatch.spans import format_spans
+from ganpatch.tune import SEEDS, Bound
+from ganpatch.tune import tune as tune_patch
+from ganpatch.tuning_page import tuning_rows, write_tuning
+
+
+@click.command()
+@click.argument("model_and_patch", nargs=-1, required=True, metavar="[MODEL] PATCH.yaml")
+@click.option(
+    "--damage",
+    default=0.01,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Largest mean change, of [0, 1], of the images that hardly activate its units.",
+)
+@seeds_option(format_spans(SEEDS))
+@features_option
+@click.option("-o", "--out", type=ANY_PATH, help="Patch to write.  [default: PATCH-tuned.yaml]")
+@click.option("--overwrite", is_flag=True, help="Replace an existing patch file.")
+@loading_options
+@json_option
+def tune(
+    model_and_patch: tuple[str, ...],
+    damage: float,
+    seeds: list[int],
+    features: str,
+    out: Path | None,
+    overwrite: bool,
+    loading: dict[str, Any],
+    as_json: bool,
+) -> None:
+    """Soften PATCH until it does no harm: per unit an alpha, or a level to hold it at; units that do not help go.
+
+    Writes the tuned patch and beside it a page with the trade-off of gain against damage.
+
+    \b
+      ganpatch tune model.pt fix.yaml
+      ganpatch tune model.pt fix.yaml --damage 0.005 -o soft.yaml
+    """
+    model, path = split_patch(model_and_patch)
+    if path is None:
+        raise click.UsageError("name the patch to tune, a .yaml file")
+    patch = Patch.load(path)
+    generator = load_model(model, loading)
+    with progress_bar("tuning") as progress:
+        bound = Bound(damage=damage, seeds=seeds, features=load_features(features))
+        tuned = tune_patch(generator, patch, bound, progress=progress)
+    written = out or path.with_name(f"{path.stem}-tuned.yaml")
+    save_new_patch(tuned.patch, written, overwrite=overwrite)
+    write_tuning(tuned, written.with_suffix(".html"))
+    heading, *rows = tuning_rows(tuned)
+    if as_json:
+        print_json([dict(zip(heading, row, strict=True)) for row in rows])
+    else:
+        print_table(heading, rows, numeric=heading[1:])
+    say(f"{written}, and its trade-off in {written.with_suffix('.html')}; next: ganpatch evaluate MODEL {written}")
