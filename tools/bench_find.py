@@ -1,0 +1,188 @@
+"""Do the finding methods find units that are known to draw defects?
+
+    python tools/bench_find.py                       # all; about half an hour of one core
+    python tools/bench_find.py --model churches --kind smear --draw 0
+    python tools/bench_find.py --write docs/finding.md
+
+Twenty random units of a layer are made to draw a defect where they fire high (tools/planting.py); every method ranks
+the units, and the first twenty are compared with the planted ones. Units that a person flagged there (patches/) are
+left out: they may draw faults of their own. Natural faults: those flagged units are the answer instead. The random
+baseline is what a shuffled list gives. 1000 images are ranked, seeds 0-999; plantings take theirs from 500000 on. The
+method was chosen on plantings 100 and up; those reported are 0, 1, 2.
+"""
+
+import json
+import math
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+import torch
+from fetch_faces import FACES
+from planting import KINDS, Planting, plant
+from torch import Tensor
+
+import ganpatch
+from ganpatch import Patch
+from ganpatch.find import METHODS
+from ganpatch.find.task import Task
+from ganpatch.generator import Generator
+from ganpatch.rank import rank
+
+ROOT = Path(__file__).resolve().parent.parent
+MODELS = {"churches": ("churches", "layer4"), "faces": (str(FACES), "main.5")}
+OTHER_LAYERS = {"churches": ("layer2", "layer6"), "faces": ("main.2", "main.8")}
+WITHOUT_HELP = ("typicality", "glaring", "rarity", "spike")  # methods that need neither real images nor broken ones
+COUNT, IMAGES = 20, 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One ranked generator with known answers, and what one method made of it."""
+
+    model: str
+    layer: str
+    kind: str
+    strength: float
+    rate: float
+    draw: int
+    method: str
+    precision: float
+    average: float
+    found: float
+    times_ranking: float
+
+
+def measured(score: Tensor, truth: Sequence[int], out: Sequence[int]) -> tuple[float, float, float]:
+    """Give precision at 20, average precision, and the share of the truth in the first 40, without the units `out`."""
+    score = score.clone()
+    score[[unit for unit in out if unit not in truth]] = -math.inf
+    hits = torch.isin(score.argsort(descending=True, stable=True), torch.tensor(truth)).double()
+    precision = hits.cumsum(0) / torch.arange(1, len(hits) + 1)
+    return (
+        float(hits[:COUNT].mean()),
+        float((precision * hits).sum() / len(truth)),
+        float(hits[:40].sum() / len(truth)),
+    )
+
+
+def run(
+    generator: Generator, layer: str, truth: Sequence[int], out: Sequence[int], about: dict, methods: Sequence[str]
+) -> Iterator[Case]:
+    started = time.process_time()
+    ranking = rank(generator, [layer], range(IMAGES))
+    ranked_in = time.process_time() - started
+    task = Task(generator=generator, ranking=ranking)
+    for method in methods:
+        started = time.process_time()
+        found = METHODS[method].find(task, layer)
+        spent = (time.process_time() - started) / ranked_in
+        precision, average, recalled = measured(found.score, truth, out)
+        yield Case(
+            **about, method=method, precision=precision, average=average, found=recalled, times_ranking=round(spent, 2)
+        )
+
+
+def flagged(model: str) -> list[int]:
+    return [unit for edit in Patch.load(ROOT / "patches" / f"{model}.yaml").edits for unit in edit.units]
+
+
+def cases(
+    models: Sequence[str], kinds: Sequence[str], draws: Sequence[int], wide: bool, methods: Sequence[str]
+) -> Iterator[Case]:
+    for model in models:
+        path, layer = MODELS[model]
+        generator, out = ganpatch.load(path), flagged(model)
+        for kind in kinds:
+            if kind == "natural":
+                about = {"model": model, "layer": layer, "kind": kind, "strength": 1.0, "rate": 0.0, "draw": 0}
+                yield from run(generator, layer, out, (), about, methods)
+                continue
+            settings = [(layer, 1.0, 0.05, draw) for draw in draws]
+            if wide:
+                settings += [(layer, strength, 0.05, 0) for strength in (0.5, 2.0)]
+                settings += [(layer, 1.0, rate, 0) for rate in (0.01, 0.2)]
+                settings += [(other, 1.0, 0.05, 0) for other in OTHER_LAYERS[model]]
+            for where, strength, rate, draw in settings:
+                planting = Planting(kind=kind, count=COUNT, rate=rate, strength=strength, draw=draw)
+                known = out if where == layer else []
+                planted = plant(generator, where, planting, avoid=known)
+                about = {"model": model, "layer": where, "kind": kind, "strength": strength, "rate": rate, "draw": draw}
+                yield from run(planted.generator, planted.layer, planted.units, known, about, methods)
+
+
+@click.command(help=__doc__)
+@click.option("--model", "models", multiple=True, type=click.Choice(list(MODELS)))
+@click.option("--kind", "kinds", multiple=True, type=click.Choice([*KINDS, "natural"]))
+@click.option("--draw", "draws", multiple=True, type=int, default=(0, 1, 2), show_default=True)
+@click.option("--method", "methods", multiple=True, type=click.Choice(WITHOUT_HELP), default=WITHOUT_HELP)
+@click.option("--wide", is_flag=True, help="Other layers, strengths and rates as well.")
+@click.option(
+    "--results", type=click.Path(path_type=Path), help="Keep every case here, as JSON lines, and go on there."
+)
+@click.option(
+    "--write", type=click.Path(exists=True, path_type=Path), help="Put the tables between the marks of a page."
+)
+def main(
+    models: tuple, kinds: tuple, draws: tuple, methods: tuple, wide: bool, results: Path | None, write: Path | None
+) -> None:
+    torch.set_num_threads(1)
+    found = (
+        [Case(**json.loads(line)) for line in results.read_text().splitlines()] if results and results.exists() else []
+    )
+    if not (found and write):
+        for case in cases(models or list(MODELS), kinds or [*KINDS, "natural"], draws, wide, methods):
+            found.append(case)
+            print(case, flush=True)
+            if results:
+                with results.open("a") as file:
+                    file.write(json.dumps(asdict(case)) + "\n")
+    text = "\n".join(tables(found))
+    print(text)
+    if write:
+        before, start, rest = write.read_text().partition("<!-- bench -->\n")
+        write.write_text(f"{before}{start}{text}\n<!-- end of bench -->{rest.partition('<!-- end of bench -->')[2]}")
+
+
+def tables(found: Sequence[Case]) -> Iterator[str]:
+    """Draw precision at 20 and average precision over plantings, then the natural faults."""
+    usual = [case for case in found if case.kind != "natural" and (case.strength, case.rate) == (1.0, 0.05)]
+    main_layer = [case for case in usual if case.layer in dict(MODELS.values()).values()]
+    yield "| model, layer | defect | method | plantings | precision@20 | average precision | cost, in rankings |"
+    yield "|---|---|---|---|---|---|---|"
+    for model, kind, method in dict.fromkeys((c.model, c.kind, c.method) for c in main_layer):
+        same = [c for c in main_layer if (c.model, c.kind, c.method) == (model, kind, method)]
+        cost = statistics.median(c.times_ranking for c in same)
+        precision, average = interval([c.precision for c in same]), interval([c.average for c in same])
+        yield f"| {model}, `{same[0].layer}` | {kind} | {method} | {len(same)} | {precision} | {average} | {cost:.1f} |"
+    yield f"| any | any | random order | | {COUNT / 256:.2f} expected | {COUNT / 256:.2f} expected | 0 |"
+    others = [c for c in found if c.kind != "natural" and c not in main_layer and c.method == WITHOUT_HELP[0]]
+    if others:
+        yield "\nOther layers, strengths and rates, one planting each, by typicality:\n"
+        yield "| model | layer | defect | strength | images that have it, per unit | precision@20 | average precision |"
+        yield "|---|---|---|---|---|---|---|"
+        for c in others:
+            numbers = f"{c.precision:.2f} | {c.average:.2f}"
+            yield f"| {c.model} | `{c.layer}` | {c.kind} | {c.strength:g} | {100 * c.rate:g} % | {numbers} |"
+    natural = [c for c in found if c.kind == "natural"]
+    if natural:
+        yield "\nUnits that a person flagged (`patches/`):\n"
+        yield "| model | method | of the first 20 | average precision | share of them in the first 40 |"
+        yield "|---|---|---|---|---|"
+        for c in natural:
+            yield f"| {c.model} | {c.method} | {c.precision:.2f} | {c.average:.2f} | {c.found:.2f} |"
+        yield "| any | random order | 0.08 expected | 0.08 expected | 0.16 expected |"
+
+
+def interval(values: Sequence[float]) -> str:
+    """Give the mean and the range of all plantings."""
+    if len(values) == 1:
+        return f"{values[0]:.2f}"
+    return f"{statistics.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+if __name__ == "__main__":
+    main()
