@@ -37,7 +37,7 @@ def write_evaluation(evaluation: Evaluation, path: Path) -> None:
     parts += [heading("Figures"), table(rows[0], rows[1:])]
     parts.append(paragraph("Lower is better for distances, higher for precision and recall.", "faint"))
     parts += [heading(f"Images that were fine: the {LEAST:.0%} that activate its units least")]
-    parts.append(table(["share", "value"], [[_FINE[key], f"{value:.4g}"] for key, value in evaluation.fine.items()]))
+    parts.append(table(["measure", "value"], [[_FINE[key], f"{value:.4g}"] for key, value in evaluation.fine.items()]))
     if "lpips" not in evaluation.fine:
         parts.append(paragraph("LPIPS is left out: its weights are not in the cache; --lpips fetches them.", "faint"))
     parts += [heading("Before and after, the most changed first"), picture(*_pairs(evaluation))]

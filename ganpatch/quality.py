@@ -63,9 +63,11 @@ def distances(vectors: Tensor, reference: Tensor) -> Distances:
         frechet = FrechetInceptionDistance(feature=_Given(size)).set_dtype(torch.float64)
         subset = min(SUBSET, len(vectors), len(reference))
         kernel = KernelInceptionDistance(feature=_Given(size), subsets=SUBSETS, subset_size=subset)
-        for metric, scale in ((frechet, torch.ones(size)), (kernel, reference.std(0).clamp(min=1e-9))):
-            metric.update(reference / scale, real=True)
-            metric.update(vectors / scale, real=False)
+        middle, scale = reference.mean(0), reference.std(0).clamp(min=1e-9)  # the kernel is a polynomial: scale matters
+        frechet.update(reference, real=True)
+        frechet.update(vectors, real=False)
+        kernel.update((reference - middle) / scale, real=True)
+        kernel.update((vectors - middle) / scale, real=False)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # the kernel distance draws subsets
             return Distances(

@@ -39,12 +39,24 @@ def test_it_fits_its_generator_and_folds_into_its_weights(path: Path, faces: Pat
 @pytest.mark.parametrize("path", PATCHES, ids=lambda path: path.stem)
 def test_its_figures_beat_every_draw_of_random_units(path: Path) -> None:
     evidence = yaml.safe_load(path.read_text())["evidence"]
-    measured = [entry for entry in evidence.values() if isinstance(entry, dict)]
+    measured = [entry for name, entry in evidence.items() if isinstance(entry, dict) and name != "evaluation"]
     assert measured
     for entry in measured:
         assert len(entry["random_units"]) >= 5
         assert entry["after"] < min(entry["random_units"]), entry
         assert entry["after"] < 0.75 * entry["before"], entry
+
+
+@pytest.mark.parametrize("path", PATCHES, ids=lambda path: path.stem)
+def test_its_evaluation_stands_beside_random_units_and_says_what_it_found(path: Path) -> None:
+    found = yaml.safe_load(path.read_text())["evidence"]["evaluation"]
+    most = found["most_images"]
+    others = [one["frechet"] for one in most["random_units"]]
+    assert len(others) == 5
+    assert found["verdict"].startswith("Better") == (
+        most["after"]["frechet"] < min([most["before"]["frechet"], *others])
+    )
+    assert "FID" not in found["distance"], "these are not Inception's features"
 
 
 @pytest.mark.parametrize("path", PATCHES, ids=lambda path: path.stem)

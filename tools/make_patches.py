@@ -1,6 +1,7 @@
 """Make the patches that ship, from what was flagged by looking; measure them beside random units; draw the change.
 
-    python tools/make_patches.py            # writes patches/*.yaml and patches/*.png
+    python tools/make_patches.py                # writes patches/*.yaml and patches/*.png
+    python tools/make_patches.py --evaluate     # only measures them again, against a reference
 
 The flags below were made on the review pages of `ganpatch rank churches` and `ganpatch rank runs/faces.tar` (seeds 0 to
 999); for churches the page was read in the order of how much of the dark each unit takes, when it is switched off, from
@@ -19,13 +20,18 @@ from fetch_faces import FACES
 
 import ganpatch
 from ganpatch import Edit, Generator, Patch, Sample
+from ganpatch.evaluate import Choices
+from ganpatch.evaluation_page import write_evaluation
+from ganpatch.features import load_features
 from ganpatch.inputs import draw_inputs, parse_latent
 from ganpatch.models.churches.scenes import CONCEPTS, SLOTS, draw_slots
 from ganpatch.patch import Model, Provenance
 from ganpatch.pictures import Pixels
 
 PATCHES = Path(__file__).resolve().parent.parent / "patches"
+REPORTS = PATCHES.parent / "runs" / "evaluations"  # large pages: not kept in git
 MEASURED = range(10_000, 12_000)
+EVALUATED = range(20_000, 20_500)
 SHOWN = range(1_000, 1_512)
 DRAWS = 5
 
@@ -145,17 +151,27 @@ def make(generator: Generator, job: Job) -> Patch:
     return patch_of(flags, evidence=evidence, provenance=provenance)
 
 
+def with_evaluation(generator: Generator, patch: Patch) -> Patch:
+    """Put an evaluation into a patch's evidence, and its report beside the other runs."""
+    choices = Choices(seeds=EVALUATED, features=load_features(), draws=DRAWS, references=len(EVALUATED))
+    evaluation = ganpatch.evaluate(generator, patch, choices)
+    write_evaluation(evaluation, REPORTS / f"{generator.name}.html")
+    return patch.model_copy(update={"evidence": {**patch.evidence, "evaluation": evaluation.evidence()}})
+
+
 def drawn(generator: Generator, patch: Patch | None) -> Pixels:
     return Sample(generator, MEASURED, patch).pixels()
 
 
 def main() -> None:
-    for name in sys.argv[1:] or JOBS:
+    only = "--evaluate" in sys.argv
+    for name in [word for word in sys.argv[1:] if word in JOBS] or JOBS:
         job = JOBS[name]
         generator = ganpatch.load(job.model)
-        patch = make(generator, job)
+        patch = with_evaluation(generator, Patch.load(PATCHES / f"{name}.yaml") if only else make(generator, job))
         patch.save(PATCHES / f"{name}.yaml")
-        Sample(generator, SHOWN, patch).pairs(first=16).save(PATCHES / f"{name}.png")
+        if not only:
+            Sample(generator, SHOWN, patch).pairs(first=16).save(PATCHES / f"{name}.png")
         print(f"{name}.yaml: {patch.evidence}")
     (PATCHES / "README.md").write_text(overview())
 
@@ -177,11 +193,44 @@ def overview() -> str:
         parts += [f"| {', '.join(map(str, edit.units))} | `{edit.layer}` | {edit.reason} |" for edit in patch.edits]
         parts += ["", "| measure | before | after | random units |", "|---|---|---|---|"]
         for name, figures in (patch.evidence or {}).items():
-            if isinstance(figures, dict):
+            if isinstance(figures, dict) and name != "evaluation":
                 random = ", ".join(f"{100 * value:.2f} %" for value in figures["random_units"])
                 shares = " | ".join(f"{100 * figures[when]:.2f} %" for when in ("before", "after"))
                 parts.append(f"| {name.replace('_', ' ')}: {figures['what']} | {shares} | {random} |")
+        parts += evaluated((patch.evidence or {}).get("evaluation"))
     return "\n".join(parts) + "\n"
+
+
+def evaluated(figures: dict | None) -> list[str]:
+    """Describe an evaluation: original, patched, random, as in the paper."""
+    if figures is None:
+        return []
+    parts = [
+        "",
+        figures["verdict"],
+        "",
+        f"Reference: {figures['reference']}; seeds {figures['measured_on_seeds']}.",
+        "",
+    ]
+    parts += [
+        f"| {figures['distance']} | original | patched | random units | precision | recall |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, words in (("most", "the quarter that most activates the units"), ("all", "all images")):
+        own = figures[f"{name}_images"]
+        before, after = own["before"], own["after"]
+        random = ", ".join(f"{one['frechet']:.3g}" for one in own["random_units"])
+        shares = " | ".join(f"{before[key]:.2f} to {after[key]:.2f}" for key in ("precision", "recall"))
+        parts.append(
+            f"| {words} ({own['count']}) | {before['frechet']:.3g} | {after['frechet']:.3g} | {random} | {shares} |"
+        )
+    fine = figures["fine_images"]
+    parts += [
+        "",
+        f"Images that were fine, the half that activates the units least: {fine['unchanged']:.0%} unchanged, "
+        f"SSIM {fine['ssim']:.3f}, PSNR {fine['psnr']:.1f} dB.",
+    ]
+    return parts
 
 
 if __name__ == "__main__":
