@@ -10,8 +10,11 @@ connection, a style or a label, is kept in the front. Where torch.export cannot 
 whole forward pass runs, with a hook: slower, with the same images.
 """
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from typing import Any
 
 import torch
@@ -67,7 +70,8 @@ class Tail:
         """Split `generator` at `layer`; raise GanpatchError when there is no such layer or it does not run."""
         find_layer(generator.module, layer)
         try:
-            graph = _Split.of(generator, layer)
+            with _quietly():
+                graph = _Split.of(generator, layer)
         except GanpatchError:
             return cls(generator, layer, None)
         tail = cls(generator, layer, graph)
@@ -114,6 +118,18 @@ class Tail:
         except (RuntimeError, TypeError, ValueError):
             return False
         return torch.allclose(images, self.generator.sample(seeds), atol=1e-5)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep to ourselves what torch logs of a model that it cannot trace: there is a way without."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with redirect_stderr(StringIO()), redirect_stdout(StringIO()):
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _tensor(output: Any) -> Tensor:

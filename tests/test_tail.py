@@ -99,6 +99,23 @@ def test_gradients_reach_the_change(module: type[nn.Module]) -> None:
     assert (alpha.grad != 0).any()
 
 
+class LooksAtValues(TwoInputs):
+    """A forward pass that branches on what it computes: torch cannot trace it, and says so at length."""
+
+    def forward(self, z: Tensor, label: Tensor) -> Tensor:
+        images = super().forward(z, label)
+        return images if images.mean() > -100 else -images
+
+
+def test_what_cannot_be_traced_is_run_whole_and_quietly(capfd: pytest.CaptureFixture[str]) -> None:
+    generator = ganpatch.load(LooksAtValues().eval(), latent="normal:6", labels="onehot:3", range=(-3, 3))
+    tail = Tail.of(generator, "layer")
+    assert not tail.is_split
+    with torch.no_grad():
+        assert torch.allclose(tail(tail.front([3]), lambda y: y), generator.sample([3]), atol=1e-6)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_layer_that_is_not_there(small_dcgan: Generator) -> None:
     with pytest.raises(GanpatchError, match=r"did you mean 'main\.2'"):
         Tail.of(small_dcgan, "main.22")
