@@ -153,7 +153,8 @@ def make(generator: Generator, job: Job) -> Patch:
 
 def with_evaluation(generator: Generator, patch: Patch) -> Patch:
     """Put an evaluation into a patch's evidence, and its report beside the other runs."""
-    choices = Choices(seeds=EVALUATED, features=load_features(), draws=DRAWS, references=len(EVALUATED))
+    features = load_features("churches" if generator.name == "churches" else "plain")
+    choices = Choices(seeds=EVALUATED, features=features, draws=DRAWS, references=len(EVALUATED))
     evaluation = ganpatch.evaluate(generator, patch, choices)
     write_evaluation(evaluation, REPORTS / f"{generator.name}.html")
     return patch.model_copy(update={"evidence": {**patch.evidence, "evaluation": evaluation.evidence()}})
