@@ -7,8 +7,8 @@
 Twenty random units of a layer are made to draw a defect where they fire high (tools/planting.py); every method ranks
 the units, and the first twenty are compared with the planted ones. Units that a person flagged there (patches/) are
 left out: they may draw faults of their own. Natural faults: those flagged units are the answer instead. The random
-baseline is what a shuffled list gives. 1000 images are ranked, seeds 0-999; plantings take theirs from 500000 on. The
-method was chosen on plantings 100 and up; those reported are 0, 1, 2.
+baseline is what a shuffled list gives. 1000 images are ranked, seeds 0-999; plantings take theirs from 500000 on. Most
+of the method was chosen on planting 0; planting 1 and up were not looked at before.
 """
 
 import json
