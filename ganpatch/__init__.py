@@ -19,9 +19,11 @@ A module imports only what stands above it in this list (tests/test_architecture
     yaml_strict       YAML with one meaning
     layers            find a layer, hook its output; the only file that registers hooks
     identity          fingerprints of structure and weights
-    checkpoint, programs
+    network_pickle, checkpoint, programs
                       files of weights, .pt2 and TorchScript; nothing that is in them runs
-    inputs, config    latents and labels from seeds; ganpatch.toml
+    inputs, given, config
+                      latents and labels from seeds, inputs from files; ganpatch.toml
+    plugins           what installed packages add, by name
     generator         a module, how to draw its inputs, how to read its images
     models/           ROOM: one file per family of generators; the bundled one
     stats             running TopK, moments, quantiles: update -> merge -> result
@@ -71,6 +73,7 @@ from ganpatch.export import export_onnx
 from ganpatch.generator import Generator
 from ganpatch.identity import Fingerprint, fingerprint
 from ganpatch.models import load
+from ganpatch.models.family import Built
 from ganpatch.patch import Patch
 from ganpatch.rank import rank
 from ganpatch.ranking import LayerRanking, Ranking
@@ -82,6 +85,7 @@ from ganpatch.version import VERSION as __version__
 
 __all__ = [
     "Baked",
+    "Built",
     "Causes",
     "Decision",
     "Dissection",

@@ -38,6 +38,10 @@ class ModelSettings(_Section):
     latent: str | None = None
     labels: str | None = None
     range: tuple[float, float] | None = None
+    inputs: str | None = None
+    truncation: float | None = None
+    repo: str | None = None
+    call: dict[str, Any] = {}
 
 
 class RankSettings(_Section):
