@@ -36,7 +36,7 @@ class Fixture:
     tensors: dict[str, tuple[str, list[int]]]
     options: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
-    unit: bool = False
+    gain: float = 2.5
     pixels: list[float] = field(default_factory=list)
 
     @classmethod
@@ -48,7 +48,7 @@ class Fixture:
 
     def state(self) -> dict[str, Tensor]:
         """Make the weights, each from its name, the same every time."""
-        state = {name: _tensor(name, kind, shape, self.unit) for name, (kind, shape) in self.tensors.items()}
+        state = {name: _tensor(name, kind, shape, self.gain) for name, (kind, shape) in self.tensors.items()}
         for name in [name for name in state if name.endswith("weight_orig")]:
             _converge(state, name)
         return state
@@ -152,7 +152,7 @@ def raw(generator: Generator, seeds: list[int]) -> Tensor:
     return output
 
 
-def _tensor(name: str, kind: str, shape: list[int], unit: bool) -> Tensor:
+def _tensor(name: str, kind: str, shape: list[int], gain: float) -> Tensor:
     source = torch.Generator().manual_seed(zlib.crc32(name.encode()))
     if not kind.startswith("float"):
         return torch.zeros(shape, dtype=getattr(torch, kind))
@@ -163,10 +163,12 @@ def _tensor(name: str, kind: str, shape: list[int], unit: bool) -> Tensor:
     if len(shape) < 2:
         centre = 1.0 if leaf in ("weight", "gain", "gamma", "g", "f") else 0.0
         return drawn * 0.3 + centre
-    if unit or "embed" in name or leaf in ("input", "const", "freqs", "noise_const") or "noise" in name:
+    if not gain and name.startswith(("mapping.fc", "style.")):
+        return drawn * 100  # a mapping network's weights are scaled down by 0.01 at run time
+    if not gain or "embed" in name or leaf in ("input", "const", "freqs", "noise_const") or "noise" in name:
         return drawn
     fan = torch.Size(shape[1:]).numel()
-    return drawn * (2.5 / fan) ** 0.5
+    return drawn * (gain / fan) ** 0.5
 
 
 def _converge(state: dict[str, Tensor], name: str) -> None:

@@ -5,11 +5,12 @@ real code needs and this test does not (compiled CUDA operations, a GPU, loggers
 """
 
 import importlib
+import importlib.util
 import sys
 import types
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -20,6 +21,10 @@ from torch import Tensor, nn
 from ganpatch.models.parts import fixed_noise
 
 
+RANDN = torch.randn
+KEPT: list[Any] = []
+
+
 @dataclass
 class Reference:
     """A module of the real code; `draw` calls it, `part` names the entry of its state that is saved."""
@@ -28,21 +33,18 @@ class Reference:
     draw: Callable[..., Tensor]
     options: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
-    unit: bool = False  # weights of unit variance, scaled at run time
+    gain: float = 2.5  # of the weights, in the sense of He; 0 for weights of unit variance, scaled at run time
     layer: str | None = None
-
-
-@contextmanager
-def path_of(*folders: Path) -> Any:
-    for folder in folders:
-        sys.path.insert(0, str(folder))
-    yield
 
 
 class Anything(types.ModuleType):
     """Stands for a package that is imported and not needed."""
 
     __path__: list[str] = []
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__spec__ = ModuleSpec(name, None)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -58,27 +60,40 @@ def stand_in(*names: str) -> None:
             sys.modules[name] = Anything(name)
 
 
+def import_torchvision() -> None:
+    """With a CPU-only torch, the registry's torchvision lacks two operations; their schemas are enough to import it."""
+    library = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    KEPT.append(library)
+
+
 def constant_randn(*shape: Any, **_kwargs: Any) -> Tensor:
     """The fixed noise that ganpatch uses, in place of torch.randn inside the real code's forward pass."""
     sizes = tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else shape
-    return fixed_noise(sizes[-1]).expand(sizes)
+    with mock.patch("torch.randn", RANDN):
+        return fixed_noise(sizes[-1]).expand(sizes)
 
 
 def stylegan3(checkout: Path, generation: str = "3", conditional: bool = False) -> Reference:
     sys.path.insert(0, str(checkout))
+    if importlib.util.find_spec("pkg_resources") is None:  # dropped by setuptools 82
+        sys.modules["pkg_resources"] = Anything("pkg_resources")
+        sys.modules["pkg_resources"].parse_version = torch.torch_version.TorchVersion  # type: ignore[attr-defined]
     names = ["networks_stylegan3"] if generation == "3" else ["networks_stylegan2", "networks"]
     file = next(name for name in names if (checkout / "training" / f"{name}.py").exists())
     networks = importlib.import_module(f"training.{file}")
     size = {"z_dim": 16, "c_dim": 3 if conditional else 0, "w_dim": 16, "img_resolution": 32, "img_channels": 3}
     more = {"channel_base": 512, "channel_max": 16} | ({"num_layers": 6} if generation == "3" else {})
-    module = networks.Generator(**size, **more)
+    given = {"synthesis_kwargs": more} if file == "networks" else more
+    module = networks.Generator(**size, **given)
     labels = (lambda given: given[0]) if conditional else (lambda given: torch.zeros(0))
 
     def draw(z: Tensor, *given: Tensor) -> Tensor:
         c = labels(given) if given else torch.zeros(len(z), 0)
         return module(z, c, noise_mode="const", force_fp32=True)
 
-    return Reference(module, draw, options={"repo": str(checkout)}, unit=True)
+    return Reference(module, draw, options={"repo": str(checkout)}, gain=0)
 
 
 def rosinality(checkout: Path) -> Reference:
@@ -86,7 +101,7 @@ def rosinality(checkout: Path) -> Reference:
     with mock.patch("torch.utils.cpp_extension.load", lambda *args, **kwargs: None):
         code = importlib.import_module("model")
     module = code.Generator(32, 16, 3, channel_multiplier=1)
-    return Reference(module, lambda z: module([z], randomize_noise=False)[0], unit=True)
+    return Reference(module, lambda z: module([z], randomize_noise=False)[0], gain=0)
 
 
 def fastgan(checkout: Path) -> Reference:
@@ -105,7 +120,8 @@ def biggan(checkout: Path, deep: bool = False, **choices: Any) -> Reference:
     code = importlib.import_module("BigGANdeep" if deep else "BigGAN")
     given = {"G_ch": 8, "dim_z": 20, "resolution": 32, "G_attn": "16", "n_classes": 5, "skip_init": True, "no_optim": True}
     module = code.Generator(**(given | choices))
-    return Reference(module, lambda z, label: module(z, module.shared(label)))
+    gain = 0.5 if choices.get("G_param") == "none" else 2.5
+    return Reference(module, lambda z, label: module(z, module.shared(label)), gain=gain)
 
 
 def hf_biggan(checkout: Path) -> Reference:
@@ -130,7 +146,7 @@ def zoo_progressive(checkout: Path) -> Reference:
     module = importlib.import_module("models.networks.progressive_conv_net").GNet(12, 16)
     for depth in (16, 8, 8):
         module.addScale(depth)
-    return Reference(module, module, unit=True)
+    return Reference(module, module, gain=0)
 
 
 def zoo_dcgan(checkout: Path) -> Reference:
@@ -140,8 +156,11 @@ def zoo_dcgan(checkout: Path) -> Reference:
 
 def gandissect(checkout: Path) -> Reference:
     sys.path.insert(0, str(checkout))
+    stand_in("torchvision", "torchvision.transforms", "torchvision.models")
+    sys.modules["netdissect"] = package = types.ModuleType("netdissect")
+    package.__path__ = [str(checkout / "netdissect")]
     module = importlib.import_module("netdissect.proggan").ProgressiveGenerator(sizes=[12, 16, 12, 8])
-    return Reference(module, lambda z: module(z[:, :, None, None]), unit=True)
+    return Reference(module, lambda z: module(z[:, :, None, None]), gain=0)
 
 
 def resnet(checkout: Path, **choices: Any) -> Reference:
@@ -196,6 +215,7 @@ def lightweight(checkout: Path, **choices: Any) -> Reference:
 
 
 def autoencoder(_checkout: Path) -> Reference:
+    import_torchvision()
     from diffusers import AutoencoderKL
 
     config = {"block_out_channels": [8, 16, 16], "latent_channels": 4, "norm_num_groups": 4, "sample_size": 64}
@@ -205,6 +225,7 @@ def autoencoder(_checkout: Path) -> Reference:
 
 
 def autoencoder_tiny(_checkout: Path) -> Reference:
+    import_torchvision()
     from diffusers import AutoencoderTiny
 
     module = AutoencoderTiny(

@@ -10,16 +10,19 @@ cannot be proved in float64, so edits are inserted.
 """
 
 import importlib
+import importlib.util
 import inspect
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.torch_version import TorchVersion
 
 from ganpatch.checkpoint import State
 from ganpatch.errors import GanpatchError
@@ -30,7 +33,8 @@ from ganpatch.models.family import Built, Wish
 NAME = "StyleGAN2-ADA or StyleGAN3 (NVlabs)"
 
 _FILES = {"3": ("networks_stylegan3",), "2": ("networks_stylegan2", "networks")}
-_PACKAGES = ("training", "torch_utils", "dnnlib")
+_PACKAGES = ("training", "torch_utils", "dnnlib", "pkg_resources")
+_DROPPED = "pkg_resources"  # setuptools 82 no longer has it; stylegan3 takes one function from it, to compare versions
 
 
 def detect(state: State) -> bool:
@@ -49,18 +53,10 @@ def build(state: State, wish: Wish) -> Built:
     arguments = wish.config.get("init_kwargs")
     if not arguments:
         raise GanpatchError(f"{NAME}: the file does not say how the network was made; load the .pkl it came from")
-    make = _class_of(wish.repo, generation)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            network = make(*wish.config.get("init_args", ()), **_plain(arguments))
-    except Exception as fault:
-        raise GanpatchError(
-            f"the checkout '{wish.repo}' does not fit the pickle: its Generator({', '.join(arguments)}) raised "
-            f"{type(fault).__name__}: {fault}"
-        ) from fault
+    with _importable(wish.repo):
+        network = _network(wish.repo, generation, wish.config)
     classes, size = int(arguments.get("c_dim") or 0), int(arguments["z_dim"])
-    module = viewed(network.requires_grad_(False), _forward(network, wish.truncation, classes), wide=False)
+    module = viewed(network, _forward(network, wish.truncation, classes), wide=False)
     labels = Labels.all_of("onehot", classes) if classes else None
     return Built(module=module, latent=Latent(kind="normal", shape=(size,)), labels=labels)
 
@@ -84,21 +80,34 @@ def _forward(network: nn.Module, psi: float | None, classes: int) -> Forward:
     return forward
 
 
+def _network(repo: Path, generation: str, config: Mapping[str, Any]) -> nn.Module:
+    """Make the Generator of a checkout with the arguments that stand in the pickle."""
+    arguments = config["init_kwargs"]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            network: nn.Module = _class_of(repo, generation)(*config.get("init_args", ()), **arguments)
+    except GanpatchError:
+        raise
+    except Exception as fault:
+        raise GanpatchError(
+            f"the checkout '{repo}' does not fit the pickle: its Generator({', '.join(arguments)}) raised "
+            f"{type(fault).__name__}: {fault}"
+        ) from fault
+    return network.requires_grad_(False)
+
+
 def _class_of(repo: Path, generation: str) -> Any:
-    """Import the Generator class of a checkout, and leave no trace of its top-level packages."""
     folder = repo / "training"
     file = next((name for name in _FILES[generation] if (folder / f"{name}.py").is_file()), None)
     if file is None:
         wanted = " or ".join(f"training/{name}.py" for name in _FILES[generation])
         raise GanpatchError(f"--repo {repo}: it has no {wanted}, so it is no checkout that fits this network")
-    with _importable(repo):
-        try:
-            module = importlib.import_module(f"training.{file}")
-        except Exception as fault:
-            missing = f"; pip install {fault.name}" if isinstance(fault, ModuleNotFoundError) and fault.name else ""
-            raise GanpatchError(
-                f"cannot import '{folder / file}.py': {type(fault).__name__}: {fault}{missing}"
-            ) from fault
+    try:
+        module = importlib.import_module(f"training.{file}")
+    except Exception as fault:
+        missing = f"; pip install {fault.name}" if isinstance(fault, ModuleNotFoundError) and fault.name else ""
+        raise GanpatchError(f"cannot import '{folder / file}.py': {type(fault).__name__}: {fault}{missing}") from fault
     found = getattr(module, "Generator", None)
     if not inspect.isclass(found):
         raise GanpatchError(f"'{folder / file}.py' has no class Generator")
@@ -107,12 +116,15 @@ def _class_of(repo: Path, generation: str) -> Any:
 
 @contextmanager
 def _importable(repo: Path) -> Iterator[None]:
-    """Import from `repo` first; afterwards its packages are as unknown as before, so that another checkout can follow."""
+    """Import from `repo` first; afterwards its packages are as unknown as before: another checkout can follow."""
 
     def ours(name: str) -> bool:
         return name.partition(".")[0] in _PACKAGES
 
     before = {name: sys.modules.pop(name) for name in list(sys.modules) if ours(name)}
+    if importlib.util.find_spec(_DROPPED) is None:
+        sys.modules[_DROPPED] = ModuleType(_DROPPED)
+        sys.modules[_DROPPED].parse_version = TorchVersion  # type: ignore[attr-defined]
     sys.path.insert(0, str(repo.resolve()))
     try:
         yield
@@ -122,6 +134,3 @@ def _importable(repo: Path) -> Iterator[None]:
             del sys.modules[name]
         sys.modules.update(before)
 
-
-def _plain(value: Any) -> Any:
-    return {name: _plain(inner) for name, inner in value.items()} if isinstance(value, dict) else value
