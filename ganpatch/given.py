@@ -96,7 +96,7 @@ def read_latent(text: str) -> Drawn:
 def given_inputs(path: Path, known: Drawn | None, limits: Range) -> Drawn:
     """Take inputs from a folder of images or a file of rows.
 
-    `known` is what the model takes, as far as that is known; raises GanpatchError when the files are nothing of the kind.
+    `known` is what the model takes, where that is known; raises GanpatchError when the files are nothing of the kind.
     """
     if path.is_dir():
         files = tuple(sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES))

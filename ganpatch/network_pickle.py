@@ -78,7 +78,8 @@ def read_networks(path: Path) -> dict[str, Network]:
     with path.open("rb") as file:
         if _OLD_MARK in file.read(_HEAD):
             raise GanpatchError(
-                f"'{path}' is a TensorFlow pickle; convert it with legacy.py of NVlabs' stylegan3 and load what that writes"
+                f"'{path}' is a TensorFlow pickle; convert it with legacy.py of NVlabs' stylegan3, "
+                "and load what that writes"
             )
         file.seek(0)
         try:

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from ganpatch.models.parts import fixed_noise
 
-
 RANDN = torch.randn
 KEPT: list[Any] = []
 
@@ -98,7 +97,7 @@ def stylegan3(checkout: Path, generation: str = "3", conditional: bool = False) 
 
 def rosinality(checkout: Path) -> Reference:
     sys.path.insert(0, str(checkout))
-    with mock.patch("torch.utils.cpp_extension.load", lambda *args, **kwargs: None):
+    with mock.patch("torch.utils.cpp_extension.load", return_value=None):
         code = importlib.import_module("model")
     module = code.Generator(32, 16, 3, channel_multiplier=1)
     return Reference(module, lambda z: module([z], randomize_noise=False)[0], gain=0)
@@ -118,7 +117,15 @@ def fastgan(checkout: Path) -> Reference:
 def biggan(checkout: Path, deep: bool = False, **choices: Any) -> Reference:
     sys.path.insert(0, str(checkout))
     code = importlib.import_module("BigGANdeep" if deep else "BigGAN")
-    given = {"G_ch": 8, "dim_z": 20, "resolution": 32, "G_attn": "16", "n_classes": 5, "skip_init": True, "no_optim": True}
+    given = {
+        "G_ch": 8,
+        "dim_z": 20,
+        "resolution": 32,
+        "G_attn": "16",
+        "n_classes": 5,
+        "skip_init": True,
+        "no_optim": True,
+    }
     module = code.Generator(**(given | choices))
     gain = 0.5 if choices.get("G_param") == "none" else 2.5
     return Reference(module, lambda z, label: module(z, module.shared(label)), gain=gain)
@@ -184,7 +191,7 @@ def _lucid_modules(checkout: Path, name: str) -> Any:
     stand_in("torchvision", "vector_quantize_pytorch", "tqdm", "wandb", "fire", "retry", "retry.api", "pandas")
     sys.modules[name] = package = types.ModuleType(name)
     package.__path__ = [str(checkout / name)]
-    with mock.patch("torch.cuda.is_available", lambda: True):
+    with mock.patch("torch.cuda.is_available", return_value=True):
         return importlib.import_module(f"{name}.{name}")
 
 

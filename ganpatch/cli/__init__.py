@@ -17,6 +17,7 @@ from ganpatch.cli import (
     dissect,
     export,
     flag,
+    init,
     layers,
     patch,
     rank,
@@ -47,6 +48,7 @@ def cli() -> None:
 
 
 for command in (
+    init.init,
     layers.layers,
     rank.rank,
     review.review,

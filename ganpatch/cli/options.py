@@ -50,7 +50,7 @@ def loading_options(function: Function) -> Function:
         click.option(
             "--latent",
             metavar="SPEC",
-            help="normal:100, normal:100,1,1, uniform:-1,1:100, truncated:0.5:128, images:3,256,256; in [ ] for a list.",
+            help="normal:100, normal:100,1,1, uniform:-1,1:100, truncated:0.5:128 or images:3,256,256.",
         ),
         click.option("--labels", metavar="SPEC", help="onehot:8, index:10, or some of them: index:10=3,5-7."),
         click.option("--range", "value_range", metavar="LOW,HIGH", callback=_range, help="Range of the output values."),

@@ -33,10 +33,14 @@ from ganpatch.models.weights import from_weights, recognised
 from ganpatch.plugins import plugin_names
 from ganpatch.programs import load_program
 
-__all__ = ["BUNDLED", "LoadOptions", "load", "recognised", "weights_file"]
+__all__ = ["BUNDLED", "LoadOptions", "UnknownLatent", "load", "opened", "recognised", "weights_file"]
 
 BUNDLED = {"churches": churches.WEIGHTS}
 _LISTED = "["  # --latent [normal:512]: the module takes a list of latents
+
+
+class UnknownLatent(GanpatchError):
+    """Nothing says what the model takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +75,16 @@ def load(model: str | Path | nn.Module | None = None, **options: Any) -> Generat
     Without `model`: the one in `ganpatch.toml` of the working folder, else "churches". Raises GanpatchError when the
     model cannot be found, told or loaded, or its output is not finite images that change with the seed.
     """
-    given = LoadOptions(**options)
+    return checked(opened(model, LoadOptions(**options)))
+
+
+def opened(model: str | Path | nn.Module | None, given: LoadOptions) -> Generator:
+    """Load a generator without trying it; raise UnknownLatent when nothing says what it takes."""
     if isinstance(model, nn.Module):
-        built = _own(unwrapped(model), given, type(unwrapped(model)).__name__)
-        return checked(_generator(type(built.module).__name__, built, given))
+        module = unwrapped(model)
+        return _generator(type(module).__name__, _own(module, given, type(module).__name__), given)
     named, given = _with_settings(None if model is None else str(model), given)
-    return checked(_generator(_short_name(named), _build(named, given), given))
+    return _generator(_short_name(named), _build(named, given), given)
 
 
 def weights_file(model: str | Path | None) -> Path | None:
@@ -148,15 +156,15 @@ def _own(module: nn.Module, options: LoadOptions, name: str) -> Built:
     if not text and options.inputs is not None:
         return Built(module=module, latent=_given(options, None))
     if not text:
-        raise GanpatchError(
+        raise UnknownLatent(
             f"{name}: its latent is not known; say what it takes: --latent normal:100, "
-            "--latent normal:100,1,1 or --latent uniform:-1,1:100"
+            "--latent normal:100,1,1 or --latent uniform:-1,1:100; 'ganpatch init' tries to find out"
         )
     return Built(module=module, latent=_latent(text))
 
 
 def _fitting(config: Mapping[str, Any], options: LoadOptions) -> Mapping[str, Any]:
-    """Give a hub folder's config.json as arguments of the factory, under what the user gave; notes of tools left out."""
+    """Give a hub folder's config.json as arguments of the factory, what the user gave above it; no notes of tools."""
     plain = {name: value for name, value in config.items() if name.isidentifier() and not name.startswith("_")}
     return {**plain, **options.arch_args}
 
@@ -166,7 +174,7 @@ def _from_program(path: Path, options: LoadOptions) -> Built:
     program = load_program(path)
     if options.latent is None:
         shape = ",".join(str(size) for size in program.inputs[0][0][1:]) if program.inputs else "100"
-        raise GanpatchError(f"'{path}': its latent is not known; say how it is drawn: --latent normal:{shape}")
+        raise UnknownLatent(f"'{path}': its latent is not known; say how it is drawn: --latent normal:{shape}")
     return Built(module=program.module, latent=_latent(options.latent))
 
 

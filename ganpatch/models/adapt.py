@@ -19,7 +19,7 @@ _NAMES = ("image", "images", "img", "imgs", "sample", "samples", "fake", "output
 
 
 def adapted(module: nn.Module, *, call: Mapping[str, Any] | None = None, as_list: bool = False) -> nn.Module:
-    """Give a view of `module` that passes `call` to its forward, the latent in a list if `as_list`, and gives images."""
+    """Give a view of `module` that passes `call` to its forward, z in a list if `as_list`, and gives images."""
     given = dict(call or {})
 
     def forward(own: Forward, z: Tensor, *rest: Tensor) -> Any:

@@ -2,8 +2,8 @@
 
 latent [N, 4, h, w] -> post_quant_conv -> decoder.mid_block -> decoder.up_blocks.0, … -> image [N, 3, 8h, 8w].
 
-Latents are as the diffusion model gives them, of about unit variance; `scaling_factor` of config.json (0.18215 when there
-is none) undoes their scaling. Random latents give texture; --inputs takes the latents of real pictures.
+Latents are as the diffusion model gives them, of about unit variance; `scaling_factor` of config.json (0.18215 when
+there is none) undoes their scaling. Random latents give texture; --inputs takes the latents of real pictures.
 """
 
 import re
@@ -140,7 +140,8 @@ class LatentDecoder(nn.Module):
         self.scale = 1 / (config.get("scaling_factor") or _SCALING)
         self.shift = config.get("shift_factor") or 0.0
         if "post_quant_conv.weight" in state:
-            self.post_quant_conv = nn.Conv2d(*reversed(state["post_quant_conv.weight"].shape[:2]), 1)
+            after, before = state["post_quant_conv.weight"].shape[:2]
+            self.post_quant_conv = nn.Conv2d(before, after, 1)
         self.quantised = "post_quant_conv.weight" in state
         self.decoder = Decoder(state, config.get("norm_num_groups") or 32)
 

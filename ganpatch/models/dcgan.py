@@ -62,7 +62,7 @@ class ConditionalDCGAN(DCGANGenerator):
         if sizes is not None:
             self.add_module(embedding, nn.Embedding(*sizes))
 
-    def forward(self, z: Tensor, label: Tensor) -> Tensor:
+    def forward(self, z: Tensor, label: Tensor) -> Tensor:  # type: ignore[override]
         row = self.get_submodule(self.embedding)(label) if self.embedding else label
         return self._drawn(torch.cat((z.flatten(1), row.flatten(1)), 1))
 

@@ -4,8 +4,8 @@ z [N, Z] uniform in [-1, 1] -> fc (4x4) -> t_conv1, t_conv2, … -> tanh -> imag
 
     {"fc.weight": [2048, 100], "t_conv1.0.weight": [128, 64, 4, 4], "t_conv1.1.running_mean": [64], …}
 
-A layer is a transposed convolution alone, or a sequence of one and its BatchNorm. How z was drawn is not in the tensors:
-the course draws it uniformly; --latent normal:100 says otherwise.
+A layer is a transposed convolution alone, or a sequence of one and its BatchNorm. How z was drawn is not in the
+tensors: the course draws it uniformly; --latent normal:100 says otherwise.
 """
 
 import re
@@ -37,10 +37,11 @@ class LinearDCGAN(nn.Module):
             kernel = weight.shape[2]
             padding = (kernel - 2) // 2
             place = name.removesuffix(".weight")
-            conv = nn.ConvTranspose2d(*weight.shape[:2], kernel, 2, padding, bias=f"{place}.bias" in state)
+            before, after = weight.shape[:2]
+            conv = nn.ConvTranspose2d(before, after, kernel, 2, padding, bias=f"{place}.bias" in state)
             layer, _, inner = place.partition(".")
             normed = f"{layer}.1.running_mean" in state
-            parts = [conv, nn.BatchNorm2d(weight.shape[1])] if normed else [conv]
+            parts = [conv, nn.BatchNorm2d(after)] if normed else [conv]
             self.add_module(layer, nn.Sequential(*parts) if inner else conv)
 
     def forward(self, z: Tensor) -> Tensor:

@@ -48,13 +48,13 @@ def _factory(text: str) -> Callable[..., Any]:
         found = find_plugin("ganpatch.generators", text)
         if not callable(found):
             raise GanpatchError(f"the generator '{text}' of an installed package is no function")
-        return found  # type: ignore[no-any-return]
+        return found
     code = _import_file(Path(match["place"])) if match["place"].endswith(".py") else _import_module(match["place"])
     factory = getattr(code, match["name"], None)
     if not callable(factory):
         callables = [name for name, value in vars(code).items() if callable(value) and not name.startswith("_")]
         raise GanpatchError(f"{match['place']} has no factory '{match['name']}'{near_miss(match['name'], callables)}")
-    return factory  # type: ignore[no-any-return]
+    return factory
 
 
 def _called(text: str, factory: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:

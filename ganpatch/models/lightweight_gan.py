@@ -5,6 +5,8 @@ z [N, Z] -> GE.initial_conv (4x4) -> GE.layers.0.0 (8x8), GE.layers.1.0, … -> 
 A layer may carry attention before it (`layers.i.2`), and excite a layer four sizes up (`layers.i.1`). Noise is fixed.
 """
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -93,7 +95,7 @@ class LightweightDrawing(nn.Module):
         x = F.normalize(self.initial_conv(map_of(z)), dim=1)
         gates: dict[int, Tensor] = {}
         for place, layer in enumerate(self.layers):
-            up, excite, attention = layer  # type: ignore[misc]
+            up, excite, attention = cast(nn.ModuleList, layer)
             if not isinstance(attention, nn.Identity):
                 x = attention(x) + x
             x = up(x)

@@ -5,8 +5,8 @@ z [N, 512] -> mapping -> synthesis.b4, b8, … (StyleGAN2), or synthesis.L0_36_5
     ganpatch rank network.pkl --repo stylegan3
 
 The network runs in float32, with the constant noise of its checkpoint, and StyleGAN2's convolutions un-fused, so that
-an export may have any batch size. NVlabs' code computes in float32 whatever the weights are: what is folded into weights
-cannot be proved in float64, so edits are inserted.
+an export may have any batch size. NVlabs' code computes in float32 whatever the weights are: what is folded into
+weights cannot be proved in float64, so edits are inserted.
 """
 
 import importlib
@@ -133,4 +133,3 @@ def _importable(repo: Path) -> Iterator[None]:
         for name in [name for name in sys.modules if ours(name)]:
             del sys.modules[name]
         sys.modules.update(before)
-
