@@ -55,7 +55,7 @@ A module imports only what stands above it in this list (tests/test_architecture
     onnx_layers, onnx_edit, onnx_patch
                       torch layers in an ONNX graph; one edit in it; a patched graph
     export            ONNX from torch, with the patch inside
-    probe             what a model takes, gives and allows, found out by trying
+    probe, settings   what a model takes, gives and allows, found out by trying; ganpatch.toml written
     verify, reports   do hooks, bake and files agree; rows and sentences for people
     cli/              ROOM: one file per command, no logic
 

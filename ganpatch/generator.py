@@ -36,6 +36,10 @@ class Generator:
     def fingerprint(self) -> Fingerprint:
         return fingerprint(self.module)
 
+    def first_seeds(self, count: int) -> Sequence[int]:
+        """Give the first `count` seeds, or as many as there are different inputs."""
+        return range(min(count, self.latent.count or count))
+
     def inputs(self, seeds: Sequence[int]) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
         """Draw the module's arguments, one row per seed, equal whatever the batch."""
         drawn = draw_inputs(self.latent, self.labels, seeds)

@@ -7,6 +7,7 @@ found.notes                             # what hooks see, what runs, what export
 """
 
 import inspect
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, product
@@ -100,12 +101,12 @@ def probe(model: str | Path | nn.Module | None, options: LoadOptions) -> Probed:
     questions = [] if known else [_distribution(generator.latent)]
     questions += [question] if question else []
     generator = replace(generator, range=limits)
-    layer = default_layer(facts)
+    layers = _chosen(facts)
     return Probed(
         generator=generator,
         latent=f"[{generator.latent}]" if as_list else str(generator.latent),
-        layers=(layer.name,),
-        questions=(*questions, *_other_layers(facts, layer)),
+        layers=tuple(layer.name for layer in layers),
+        questions=(*questions, *_other_layers(facts, layers)),
         notes=tuple(_notes(generator, facts)),
     )
 
@@ -209,8 +210,21 @@ def _range(generator: Generator, options: LoadOptions) -> tuple[tuple[float, flo
     return generator.range, Question(text=text, options=("range = [0.0, 1.0]", f"range = [{low:.2g}, {high:.2g}]"))
 
 
-def _other_layers(facts: Sequence[LayerFacts], chosen: LayerFacts) -> Iterator[Question]:
+def _chosen(facts: Sequence[LayerFacts]) -> list[LayerFacts]:
+    try:
+        return [default_layer(facts)]
+    except GanpatchError:
+        return []
+
+
+def _other_layers(facts: Sequence[LayerFacts], layers: Sequence[LayerFacts]) -> Iterator[Question]:
     """Name the whole blocks at other sizes, one per size."""
+    if not layers:
+        maps = [fact.name for fact in facts if len(fact.size) == 2]
+        options = (f"layers = [{', '.join(json.dumps(name) for name in maps[:4])}]",)
+        yield Question(text="Which layers to rank? None gives maps of at least 8 units.", options=options)
+        return
+    chosen = layers[0]
     blocks = [f for f in facts if len(f.size) == 2 and f.units >= 8 and f.name.count(".") <= chosen.name.count(".")]
     by_size = {fact.size: fact.name for fact in blocks if fact.size != chosen.size}
     if by_size:

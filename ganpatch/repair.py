@@ -128,7 +128,8 @@ def source_file(model: str) -> Path:
 def repaired_path(source: Path) -> Path:
     """Name the repaired file: model.pt -> model.fixed.pt beside it; a bundled model's in the working folder."""
     folder = Path() if source in BUNDLED.values() else source.parent
-    return folder / f"{source.stem}.fixed{source.suffix}"
+    suffix = ".pt" if source.suffix == ".pkl" else source.suffix  # a pickle is not written again: it holds code
+    return folder / f"{source.stem}.fixed{suffix}"
 
 
 def backup_path(output: Path) -> Path:

@@ -11,7 +11,7 @@ from ganpatch.errors import GanpatchError
 from ganpatch.files import write_text
 from ganpatch.models import LoadOptions
 from ganpatch.probe import probe
-from ganpatch.reports import probed_json, probed_lines, settings_text
+from ganpatch.settings import probed_json, probed_lines, settings_text
 
 
 @click.command()
