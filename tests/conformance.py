@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ganpatch import Edit, Generator, Patch, applied, bake, export_onnx, rank
@@ -52,6 +53,16 @@ class Fixture:
         for name in [name for name in state if name.endswith("weight_orig")]:
             _converge(state, name)
         return state
+
+
+def photos(folder: Path) -> Path:
+    """Draw a few coarse pictures to be used as inputs."""
+    folder.mkdir()
+    for number in range(8):
+        coarse = torch.randint(0, 255, (8, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(number))
+        picture = coarse.repeat_interleave(8, 0).repeat_interleave(8, 1)
+        Image.fromarray(picture.numpy()).save(folder / f"{number}.png")
+    return folder
 
 
 def pixels_of(images: Tensor) -> list[float]:

@@ -40,6 +40,14 @@ def make_model(text: str, arguments: Mapping[str, Any]) -> nn.Module | Built:
     return made
 
 
+def make_module(text: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """Call the user's factory of any module; raise GanpatchError when it raises or gives no nn.Module."""
+    module = _called(text, _factory(text), arguments)
+    if not isinstance(module, nn.Module):
+        raise GanpatchError(f"{text} gave a {type(module).__name__}, not an nn.Module")
+    return module
+
+
 def _factory(text: str) -> Callable[..., Any]:
     match = _FACTORY.fullmatch(text)
     if match is None:
