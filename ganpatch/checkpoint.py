@@ -11,6 +11,7 @@ A file is told by its content, not by its suffix. Nothing stored in it runs: saf
 import argparse
 import collections
 import json
+import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ State = dict[str, Tensor]
 
 _WRAPPERS = ("module.", "_orig_mod.")
 _DEEPEST = 3
+_AVERAGED = re.compile("ema|avg|average|smooth")  # names of the weights averaged over training
 _NETWORKS = "networks"  # what a file made from an NVlabs pickle says about its networks
 # Constructors of plain values that training scripts like to save beside the weights; none runs stored code.
 _HARMLESS = [argparse.Namespace, collections.defaultdict, np.dtype, np.ndarray, np._core.multiarray.scalar]  # type: ignore[attr-defined]
@@ -240,7 +242,7 @@ def _state_dicts(content: Any, place: str = "", depth: int = 0) -> Iterator[tupl
 def _only_place(path: Path, places: Mapping[str, State], recognised: Callable[[State], bool]) -> str:
     fitting = [place for place, state in places.items() if recognised(_without_wrappers(state)[1])]
     if len(fitting) > 1:
-        fitting = [place for place in fitting if "ema" in place.lower()] or fitting
+        fitting = [place for place in fitting if _AVERAGED.search(place.lower())] or fitting
     for choice in (list(places), fitting):
         if len(choice) == 1:
             return choice[0]

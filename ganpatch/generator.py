@@ -5,7 +5,8 @@ args, kwargs = generator.inputs(seeds=[0, 1])
 images = generator.images(generator.module(*args, **kwargs))      # [2, 3, H, W] in [0, 1]
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,17 +21,30 @@ from ganpatch.layers import tensor_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generator:
-    """A module in eval mode and float32, with its input distribution and the range of its output values."""
+    """A module in eval mode and float32, with its input distribution and the range of its output values.
+
+    `unused` are patterns of tensor names that its file holds beside the generator: a discriminator, an encoder.
+    """
 
     name: str
     module: nn.Module
     latent: Drawn
     labels: Labels | None = None
     range: tuple[float, float] = (-1.0, 1.0)
+    unused: tuple[str, ...] = ()
 
     @property
     def device(self) -> torch.device:
         return next((parameter.device for parameter in self.module.parameters()), torch.device("cpu"))
+
+    def own_tensors(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Give the tensors of a file's state dict without those that stand beside the generator."""
+        return {name: t for name, t in state.items() if not any(re.match(pattern, name) for pattern in self.unused)}
+
+    def fits(self, state: Mapping[str, Tensor]) -> bool:
+        """Tell whether a file's state dict holds weights of this generator, by their names."""
+        own = self.own_tensors(state)
+        return bool(own) and set(own) <= set(self.module.state_dict())
 
     @property
     def fingerprint(self) -> Fingerprint:

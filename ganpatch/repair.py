@@ -192,8 +192,7 @@ def read_source(source: Path, generator: Generator, key: str | None) -> Checkpoi
     """Read the checkpoint that `generator` was loaded from."""
     if kind_of(source) not in ("safetensors", "torch"):
         raise GanpatchError(f"'{source}' holds no plain weights; write a .pt2 or .onnx instead")
-    own = set(generator.module.state_dict())
-    return read_checkpoint(source, key=key, recognised=lambda state: set(state) <= own)
+    return read_checkpoint(source, key=key, recognised=generator.fits)
 
 
 def _program(generator: Generator, baked: Baked) -> torch.export.ExportedProgram:

@@ -174,7 +174,9 @@ def test_torchscript_is_said(net: Path) -> None:
             return z.tanh()
 
     torch.jit.save(torch.jit.script(Small()), "script.pt")
-    with pytest.raises(GanpatchError, match="is of no family that ganpatch knows"):
+    with pytest.raises(
+        GanpatchError, match="is TorchScript, which does not run hooks, and its tensors are of no family"
+    ):
         probe("script.pt", LoadOptions())
     with pytest.raises(GanpatchError, match="TorchScript, which does not run hooks"):
         probe(torch.jit.script(Small()), LoadOptions(latent="normal:3,8,8"))

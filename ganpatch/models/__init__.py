@@ -186,7 +186,7 @@ def _generator(name: str, built: Built, options: LoadOptions) -> Generator:
     if isinstance(latent, Images) and not latent.files:
         raise GanpatchError(f"{name} turns images into images; name a folder of them: --inputs DIR")
     labels = parse_labels(options.labels) if options.labels else built.labels
-    return Generator(name=name, module=built.module, latent=latent, labels=labels, range=limits)
+    return Generator(name=name, module=built.module, latent=latent, labels=labels, range=limits, unused=built.unused)
 
 
 def _latent(text: str) -> Drawn:

@@ -65,11 +65,15 @@ def from_weights(path: Path, key: str | None, wish: Wish, made: Built | None = N
             wish = Wish(labels=wish.labels, truncation=wish.truncation, repo=wish.repo, config=checkpoint.config)
     place = f"'{path}'" + (f" under '{key}'" if key else "")
     if made is not None:
-        load_state(made.module, state, place)
-        return made
+        return _filled(made, state, place)
     family = recognised(state)
     if family is None:
         known = ", ".join(family.NAME for family in FAMILIES)
+        if kind_of(path) == "torchscript":
+            raise GanpatchError(
+                f"'{path}' is TorchScript, which does not run hooks, and its tensors are of no family that ganpatch "
+                f"knows ({known}); name the Python class that they belong to: --arch file.py:factory"
+            )
         raise GanpatchError(
             f"'{path}' is of no family that ganpatch knows ({known}); "
             "name the code that makes the module: --arch file.py:factory"
@@ -85,12 +89,16 @@ def _of_family(family: Family, state: State, wish: Wish, place: str) -> Built:
         raise GanpatchError(f"{place} lacks the tensor {fault}: {hint}") from fault
     except (ValueError, IndexError, TypeError, RuntimeError) as fault:
         raise GanpatchError(f"{place} has tensors that do not go together ({fault}): {hint}") from fault
-    unused = [re.compile(pattern) for pattern in built.unused]
-    used = {name: tensor for name, tensor in state.items() if not any(one.match(name) for one in unused)}
     try:
-        load_state(built.module, used, place)
+        return _filled(built, state, place)
     except GanpatchError as fault:
         raise GanpatchError(f"{fault}: {hint}") from fault
+
+
+def _filled(built: Built, state: State, place: str) -> Built:
+    """Load the generator's tensors into the module, all or nothing."""
+    used = {name: tensor for name, tensor in state.items() if not any(re.match(one, name) for one in built.unused)}
+    load_state(built.module, used, place)
     if built.finish is not None:
         built.finish()
     return built
