@@ -242,6 +242,39 @@ def autoencoder_tiny(_checkout: Path) -> Reference:
     return Reference(module, lambda z: module.decode(z).sample, options={"latent": "normal:4,8,8"})
 
 
+def genforce(checkout: Path) -> Reference:
+    """Not a family: the user's own code with --arch, a dict as output, arguments for every call."""
+    sys.path.insert(0, str(checkout))
+    sys.modules["models"] = package = types.ModuleType("models")
+    package.__path__ = [str(checkout / "models")]
+    arguments = {"resolution": 32, "z_space_dim": 16, "w_space_dim": 16, "mapping_layers": 2, "mapping_fmaps": 16}
+    arguments |= {"fmaps_base": 512, "fmaps_max": 16}
+    module = importlib.import_module("models.stylegan2_generator").StyleGAN2Generator(**arguments)
+    options = {"arch": "models.stylegan2_generator:StyleGAN2Generator", "arch_args": arguments, "latent": "normal:16"}
+    return Reference(module, lambda z: module(z)["image"], options=options | {"call": {"trunc_psi": None}}, gain=0)
+
+
+def hub_net(width: int = 4) -> nn.Module:
+    from huggingface_hub import PyTorchModelHubMixin
+
+    class HubNet(nn.Module, PyTorchModelHubMixin):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.first, self.out = nn.ConvTranspose2d(6, 8 * width, 8), nn.Conv2d(8 * width, 3, 3, padding=1)
+
+        def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+            x = torch.relu(self.first(z[:, :, None, None]))
+            return torch.tanh(self.out(x)), x
+
+    return HubNet(width=width)
+
+
+def hub(_checkout: Path) -> Reference:
+    module = hub_net(width=2)
+    options = {"arch": f"{__file__}:hub_net", "latent": "normal:6"}
+    return Reference(module, lambda z: module(z)[0], options=options)
+
+
 REFERENCES: dict[str, tuple[str, Callable[[Path], Reference]]] = {
     "stylegan2-ada": ("stylegan2-ada", lambda path: stylegan3(path, "2")),
     "stylegan2-ada-conditional": ("stylegan2-ada", lambda path: stylegan3(path, "2", conditional=True)),
@@ -266,4 +299,6 @@ REFERENCES: dict[str, tuple[str, Callable[[Path], Reference]]] = {
     "pix2pix": ("cyclegan", unet),
     "diffusers-kl": ("diffusers", autoencoder),
     "diffusers-tiny": ("diffusers", autoencoder_tiny),
+    "genforce (--arch)": ("genforce", genforce),
+    "hub mixin (--arch)": ("huggingface_hub", hub),
 }
