@@ -277,7 +277,7 @@ def _exports(generator: Generator) -> str:
         exported(generator.module, args, kwargs, dynamic_batch(generator.module, args))
         return "torch exports it, with any batch size"
     except GanpatchError as fault:
-        reason = str(fault)
+        reason = str(fault).partition(" For more information")[0]
     try:
         exported(generator.module, args, kwargs)
     except GanpatchError:
