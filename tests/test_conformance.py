@@ -12,7 +12,10 @@ import ganpatch
 from ganpatch.models.weights import FAMILIES, recognised
 
 FIXTURES = sorted((ROOT / "tests" / "families").glob("*.json"))
-LARGE = {"fastgan", "hf-biggan", "rosinality", "lightweight-gan", "lightweight-gan-grey", "biggan-deep", "biggan-hier", "biggan-unshared", "lucidrains-no-const"}  # fmt: skip
+LARGE = {
+    "fastgan", "hf-biggan", "rosinality", "lightweight-gan", "lightweight-gan-grey", "lucidrains-no-const",
+    "biggan", "biggan-deep", "biggan-hier",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
