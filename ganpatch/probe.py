@@ -83,12 +83,12 @@ def probe(model: str | Path | nn.Module | None, options: LoadOptions) -> Probed:
 
     Raises GanpatchError that names the rule which a model breaks, and the way out.
     """
-    known, as_list = True, False
+    known, as_list = True, (options.latent or "").startswith("[")
     try:
         generator = opened(model, options)
-    except UnknownLatent:
+    except UnknownLatent as fault:
         known = False
-        generator, as_list = _guessed(opened(model, replace(options, latent="normal:1")), options)
+        generator, as_list = _guessed(opened(model, replace(options, latent="normal:1")), options, fault.shape)
     generator = checked(generator)
     if draws_noise(generator):
         raise GanpatchError(
@@ -111,10 +111,10 @@ def probe(model: str | Path | nn.Module | None, options: LoadOptions) -> Probed:
     )
 
 
-def _guessed(generator: Generator, options: LoadOptions) -> tuple[Generator, bool]:
+def _guessed(generator: Generator, options: LoadOptions, shape: tuple[int, ...]) -> tuple[Generator, bool]:
     """Try what the module may take, the likeliest first, until one gives images."""
     tried, reason = 0, ""
-    for trial in _trials(generator.module, generator.labels):
+    for trial in _trials(generator.module, generator.labels, shape):
         if tried == _MOST_TRIALS:
             break
         tried += 1
@@ -136,13 +136,13 @@ def _guessed(generator: Generator, options: LoadOptions) -> tuple[Generator, boo
     )
 
 
-def _trials(module: nn.Module, labels: Labels | None) -> Iterator[_Trial]:
+def _trials(module: nn.Module, labels: Labels | None, shape: tuple[int, ...]) -> Iterator[_Trial]:
     needed = _needed_arguments(module)
     classes: list[Labels | None] = [labels] if labels else [*_label_guesses(module)]
     ordered = [*classes, None] if needed > 1 and not labels else [None, *classes] if not labels else classes
-    shapes = list(dict.fromkeys(_shapes(module)))
-    for as_list, guess, shape in chain(product((False,), ordered, shapes), product((True,), (None,), shapes)):
-        yield _Trial(Latent(kind="normal", shape=shape), guess, as_list)
+    shapes = [shape] if shape else list(dict.fromkeys(_shapes(module)))
+    for as_list, guess, size in chain(product((False,), ordered, shapes), product((True,), (None,), shapes)):
+        yield _Trial(Latent(kind="normal", shape=size), guess, as_list)
 
 
 def _needed_arguments(module: nn.Module) -> int:

@@ -14,6 +14,7 @@ from ganpatch import GanpatchError
 from ganpatch.cli import cli
 from ganpatch.models import LoadOptions
 from ganpatch.probe import Probed, probe
+from ganpatch.repair import exported_program
 
 NET = """
 import torch
@@ -122,10 +123,21 @@ def test_guesses(net: Path) -> None:
     listed = found("Listed")
     assert listed.latent == "[normal:18]"
     assert ganpatch.load("net.py:Listed", latent=listed.latent).sample([0]).shape == (1, 3, 8, 8)
+    assert found("Listed", latent="[normal:18]").latent == "[normal:18]"
     assert found("Net").generator.range == (0.0, 1.0)
     wild = found("Net", arch_args={"out": "none"})
     assert wild.generator.range == (-1.0, 1.0)
     assert any(question.text.startswith("Which range have the output values?") for question in wild.questions)
+
+
+def test_an_exported_program_says_the_shape(net: Path) -> None:
+    generator = ganpatch.load("net.py:Net", latent="normal:18")
+    args, _ = generator.inputs([0, 1])
+    with Path("net.pt2").open("wb") as file:
+        torch.export.save(exported_program(generator.module, args, {}), file)
+    answer = probe("net.pt2", LoadOptions())
+    assert answer.latent == "normal:18"
+    assert answer.questions[0].text.startswith("How was its input drawn")
 
 
 def test_a_known_family_leaves_few_questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

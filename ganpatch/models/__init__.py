@@ -40,7 +40,9 @@ _LISTED = "["  # --latent [normal:512]: the module takes a list of latents
 
 
 class UnknownLatent(GanpatchError):
-    """Nothing says what the model takes."""
+    """Nothing says what the model takes, or only its `shape`."""
+
+    shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,8 +175,11 @@ def _from_program(path: Path, options: LoadOptions) -> Built:
     """Build from an exported program; of its inputs the shape is known, and the distribution is not."""
     program = load_program(path)
     if options.latent is None:
-        shape = ",".join(str(size) for size in program.inputs[0][0][1:]) if program.inputs else "100"
-        raise UnknownLatent(f"'{path}': its latent is not known; say how it is drawn: --latent normal:{shape}")
+        sizes = [size for size in program.inputs[0][0][1:] if size] if program.inputs else [100]
+        shape = ",".join(str(size) for size in sizes)
+        fault = UnknownLatent(f"'{path}': its latent is not known; say how it is drawn: --latent normal:{shape}")
+        fault.shape = tuple(sizes)
+        raise fault
     return Built(module=program.module, latent=_latent(options.latent))
 
 
