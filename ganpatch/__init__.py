@@ -19,9 +19,11 @@ A module imports only what stands above it in this list (tests/test_architecture
     yaml_strict       YAML with one meaning
     layers            find a layer, hook its output; the only file that registers hooks
     identity          fingerprints of structure and weights
-    checkpoint, programs
+    network_pickle, checkpoint, programs
                       files of weights, .pt2 and TorchScript; nothing that is in them runs
-    inputs, config    latents and labels from seeds; ganpatch.toml
+    inputs, given, config
+                      latents and labels from seeds, inputs from files; ganpatch.toml
+    plugins           what installed packages add, by name
     generator         a module, how to draw its inputs, how to read its images
     models/           ROOM: one file per family of generators; the bundled one
     stats             running TopK, moments, quantiles: update -> merge -> result
@@ -60,6 +62,7 @@ A module imports only what stands above it in this list (tests/test_architecture
     onnx_layers, onnx_edit, onnx_patch
                       torch layers in an ONNX graph; one edit in it; a patched graph
     export            ONNX from torch, with the patch inside
+    probe, settings   what a model takes, gives and allows, found out by trying; ganpatch.toml written
     verify, reports   do hooks, bake and files agree; rows and sentences for people
     cli/              ROOM: one file per command, no logic
 
@@ -79,6 +82,7 @@ from ganpatch.export import export_onnx
 from ganpatch.generator import Generator
 from ganpatch.identity import Fingerprint, fingerprint
 from ganpatch.models import load
+from ganpatch.models.family import Built
 from ganpatch.patch import Patch
 from ganpatch.rank import rank
 from ganpatch.ranking import LayerRanking, Ranking
@@ -90,6 +94,7 @@ from ganpatch.version import VERSION as __version__
 
 __all__ = [
     "Baked",
+    "Built",
     "Causes",
     "Decision",
     "Dissection",

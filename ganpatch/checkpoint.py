@@ -11,9 +11,10 @@ A file is told by its content, not by its suffix. Nothing stored in it runs: saf
 import argparse
 import collections
 import json
+import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,12 +25,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ganpatch.errors import GanpatchError, listed, near_miss
+from ganpatch.network_pickle import is_network_pickle, read_networks
 
 Kind = Literal["safetensors", "torch", "torchscript", "pt2", "onnx", "unknown"]
 State = dict[str, Tensor]
 
 _WRAPPERS = ("module.", "_orig_mod.")
 _DEEPEST = 3
+_AVERAGED = re.compile("ema|avg|average|smooth")  # names of the weights averaged over training
+_NETWORKS = "networks"  # what a file made from an NVlabs pickle says about its networks
 # Constructors of plain values that training scripts like to save beside the weights; none runs stored code.
 _HARMLESS = [argparse.Namespace, collections.defaultdict, np.dtype, np.ndarray, np._core.multiarray.scalar]  # type: ignore[attr-defined]
 _HARMLESS += [type(np.dtype(name)) for name in ("bool", "int32", "int64", "float32", "float64")]
@@ -46,6 +50,7 @@ class Checkpoint:
     prefix: str
     state: State
     metadata: dict[str, str]
+    config: Mapping[str, Any] = field(default_factory=dict)  # what the file says about the network of this state dict
 
 
 def kind_of(path: Path) -> Kind:
@@ -106,6 +111,7 @@ def read_checkpoint(
         prefix=prefix,
         state=state,
         metadata=metadata,
+        config=_network_config(content, key),
     )
 
 
@@ -165,7 +171,7 @@ def _read_content(path: Path) -> tuple[Any, dict[str, str], Literal["safetensors
     if kind == "safetensors":
         return *_read_safetensors(path), "safetensors"
     if kind == "torch":
-        return _read_torch(path), {}, "torch"
+        return _read_networks(path) or _read_torch(path), {}, "torch"
     found = {
         "torchscript": "a TorchScript archive, not a file of weights",
         "pt2": "an exported program (.pt2), not a file of weights",
@@ -198,6 +204,21 @@ def _read_torch(path: Path) -> Any:
         raise GanpatchError(f"'{path}' is not a readable torch checkpoint, it may be cut short: {reason}") from fault
 
 
+def _read_networks(path: Path) -> Any:
+    """Read a pickle of NVlabs' as a checkpoint would hold it: state dicts by name, and how the networks were made."""
+    if zipfile.is_zipfile(path) or not is_network_pickle(path):
+        return None
+    networks = read_networks(path)
+    states: dict[str, Any] = {name: network.state for name, network in networks.items()}
+    return states | {_NETWORKS: {name: network.config for name, network in networks.items()}}
+
+
+def _network_config(content: Any, key: str) -> Mapping[str, Any]:
+    known = content.get(_NETWORKS) if isinstance(content, Mapping) else None
+    config = known.get(key) if isinstance(known, Mapping) else None
+    return config if isinstance(config, Mapping) else {}
+
+
 def _wanted_globals(path: Path) -> list[str]:
     """List the globals in a pickle that are not allowed; empty when that cannot be told."""
     try:
@@ -221,7 +242,7 @@ def _state_dicts(content: Any, place: str = "", depth: int = 0) -> Iterator[tupl
 def _only_place(path: Path, places: Mapping[str, State], recognised: Callable[[State], bool]) -> str:
     fitting = [place for place, state in places.items() if recognised(_without_wrappers(state)[1])]
     if len(fitting) > 1:
-        fitting = [place for place in fitting if "ema" in place.lower()] or fitting
+        fitting = [place for place in fitting if _AVERAGED.search(place.lower())] or fitting
     for choice in (list(places), fitting):
         if len(choice) == 1:
             return choice[0]

@@ -6,6 +6,7 @@ arch = "net.py:Generator"
 arch_args = {ngf = 64}
 latent = "normal:100,1,1"
 range = [-1, 1]
+# and where they are needed: key, labels, inputs, truncation, repo, call = {noise_mode = "const"}
 
 [rank]
 layers = ["main.5"]
@@ -38,6 +39,10 @@ class ModelSettings(_Section):
     latent: str | None = None
     labels: str | None = None
     range: tuple[float, float] | None = None
+    inputs: str | None = None
+    truncation: float | None = None
+    repo: str | None = None
+    call: dict[str, Any] = {}
 
 
 class RankSettings(_Section):

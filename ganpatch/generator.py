@@ -5,7 +5,8 @@ args, kwargs = generator.inputs(seeds=[0, 1])
 images = generator.images(generator.module(*args, **kwargs))      # [2, 3, H, W] in [0, 1]
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,27 +15,44 @@ from torch import Tensor, nn
 
 from ganpatch.errors import GanpatchError
 from ganpatch.identity import Fingerprint, fingerprint
-from ganpatch.inputs import Labels, Latent, draw_inputs
-from ganpatch.layers import hooked_layers, refuse_unhookable, tensor_of
+from ganpatch.inputs import Drawn, Labels, draw_inputs
+from ganpatch.layers import tensor_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generator:
-    """A module in eval mode and float32, with its input distribution and the range of its output values."""
+    """A module in eval mode and float32, with its input distribution and the range of its output values.
+
+    `unused` are patterns of tensor names that its file holds beside the generator: a discriminator, an encoder.
+    """
 
     name: str
     module: nn.Module
-    latent: Latent
+    latent: Drawn
     labels: Labels | None = None
     range: tuple[float, float] = (-1.0, 1.0)
+    unused: tuple[str, ...] = ()
 
     @property
     def device(self) -> torch.device:
         return next((parameter.device for parameter in self.module.parameters()), torch.device("cpu"))
 
+    def own_tensors(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Give the tensors of a file's state dict without those that stand beside the generator."""
+        return {name: t for name, t in state.items() if not any(re.match(pattern, name) for pattern in self.unused)}
+
+    def fits(self, state: Mapping[str, Tensor]) -> bool:
+        """Tell whether a file's state dict holds weights of this generator, by their names."""
+        own = self.own_tensors(state)
+        return bool(own) and set(own) <= set(self.module.state_dict())
+
     @property
     def fingerprint(self) -> Fingerprint:
         return fingerprint(self.module)
+
+    def first_seeds(self, count: int) -> Sequence[int]:
+        """Give the first `count` seeds, or as many as there are different inputs."""
+        return range(min(count, self.latent.count or count))
 
     def inputs(self, seeds: Sequence[int]) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
         """Draw the module's arguments, one row per seed, equal whatever the batch."""
@@ -56,38 +74,3 @@ class Generator:
         """Draw images [N, 3, H, W] in [0, 1] of `seeds`, in one batch."""
         args, kwargs = self.inputs(seeds)
         return self.images(self.module(*args, **kwargs))
-
-
-def checked(generator: Generator) -> Generator:
-    """Give `generator` in eval mode after a trial of two seeds.
-
-    Raises GanpatchError saying which check failed: it runs, gives 1 or 3 channels, is finite, changes with the seed.
-    """
-    refuse_unhookable(generator.module)
-    if hooks := hooked_layers(generator.module):
-        raise GanpatchError(f"{generator.name}: the model carries forward hooks on {hooks[0]}; remove them first")
-    if generator.range[0] >= generator.range[1]:
-        raise GanpatchError(f"{generator.name}: the output range {generator.range} is empty; give it as low,high")
-    generator.module.eval()
-    args, kwargs = generator.inputs(seeds=[0, 1])
-    try:
-        with torch.inference_mode():
-            output = generator.module(*args, **kwargs)
-    except Exception as fault:
-        shapes = ", ".join(str(list(part.shape)) for part in args)
-        reason = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
-        raise GanpatchError(
-            f"{generator.name}: a forward pass with inputs {shapes} fails: {reason}; "
-            f"is --latent {generator.latent} right{'' if generator.labels else ', and does it take --labels'}?"
-        ) from fault
-    images = generator.images(output)
-    if not torch.isfinite(images).all() or not torch.isfinite(tensor_of(output)).all():  # type: ignore[arg-type]
-        raise GanpatchError(f"{generator.name}: the output is not finite: the weights are broken or do not fit")
-    if images.shape[0] != 2:
-        raise GanpatchError(f"{generator.name}: two inputs gave {images.shape[0]} images")
-    if torch.equal(images[0], images[1]):
-        raise GanpatchError(
-            f"{generator.name}: the image does not change with the seed: "
-            "it ignores its latent, or the weights were not loaded"
-        )
-    return generator

@@ -21,6 +21,11 @@ OnOutput = Callable[[Any, int], Any]
 
 def unwrapped(module: nn.Module) -> nn.Module:
     """Take off torch.compile and DataParallel wrappers: hooks on a compiled wrapper are silently ignored."""
+    if module._compiled_call_impl is not None:
+        raise GanpatchError(
+            f"{type(module).__name__} was compiled in place (module.compile()), and hooks set after that are ignored; "
+            "load it before compiling"
+        )
     while True:
         wrapper = isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel)
         inner: Any = getattr(module, "module" if wrapper else "_orig_mod", None)

@@ -128,7 +128,8 @@ def source_file(model: str) -> Path:
 def repaired_path(source: Path) -> Path:
     """Name the repaired file: model.pt -> model.fixed.pt beside it; a bundled model's in the working folder."""
     folder = Path() if source in BUNDLED.values() else source.parent
-    return folder / f"{source.stem}.fixed{source.suffix}"
+    suffix = ".pt" if source.suffix == ".pkl" else source.suffix  # a pickle is not written again: it holds code
+    return folder / f"{source.stem}.fixed{suffix}"
 
 
 def backup_path(output: Path) -> Path:
@@ -191,8 +192,7 @@ def read_source(source: Path, generator: Generator, key: str | None) -> Checkpoi
     """Read the checkpoint that `generator` was loaded from."""
     if kind_of(source) not in ("safetensors", "torch"):
         raise GanpatchError(f"'{source}' holds no plain weights; write a .pt2 or .onnx instead")
-    own = set(generator.module.state_dict())
-    return read_checkpoint(source, key=key, recognised=lambda state: set(state) <= own)
+    return read_checkpoint(source, key=key, recognised=generator.fits)
 
 
 def _program(generator: Generator, baked: Baked) -> torch.export.ExportedProgram:

@@ -90,13 +90,13 @@ def open_runner(path: Path, generator: Generator, key: str | None = None) -> Run
 
 
 def _open_weights(path: Path, generator: Generator, key: str | None) -> Runner:
-    own = generator.module.state_dict()
-    checkpoint = read_checkpoint(path, key=key, recognised=lambda state: set(state) <= set(own))
-    unknown = sorted(set(checkpoint.state) - set(own))
-    if unknown or not checkpoint.state:
-        raise GanpatchError(f"'{path}' does not hold weights of {generator.name}: it has '{unknown[0]}'")
-    module = with_state(generator.module, checkpoint.state)
-    dtypes = {str(tensor.dtype).removeprefix("torch.") for tensor in checkpoint.state.values()}
+    checkpoint = read_checkpoint(path, key=key, recognised=generator.fits)
+    stored = generator.own_tensors(checkpoint.state)
+    unknown = sorted(set(stored) - set(generator.module.state_dict()))
+    if unknown or not stored:
+        raise GanpatchError(f"'{path}' does not hold weights of {generator.name}: it has '{[*unknown, 'none'][0]}'")
+    module = with_state(generator.module, stored)
+    dtypes = {str(tensor.dtype).removeprefix("torch.") for tensor in stored.values()}
     tolerance = max(TOLERANCES.get(dtype, TOLERANCES["float32"]) for dtype in dtypes)
     return Runner(kind="weights", run=lambda inputs: output_of(module, inputs), tolerance=tolerance)
 

@@ -36,15 +36,20 @@ class TopK:
         self.scores = torch.full((units, k), -torch.inf)
         self.seeds = torch.full((units, k), _NO_SEED)
         self.maps = torch.zeros(units, k, *map_size, dtype=torch.float16)
+        self._last: Sequence[int] = ()
 
     def update(self, scores: Tensor, seeds: Sequence[int], maps_of: MapsOf | None = None) -> None:
-        """Take `scores` [N, C] of `seeds`; `maps_of(rows [M], units [M])` gives maps [M, h, w] of those that enter."""
+        """Take `scores` [N, C] of `seeds`; `maps_of(rows [M], units [M])` gives maps [M, h, w] of those that enter.
+
+        The same seeds directly again are another run of the layer: of an image's runs the best one counts.
+        """
+        again, self._last = seeds == self._last, seeds
         contenders = scores.T
         units = (contenders.amax(1) >= self.scores[:, -1]).nonzero().flatten()
         if not len(units):
             return
         arrived = torch.as_tensor(seeds).expand(len(units), -1)
-        kept = self._keep_best(units, contenders[units], arrived)
+        kept = self._keep_best(units, contenders[units], arrived, repeated=again)
         if maps_of is not None:
             k = self.scores.shape[1]
             self.maps[units] = _picked(self.maps[units], kept.clamp(max=k - 1))
@@ -64,14 +69,26 @@ class TopK:
         filled = int((self.seeds[0] != _NO_SEED).sum()) if len(self.seeds) else 0
         return Top(scores=self.scores[:, :filled], seeds=self.seeds[:, :filled], maps=self.maps[:, :filled])
 
-    def _keep_best(self, units: Tensor, scores: Tensor, seeds: Tensor) -> Tensor:
+    def _keep_best(self, units: Tensor, scores: Tensor, seeds: Tensor, *, repeated: bool = False) -> Tensor:
         """Merge `scores`, `seeds` [U, N] into the rows `units`; give the places kept among (old | new) [U, k]."""
         joined, names = torch.cat([self.scores[units], scores], 1), torch.cat([self.seeds[units], seeds], 1)
+        if repeated:
+            joined, names = _without_repeats(joined, names)
         by_seed = names.argsort(1)
         by_score = joined.gather(1, by_seed).argsort(dim=1, descending=True, stable=True)
         kept = by_seed.gather(1, by_score[:, : self.scores.shape[1]])
         self.scores[units], self.seeds[units] = joined.gather(1, kept), names.gather(1, kept)
         return kept
+
+
+def _without_repeats(scores: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
+    """Take out all but the best score of each seed [U, N]."""
+    order = scores.argsort(dim=1, descending=True, stable=True)
+    order = order.gather(1, seeds.gather(1, order).argsort(dim=1, stable=True))
+    ranked = seeds.gather(1, order)
+    repeats = torch.zeros_like(seeds, dtype=torch.bool)
+    repeats.scatter_(1, order[:, 1:], ranked[:, 1:] == ranked[:, :-1])
+    return scores.masked_fill(repeats, -torch.inf), seeds.masked_fill(repeats, _NO_SEED)
 
 
 class Moments:

@@ -10,6 +10,7 @@ import ganpatch
 from ganpatch import GanpatchError
 from ganpatch.activations import default_layer, layer_facts
 from ganpatch.models import recognised
+from ganpatch.models.weights import FAMILIES
 
 NET = """
 import torch
@@ -85,10 +86,12 @@ def test_what_belongs_to_no_family(tmp_path: Path) -> None:
     assert recognised({name: t for name, t in progressive()[0].state_dict().items() if "layer3" not in name}) is None
     path = tmp_path / "a.pt"
     torch.save(nn.Linear(2, 2).state_dict(), path)
+    known = ", ".join(family.NAME for family in FAMILIES)
     assert refusal(path) == (
-        f"'{path}' is of no family that ganpatch knows (DCGAN, Progressive GAN); "
+        f"'{path}' is of no family that ganpatch knows ({known}); "
         "name the code that makes the module: --arch file.py:factory"
     )
+    assert known.startswith("DCGAN, DCGAN with a linear layer, Progressive GAN, pytorch_GAN_zoo, BigGAN")
 
 
 def test_a_dcgan_with_biases_and_another_name(tmp_path: Path) -> None:
@@ -141,7 +144,7 @@ def test_factories_that_fail(net: Path) -> None:
     assert "no module named 'nopackage'" in refusal("nopackage.mod:f", latent="normal:6").lower()
     assert refusal(f"{net}:Net") == (
         f"{net}:Net: its latent is not known; say what it takes: --latent normal:100, --latent normal:100,1,1 "
-        "or --latent uniform:-1,1:100"
+        "or --latent uniform:-1,1:100; 'ganpatch init' tries to find out"
     )
 
 

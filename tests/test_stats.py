@@ -108,3 +108,15 @@ def test_samples_merge() -> None:
     two.update(activation[3:], range(3, 8))
     one.merge(two)
     assert torch.equal(torch.stack(one.result([0.5])), torch.stack(whole.result([0.5])))
+
+
+def test_several_runs_of_a_layer_count_as_one_image() -> None:
+    """Of the scores that an image gets in one pass, the best one stands, wherever it came."""
+    runs = torch.randn(3, 40, 5)
+    top = TopK(5, k=7)
+    for start in range(0, 40, 8):
+        for scores in runs[:, start : start + 8]:
+            top.update(scores, range(start, start + 8))
+    best = runs.amax(0)
+    assert torch.equal(top.result().scores, best.T.topk(7, 1).values)
+    assert torch.equal(best.T.gather(1, top.result().seeds), top.result().scores)

@@ -18,6 +18,7 @@ from ganpatch.cli import (
     evaluate,
     export,
     flag,
+    init,
     layers,
     patch,
     rank,
@@ -50,6 +51,7 @@ def cli() -> None:
 
 
 for command in (
+    init.init,
     layers.layers,
     rank.rank,
     review.review,

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from ganpatch.bake import Decision
 from ganpatch.errors import GanpatchError
 from ganpatch.features import PLAIN
 from ganpatch.generator import Generator
-from ganpatch.models import load
+from ganpatch.models import LoadOptions, load
 from ganpatch.reports import decision_rows
 from ganpatch.segment import SPECS
 from ganpatch.spans import parse_spans
@@ -47,15 +48,29 @@ def loading_options(function: Function) -> Function:
             help="A keyword argument for the factory; VALUE as in JSON, else text.",
         ),
         click.option("--key", help="Where in the file the state dict is, for example netG."),
-        click.option("--latent", metavar="SPEC", help="normal:100, normal:100,1,1 or uniform:-1,1:100."),
+        click.option(
+            "--latent",
+            metavar="SPEC",
+            help="normal:100, normal:100,1,1, uniform:-1,1:100, truncated:0.5:128 or images:3,256,256.",
+        ),
         click.option("--labels", metavar="SPEC", help="onehot:8, index:10, or some of them: index:10=3,5-7."),
         click.option("--range", "value_range", metavar="LOW,HIGH", callback=_range, help="Range of the output values."),
+        click.option("--inputs", type=ANY_PATH, help="A folder of images, or a file of latents, to use as inputs."),
+        click.option("--truncation", type=float, metavar="PSI", help="Truncation, of families that have one."),
+        click.option("--repo", type=ANY_PATH, help="Your checkout of the code that an NVlabs pickle needs."),
+        click.option(
+            "--call",
+            metavar="NAME=VALUE",
+            multiple=True,
+            callback=_named_values,
+            help="A keyword argument of every forward pass of your own code; VALUE as in JSON, else text.",
+        ),
         click.option("--trust-pickle", is_flag=True, help="Unpickle a whole model, which runs code."),
     ]
 
     @functools.wraps(function)
     def wrapped(**given: Any) -> Any:
-        names = ("arch", "arch_args", "key", "latent", "labels", "trust_pickle")
+        names = [entry.name for entry in fields(LoadOptions) if entry.name != "range"]
         loading = {name: given.pop(name) for name in names}
         return function(loading={**loading, "range": given.pop("value_range")}, **given)
 

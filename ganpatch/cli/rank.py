@@ -56,8 +56,8 @@ def rank(
       ganpatch rank --n 1000
       ganpatch rank model.pt --layer layer4 --layer layer6 -o run
     """
-    numbers = parse_spans(seeds, what="seed") if seeds else range(n)
     generator = load_model(model, loading)
+    numbers = parse_spans(seeds, what="seed") if seeds else generator.first_seeds(n)
     folder = out or Path(re.sub(r"[^\w.-]+", "-", generator.name) + "-run")
     layers = layers or read_settings(Path()).rank.layers
     with progress_bar("ranking") as progress:

@@ -1,8 +1,9 @@
 """The user's own code: `file.py:factory` or `pkg.mod:factory`, called to make a module.
 
-    module = make_module("net.py:Generator", {"nz": 100})
+    module = make_model("net.py:Generator", {"nz": 100})
 
-This runs code that the user names on the command line or in ganpatch.toml; a patch file never can.
+It may give a Built instead, which also says how its inputs are drawn. An installed package offers factories by name
+(plugins.py). This runs code that the user names on the command line or in ganpatch.toml; a patch file never can.
 """
 
 import importlib
@@ -17,6 +18,8 @@ from typing import Any
 from torch import nn
 
 from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.models.family import Built
+from ganpatch.plugins import find_plugin, plugin_names
 
 _FACTORY = re.compile(r"(?P<place>.+\.py|[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)")
 
@@ -26,20 +29,40 @@ def is_factory(text: str) -> bool:
     return _FACTORY.fullmatch(text) is not None
 
 
+def make_model(text: str, arguments: Mapping[str, Any]) -> nn.Module | Built:
+    """Call the factory, or the plugin of that name, with keyword `arguments`.
+
+    Raises GanpatchError when there is none, it raises, or it gives neither an nn.Module nor a Built.
+    """
+    made = _called(text, _factory(text), arguments)
+    if not isinstance(made, nn.Module | Built):
+        raise GanpatchError(f"{text} gave a {type(made).__name__}, not an nn.Module")
+    return made
+
+
 def make_module(text: str, arguments: Mapping[str, Any]) -> nn.Module:
-    """Call the factory with keyword `arguments`; raise GanpatchError when it raises or gives no nn.Module."""
+    """Call the user's factory of any module; raise GanpatchError when it raises or gives no nn.Module."""
+    module = _called(text, _factory(text), arguments)
+    if not isinstance(module, nn.Module):
+        raise GanpatchError(f"{text} gave a {type(module).__name__}, not an nn.Module")
+    return module
+
+
+def _factory(text: str) -> Callable[..., Any]:
     match = _FACTORY.fullmatch(text)
     if match is None:
-        raise GanpatchError(f"'{text}' is not of the form file.py:factory or pkg.mod:factory")
+        if not text.isidentifier() and text not in plugin_names("ganpatch.generators"):
+            raise GanpatchError(f"'{text}' is not of the form file.py:factory or pkg.mod:factory")
+        found = find_plugin("ganpatch.generators", text)
+        if not callable(found):
+            raise GanpatchError(f"the generator '{text}' of an installed package is no function")
+        return found
     code = _import_file(Path(match["place"])) if match["place"].endswith(".py") else _import_module(match["place"])
     factory = getattr(code, match["name"], None)
     if not callable(factory):
         callables = [name for name, value in vars(code).items() if callable(value) and not name.startswith("_")]
         raise GanpatchError(f"{match['place']} has no factory '{match['name']}'{near_miss(match['name'], callables)}")
-    module = _called(text, factory, arguments)
-    if not isinstance(module, nn.Module):
-        raise GanpatchError(f"{text} gave a {type(module).__name__}, not an nn.Module")
-    return module
+    return factory
 
 
 def _called(text: str, factory: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:

@@ -1,22 +1,50 @@
 """What a family of generators answers: is this state dict mine, and the module that it belongs to."""
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
 
 from torch import nn
 
 from ganpatch.checkpoint import State
-from ganpatch.inputs import Labels, Latent
+from ganpatch.errors import GanpatchError
+from ganpatch.inputs import Drawn, Labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """A module without its weights yet, and what its family knows of inputs and output."""
+    """A module, without its weights where they come from a file, and what is known of its inputs and its output.
+
+    `unused` are patterns of tensor names that a file holds beside the generator: a discriminator, an encoder.
+    `finish` is called once the weights are there.
+    """
 
     module: nn.Module
-    latent: Latent
+    latent: Drawn
     labels: Labels | None = None
     range: tuple[float, float] = (-1.0, 1.0)
+    unused: tuple[str, ...] = ()
+    finish: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a family may need beside the tensors: what the user asked for, and what the file or its folder says.
+
+    `config` is the config.json beside the weights, or what a pickle says about its network.
+    """
+
+    labels: Labels | None = None
+    truncation: float | None = None
+    repo: Path | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    def without(self, name: str, *options: str) -> None:
+        """Raise GanpatchError where one of `options` is wished for and family `name` does not have it."""
+        for option in options:
+            if getattr(self, option) is not None:
+                raise GanpatchError(f"{name} takes no --{option}")
 
 
 class Family(Protocol):
@@ -27,5 +55,5 @@ class Family(Protocol):
     def detect(self, state: State) -> bool:
         """Tell from names and shapes whether `state` belongs to this family."""
 
-    def build(self, state: State) -> Built:
-        """Build the module that `state` fits, sizes read from its tensors."""
+    def build(self, state: State, wish: Wish) -> Built:
+        """Build the module that `state` fits, sizes read from its tensors; it need not hold the weights yet."""

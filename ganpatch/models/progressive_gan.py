@@ -18,18 +18,12 @@ from torch import Tensor, nn
 
 from ganpatch.checkpoint import State
 from ganpatch.inputs import Latent
-from ganpatch.models.family import Built
+from ganpatch.models.family import Built, Wish
+from ganpatch.models.parts import PixelNorm
 
 NAME = "Progressive GAN"
 
 _LAYER_WEIGHT = re.compile(r"layer(\d+)\.conv\.weight")
-
-
-class PixelNorm(nn.Module):
-    """Scale every pixel's feature vector to unit mean square: [N, C, H, W] -> [N, C, H, W]."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * torch.rsqrt(torch.mean(x * x, dim=1, keepdim=True) + 1e-8)
 
 
 class ScaleBias(nn.Module):
@@ -97,8 +91,9 @@ def detect(state: State) -> bool:
     return set(state) == expected and all(state[name].ndim == 4 for name in expected if name.endswith("weight"))
 
 
-def build(state: State) -> Built:
+def build(state: State, wish: Wish) -> Built:
     """Build the generator of `state`, sizes and the output's name read from its tensors."""
+    wish.without(NAME, "labels", "repo", "truncation")
     weights = [state[f"layer{number}.conv.weight"] for number in _layer_numbers(state)]
     sizes = [weights[0].shape[1], *(weight.shape[0] for weight in weights[::2])]
     module = ProgressiveGenerator(sizes, str(_output_name(state)))

@@ -1,0 +1,42 @@
+"""`ganpatch init`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganpatch.cli.options import json_option, loading_options, print_json, say
+from ganpatch.config import NAME
+from ganpatch.errors import GanpatchError
+from ganpatch.files import write_text
+from ganpatch.models import LoadOptions
+from ganpatch.probe import probe
+from ganpatch.settings import probed_json, probed_lines, settings_text
+
+
+@click.command()
+@click.argument("model")
+@click.option("--overwrite", is_flag=True, help=f"Replace a {NAME} that is there.")
+@loading_options
+@json_option
+def init(model: str, overwrite: bool, loading: dict[str, Any], as_json: bool) -> None:
+    """Find out what MODEL takes and gives, and write ganpatch.toml for it in the working folder.
+
+    What the weights do not tell stands there as a comment with the options. After that, the other commands need no
+    MODEL and no options.
+
+    \b
+      ganpatch init model.pt
+      ganpatch init model.pt --arch net.py:Generator
+      ganpatch init network.pkl --repo stylegan3
+    """
+    if Path(NAME).exists() and not overwrite:
+        raise GanpatchError(f"{NAME} is there already; --overwrite replaces it")
+    options = LoadOptions(**loading)
+    found = probe(model, options)
+    write_text(Path(NAME), settings_text(model, options, found))
+    if as_json:
+        print_json(probed_json(found))
+    else:
+        click.echo("\n".join(probed_lines(found)))
+    say(f"settings in {NAME}; next: ganpatch rank --n 1000 -o run")

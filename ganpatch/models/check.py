@@ -1,0 +1,71 @@
+"""A generator is tried with two seeds before it is given out, and told what is wrong with it.
+
+checked(generator)                      # the generator in eval mode, its output a tensor of images
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganpatch.errors import GanpatchError
+from ganpatch.generator import Generator
+from ganpatch.layers import hooked_layers, refuse_unhookable, tensor_of
+from ganpatch.models.adapt import adapted
+
+_SEEDS = (0, 1)
+
+
+def checked(generator: Generator) -> Generator:
+    """Give `generator` in eval mode after a trial of two seeds; images inside a larger output are taken out of it.
+
+    Raises GanpatchError saying which check failed: it runs, gives 1 or 3 channels, is finite, changes with the seed,
+    and gives the same for the same seed.
+    """
+    refuse_unhookable(generator.module)
+    if hooks := hooked_layers(generator.module):
+        raise GanpatchError(f"{generator.name}: the model carries forward hooks on {hooks[0]}; remove them first")
+    if generator.range[0] >= generator.range[1]:
+        raise GanpatchError(f"{generator.name}: the output range {generator.range} is empty; give it as low,high")
+    generator.module.eval()
+    output = tried(generator)
+    if not isinstance(output, Tensor):
+        generator = replace(generator, module=adapted(generator.module))
+        output = tried(generator)
+    _check_images(generator, output)
+    return generator
+
+
+@torch.inference_mode()
+def tried(generator: Generator) -> Any:
+    """Run two seeds; raise GanpatchError with the shapes and the way out when that fails."""
+    args, kwargs = generator.inputs(seeds=_SEEDS)
+    try:
+        return generator.module(*args, **kwargs)
+    except Exception as fault:
+        shapes = ", ".join(str(list(part.shape)) for part in args)
+        reason = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
+        raise GanpatchError(
+            f"{generator.name}: a forward pass with inputs {shapes} fails: {reason}; "
+            f"is --latent {generator.latent} right{'' if generator.labels else ', and does it take --labels'}?"
+        ) from fault
+
+
+def draws_noise(generator: Generator) -> bool:
+    """Tell whether the same seeds give other images the second time: noise that no seed controls."""
+    first, second = tensor_of(tried(generator)), tensor_of(tried(generator))
+    return first is None or second is None or not torch.allclose(first, second, rtol=0, atol=1e-4)
+
+
+def _check_images(generator: Generator, output: Any) -> None:
+    images = generator.images(output)
+    if not torch.isfinite(images).all() or not torch.isfinite(tensor_of(output)).all():  # type: ignore[arg-type]
+        raise GanpatchError(f"{generator.name}: the output is not finite: the weights are broken or do not fit")
+    if images.shape[0] != len(_SEEDS):
+        raise GanpatchError(f"{generator.name}: two inputs gave {images.shape[0]} images")
+    if generator.latent.count != 1 and torch.equal(images[0], images[1]):
+        raise GanpatchError(
+            f"{generator.name}: the image does not change with the seed: "
+            "it ignores its latent, or the weights were not loaded"
+        )

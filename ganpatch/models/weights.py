@@ -1,0 +1,104 @@
+"""Weights into a module: that of the family which the tensors belong to, or one that the user's code made."""
+
+import re
+from pathlib import Path
+from typing import cast
+
+from ganpatch.checkpoint import State, kind_of, load_state, read_checkpoint
+from ganpatch.errors import GanpatchError
+from ganpatch.models import (
+    autoencoder,
+    autoencoder_tiny,
+    biggan,
+    biggan_deep,
+    dcgan,
+    dcgan_linear,
+    fastgan,
+    gan_zoo,
+    image_to_image,
+    lightweight_gan,
+    nvlabs,
+    progressive_gan,
+    stylegan2,
+    stylegan2_lucid,
+)
+from ganpatch.models.family import Built, Family, Wish
+from ganpatch.programs import load_script
+
+FAMILIES = tuple(
+    cast(Family, family)
+    for family in (
+        dcgan,
+        dcgan_linear,
+        progressive_gan,
+        gan_zoo,
+        biggan,
+        biggan_deep,
+        stylegan2,
+        stylegan2_lucid,
+        nvlabs,
+        fastgan,
+        lightweight_gan,
+        image_to_image,
+        autoencoder,
+        autoencoder_tiny,
+    )
+)
+
+
+def recognised(state: State) -> Family | None:
+    """Give the family that `state` belongs to, if any."""
+    return next((family for family in FAMILIES if family.detect(state)), None)
+
+
+def from_weights(path: Path, key: str | None, wish: Wish, made: Built | None = None) -> Built:
+    """Load the weights in `path` into what was `made`, or into the module of their family.
+
+    Raises GanpatchError when no family knows the tensors, or they do not fit the module.
+    """
+    if kind_of(path) == "torchscript":  # hooks do not work on TorchScript: its weights go into the Python class
+        key, state = "", load_script(path).state_dict()
+    else:
+        checkpoint = read_checkpoint(path, key=key, recognised=lambda state: recognised(state) is not None)
+        key, state = checkpoint.key, checkpoint.state
+        if checkpoint.config:
+            wish = Wish(labels=wish.labels, truncation=wish.truncation, repo=wish.repo, config=checkpoint.config)
+    place = f"'{path}'" + (f" under '{key}'" if key else "")
+    if made is not None:
+        return _filled(made, state, place)
+    family = recognised(state)
+    if family is None:
+        known = ", ".join(family.NAME for family in FAMILIES)
+        if kind_of(path) == "torchscript":
+            raise GanpatchError(
+                f"'{path}' is TorchScript, which does not run hooks, and its tensors are of no family that ganpatch "
+                f"knows ({known}); name the Python class that they belong to: --arch file.py:factory"
+            )
+        raise GanpatchError(
+            f"'{path}' is of no family that ganpatch knows ({known}); "
+            "name the code that makes the module: --arch file.py:factory"
+        )
+    return _of_family(family, state, wish, place)
+
+
+def _of_family(family: Family, state: State, wish: Wish, place: str) -> Built:
+    hint = f"it was taken for {family.NAME}; if it is something else, name its code: --arch file.py:factory"
+    try:
+        built = family.build(state, wish)
+    except KeyError as fault:
+        raise GanpatchError(f"{place} lacks the tensor {fault}: {hint}") from fault
+    except (ValueError, IndexError, TypeError, RuntimeError) as fault:
+        raise GanpatchError(f"{place} has tensors that do not go together ({fault}): {hint}") from fault
+    try:
+        return _filled(built, state, place)
+    except GanpatchError as fault:
+        raise GanpatchError(f"{fault}: {hint}") from fault
+
+
+def _filled(built: Built, state: State, place: str) -> Built:
+    """Load the generator's tensors into the module, all or nothing."""
+    used = {name: tensor for name, tensor in state.items() if not any(re.match(one, name) for one in built.unused)}
+    load_state(built.module, used, place)
+    if built.finish is not None:
+        built.finish()
+    return built
