@@ -162,7 +162,9 @@ def test_broken_causes_are_named(causes: Causes, tmp_path: Path, damage: str) ->
 def test_refusals(causes: Causes) -> None:
     with pytest.raises(GanpatchError, match="segmenter 'eye' knows no concept 'read'; did you mean 'red'"):
         find_causes(painter(), eye(), "maps", ["read"], QUICK)
-    with pytest.raises(GanpatchError, match="preset 'papre' is not one of sparse, reference, paper; did you mean 'paper'"):
+    with pytest.raises(
+        GanpatchError, match="preset 'papre' is not one of sparse, reference, paper; did you mean 'paper'"
+    ):
         find_causes(painter(), eye(), "maps", ["red"], Effort(preset="papre"))
     with pytest.raises(GanpatchError, match="held-out seeds must be others"):
         find_causes(painter(), eye(), "maps", ["red"], Effort(seeds=range(9), held_out=range(5, 12)))

@@ -12,6 +12,8 @@ from conftest import ROOT
 
 import ganpatch
 from ganpatch import GanpatchError
+from ganpatch.find import suggest
+from ganpatch.find.task import Task
 from ganpatch.plugins import find_plugin, plugin_names
 
 EXAMPLE = ROOT / "docs" / "plugin"
@@ -56,9 +58,15 @@ def test_the_example_adds_a_generator_a_segmenter_and_a_scorer(site: Path) -> No
     assert images.shape == (3, 3, 32, 32)
     assert generator.range == (0.0, 1.0)
     assert str(generator.latent) == "normal:8"
-    assert find_plugin("ganpatch.segmenters", "blobs")(images).shape == (3, 32, 32)
-    assert find_plugin("ganpatch.scorers", "brightness")(images).shape == (3,)
-    assert ganpatch.rank(generator, ["spots"], seeds=range(4), k=2)["spots"].units == 12
+    ranking = ganpatch.rank(generator, ["spots"], seeds=range(4), k=2)
+    found = suggest(Task(generator=generator, ranking=ranking), ["brightness"])
+    assert found["brightness"].layers["spots"].score.shape == (12,)
+    segmenter = ganpatch.load_segmenter("blobs", generator)
+    assert segmenter.labels(images).shape == (3, 32, 32)
+    with pytest.raises(GanpatchError, match="segmenter 'blob' is none of .*; did you mean 'blobs'"):
+        ganpatch.load_segmenter("blob", generator)
+    with pytest.raises(GanpatchError, match="method 'brightnes' is not one of .*; did you mean 'brightness'"):
+        suggest(Task(generator=generator, ranking=ranking), ["brightnes"])
 
 
 def test_a_package_can_be_the_code_of_the_users_weights(site: Path, tmp_path: Path) -> None:

@@ -1,10 +1,16 @@
 """An example of a package that adds to ganpatch: a generator, a segmenter and a scorer."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from ganpatch import Built
+from ganpatch.find.task import Task
 from ganpatch.inputs import parse_latent
+from ganpatch.segment import Segmenter
+from ganpatch.suggestions import Found
 
 
 class Blobs(nn.Module):
@@ -26,11 +32,29 @@ def generator(spots: int = 16) -> Built:
     return Built(module=Blobs(spots), latent=parse_latent("normal:8"), range=(0.0, 1.0))
 
 
-def segment(images: Tensor) -> Tensor:
-    """Tell bright (1) from dark (0) pixels: [N, 3, H, W] in [0, 1] -> [N, H, W]."""
-    return (images.mean(1) > 0.5).long()
+def segmenter() -> Segmenter:
+    """Tell dark from bright pixels; `ganpatch dissect --segmenter blobs` calls this."""
+
+    def run(images: Tensor, _features: Sequence[Tensor]) -> Tensor:
+        return (images.mean(1) > 0.5).long()
+
+    return Segmenter(name="blobs", concepts=("dark", "bright"), run=run)
 
 
-def brightness(images: Tensor) -> Tensor:
-    """Score images by how bright they are: [N, 3, H, W] in [0, 1] -> [N]."""
-    return images.mean((1, 2, 3))
+class Brightness:
+    """A scorer: units whose top images are bright; `ganpatch suggest --by brightness` asks it."""
+
+    NAME = "brightness"
+    EXPLAINS = "how bright its top images are"
+
+    def find(self, task: Task, layer: str) -> Found:
+        """Score the units of one ranked layer, [C], higher for worse."""
+        ranking = task.ranking
+        rows = ranking[layer].top_seeds.tolist()
+        return Found(
+            score=torch.tensor([sum(ranking.thumbnails[seed].mean() for seed in row) / len(row) for row in rows])
+        )
+
+    def settings(self, task: Task) -> dict[str, Any]:
+        """Say what of the task the scores depend on."""
+        return {"images": len(task.ranking.seeds)}

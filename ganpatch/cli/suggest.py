@@ -24,7 +24,13 @@ from ganpatch.spans import parse_spans
 
 @click.command()
 @click.argument("run", type=EXISTING)
-@click.option("--by", "methods", multiple=True, type=click.Choice(list(METHODS)), help=f"[default: {DEFAULT}]")
+@click.option(
+    "--by",
+    "methods",
+    multiple=True,
+    metavar="METHOD",
+    help=f"{', '.join(METHODS)}, or of a plugin.  [default: {DEFAULT}]",
+)
 @click.option("--model", help="The model that was ranked.  [default: as for rank]")
 @click.option("--layer", "layers", multiple=True, help="Only this ranked layer; may be given several times.")
 @click.option("--real", type=EXISTING, help="A folder of real images, for fd.")

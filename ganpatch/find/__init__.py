@@ -16,25 +16,35 @@ from typing import cast
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.find import defect, fd, glaring, rarity, spike, typicality
 from ganpatch.find.task import Method, Task
+from ganpatch.plugins import Group, find_plugin, plugin_names
 from ganpatch.suggestions import MethodFacts, Suggested
 
 METHODS: Mapping[str, Method] = {
     module.NAME: cast(Method, module) for module in (typicality, glaring, rarity, spike, fd, defect)
 }
 DEFAULT = typicality.NAME
+_PLUGINS: Group = "ganpatch.scorers"
+
+
+def method_named(name: str) -> Method:
+    """Give the method `name`, of this room or of an installed package; raise GanpatchError with the near miss."""
+    if name in METHODS:
+        return METHODS[name]
+    if name in plugin_names(_PLUGINS):
+        return cast(Method, find_plugin(_PLUGINS, name)())
+    known = [*METHODS, *plugin_names(_PLUGINS)]
+    raise GanpatchError(f"method '{name}' is not one of {', '.join(known)}{near_miss(name, known)}")
 
 
 def suggest(task: Task, methods: Sequence[str], layers: Sequence[str] = ()) -> dict[str, Suggested]:
     """Run `methods` over `layers` of the ranking (none given: all); raise GanpatchError for unknown ones first."""
-    for name in methods:
-        if name not in METHODS:
-            raise GanpatchError(f"method '{name}' is not one of {', '.join(METHODS)}{near_miss(name, METHODS)}")
+    by_name = {name: method_named(name) for name in methods}
     chosen = tuple(layers) or tuple(task.ranking.layers)
     for layer in chosen:
         _ = task.ranking[layer]
     found: dict[str, Suggested] = {}
-    for name in dict.fromkeys(methods):
-        method, started = METHODS[name], time.monotonic()
+    for name, method in by_name.items():
+        started = time.monotonic()
         by_layer = {layer: method.find(task, layer) for layer in chosen}
         facts = MethodFacts(
             explains=method.EXPLAINS,

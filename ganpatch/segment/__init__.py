@@ -14,6 +14,7 @@ from pathlib import Path
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.generator import Generator
 from ganpatch.models.factory import is_factory
+from ganpatch.plugins import Group, find_plugin, plugin_names
 from ganpatch.segment import bundled, from_factory, onnx_file, pretrained, strokes
 from ganpatch.segment.segmenter import Segmenter
 
@@ -25,7 +26,8 @@ _KINDS: dict[str, _Loader] = {
     "transformers": pretrained.from_transformers,
     "onnx": onnx_file.load,
 }
-SPECS = "churches, torchvision:NAME, transformers:NAME, onnx:FILE, strokes:FILE, file.py:factory"
+_PLUGINS: Group = "ganpatch.segmenters"
+SPECS = "churches, torchvision:NAME, transformers:NAME, onnx:FILE, strokes:FILE, file.py:factory, a plugin"
 
 
 def load_segmenter(
@@ -44,7 +46,12 @@ def load_segmenter(
         return strokes.load(Path(place), generator, after=after)
     if colon and kind in _KINDS:
         return _KINDS[kind](place, concepts)
-    hint = near_miss(kind, [bundled.NAME, "strokes", *_KINDS])
+    if spec in plugin_names(_PLUGINS):
+        made = find_plugin(_PLUGINS, spec)()
+        if not isinstance(made, Segmenter):
+            raise GanpatchError(f"the installed segmenter '{spec}' gave a {type(made).__name__}, not a Segmenter")
+        return made
+    hint = near_miss(kind, [bundled.NAME, "strokes", *_KINDS, *plugin_names(_PLUGINS)])
     if is_factory(spec) and not (hint and "." not in kind):
         return from_factory.load(spec, concepts)
     raise GanpatchError(f"segmenter '{spec}' is none of {SPECS}{hint}")
