@@ -33,6 +33,7 @@ A module imports only what stands above it in this list (tests/test_architecture
     compose           patches compared and joined
     pictures, charts, report_page
                       grids, pairs, contact sheets, sprites; small SVG charts; pages to read from disk
+    loopback          a server on this machine, for nobody else
     ranking, rank     the result of ranking, and its folder; the pass that makes it
     vision            torchvision, also where it was built for another torch
     segment/          ROOM: concept masks, one file per kind of segmenter
