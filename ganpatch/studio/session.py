@@ -1,0 +1,243 @@
+"""A studio: a generator, its session on disk, its rankings, and the threads that work for the page.
+
+    studio = Studio.open(Opening(model=None, out=Path("churches-studio")))
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ganpatch.activations import Progress, default_layer, layer_facts
+from ganpatch.bake import bake
+from ganpatch.edit import Edit
+from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.export import export_onnx
+from ganpatch.generator import Generator
+from ganpatch.models import load
+from ganpatch.patch import Model, Patch
+from ganpatch.ranking import MANIFEST, LayerRanking, Manifest, read_arrays, read_manifest, ARRAYS
+from ganpatch.repair import repair, source_file
+from ganpatch.reports import decision_rows, proof_text
+from ganpatch.review.run import rank_to_folder
+from ganpatch.studio.changes import numbered
+from ganpatch.studio.engine import Engine
+from ganpatch.studio.folder import Folder
+from ganpatch.studio.frames import Frames, Levels
+from ganpatch.studio.jobs import Jobs, JobView
+from ganpatch.studio.palette import Brush, LayerShape, Paint, Painting, painted_edit, unit_brush
+from ganpatch.studio.state import Entry, Painted, State
+
+EXPORTS = "exports"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """What a studio is opened with: a model, how to load it, finished runs, a patch to begin with, its folder."""
+
+    model: str | None = None
+    loading: Mapping[str, Any] = field(default_factory=dict)
+    runs: Sequence[Path] = ()
+    patch: Path | None = None
+    out: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A finished ranking: its folder and manifest."""
+
+    folder: Path
+    manifest: Manifest
+
+    def layer(self, name: str) -> LayerRanking:
+        """Read one layer's arrays."""
+        only = self.manifest.model_copy(update={"layers": {name: self.manifest.layers[name]}})
+        return read_arrays(self.folder / ARRAYS, only)[name]
+
+
+class Studio:
+    """Everything behind the page; what changes the session goes through `folder`, what runs the model through `engine`."""
+
+    def __init__(self, generator: Generator, folder: Folder, model: str | None, runs: Sequence[Path]) -> None:
+        self.generator, self.folder, self.model = generator, folder, model
+        self.layers = shapes_of(generator)
+        self.default_layer = default_layer(layer_facts(generator)).name
+        self.engine, self.jobs, self.frames = Engine(), Jobs(), Frames(generator)
+        self._levels: dict[str, Future[Levels]] = {}
+        self.runs = {run.manifest.run: run for run in _finished(runs, folder.path / "runs", folder.state.model)}
+        folder.evidence = self._evidence()
+
+    @classmethod
+    def open(cls, opening: Opening) -> "Studio":
+        """Load the model and open the session; raise GanpatchError when they do not fit each other."""
+        name = opening.model or _model_of(opening.runs)
+        generator = load(name, **opening.loading)
+        model = Model.of(generator.name, generator.fingerprint)
+        for path in opening.runs:
+            _check_run(read_manifest(path), path, model)
+        path = opening.out or Path(re.sub(r"[^\w.-]+", "-", generator.name) + "-studio")
+        start = Patch.load(opening.patch) if opening.patch else None
+        if start is not None and start.model.fingerprint != model.fingerprint:
+            raise GanpatchError(f"patch '{start.name}' is for other weights than {generator.name}")
+        channels = {layer: shape.units for layer, shape in shapes_of(generator).items()}
+        return cls(generator, Folder.open(path, model, channels, start), name, opening.runs)
+
+    def shape(self, layer: str) -> LayerShape:
+        """Give units and size of a layer; raise GanpatchError when there is none."""
+        if layer not in self.layers:
+            raise GanpatchError(f"layer '{layer}' is not among those with maps{near_miss(layer, self.layers)}")
+        return self.layers[layer]
+
+    def run_of(self, layer: str) -> Run | None:
+        """Give the newest run that ranks a layer."""
+        found = [run for run in self.runs.values() if layer in run.manifest.layers]
+        return max(found, key=lambda run: run.manifest.created, default=None)
+
+    def levels(self, layer: str) -> "Future[Levels]":
+        """Give a layer's levels, sampled once, between other work."""
+        self.shape(layer)
+        future = self._levels.get(layer)
+        if future is None or (future.done() and (future.cancelled() or future.exception())):
+            future = self._levels[layer] = self.engine.submit_calm(self.frames.levels(layer))
+        return future
+
+    def brushes(self) -> list[Brush]:
+        """Give the brushes: what the plain edits of the session draw."""
+        made = []
+        for entry in self.folder.state.content.edits:
+            edit = entry.edit
+            if entry.is_plain and len(self.layers[edit.layer].size) == 2:
+                levels = self._known_levels(edit.layer)
+                made.append(
+                    Brush(
+                        name=f"edit:{edit.id}",
+                        label=edit.reason or edit.id,
+                        source="flagged",
+                        layer=edit.layer,
+                        channels=edit.channels,
+                        units=edit.units,
+                        insert=levels and tuple(levels[unit] for unit in edit.units),
+                    )
+                )
+        return made
+
+    def brush(self, name: str) -> Brush:
+        """Find a brush by its name; `unit:LAYER:NUMBER` is any unit."""
+        match = re.fullmatch(r"unit:(.+):(\d{1,6})", name)
+        if match:
+            unit, shape = int(match[2]), self.shape(match[1])
+            levels = self._known_levels(match[1])
+            return unit_brush(match[1], shape, unit, levels[unit] if levels and unit < len(levels) else None)
+        found = {brush.name: brush for brush in self.brushes()}
+        if name not in found:
+            raise GanpatchError(f"there is no brush '{name}'{near_miss(name, found)}")
+        return found[name]
+
+    def painting(self, painting: Painting, name: str = "trial") -> Edit | None:
+        """Give the edit that a painting means; None where its strokes cover nothing."""
+        brush = self.brush(painting.brush)
+        return painted_edit(brush, painting, self.shape(brush.layer), name)
+
+    def paint(self, paint: Paint) -> State:
+        """Keep a painting as an edit."""
+        brush = self.brush(paint.brush)
+        edit = self.painting(paint, "painted")
+        if edit is None:
+            raise GanpatchError("the strokes cover no part of the image")
+        how = Painted(
+            label=brush.label, mode=paint.mode, seed=paint.point.seed, size=paint.size, strokes=paint.strokes
+        )
+        name = numbered("painted", {entry.id for entry in self.folder.state.content.edits})
+        kept = edit.model_copy(update={"id": name})
+        return self.folder.add(paint.id, lambda revision: Entry(edit=kept, rev=revision, painted=how))
+
+    def start(self, kind: str, layer: str | None, n: int) -> JobView:
+        """Begin long work: rank a layer, bake the patch, write repaired weights or ONNX."""
+        if kind == "rank":
+            name = layer or self.default_layer
+            self.shape(name)
+            return self.jobs.start(kind, f"ranking {name} over {n} images", lambda report: self._rank(name, n, report))
+        patch = self.folder.patch()
+        if patch is None:
+            raise GanpatchError("no edit is on: there is nothing to bake")
+        work = {"bake": self._bake, "weights": self._weights, "onnx": self._onnx}[kind]
+        what = {"bake": "fold or insert", "weights": "repaired weights", "onnx": "ONNX"}[kind]
+        return self.jobs.start(kind, f"{what}, {patch.digest[7:15]}", lambda _report: work(patch))
+
+    def _copy(self) -> Generator:
+        """Copy the generator while no hook is on it."""
+        module = self.engine.submit(lambda: deepcopy(self.generator.module)).result()
+        return replace(self.generator, module=module)
+
+    def _rank(self, layer: str, n: int, report: Progress) -> dict[str, Any]:
+        folder = self.folder.path / "runs" / re.sub(r"[^\w.-]+", "-", layer)
+        rank_to_folder(self._copy(), folder, [layer], range(n), overwrite=True, progress=report)
+        run = Run(folder=folder, manifest=read_manifest(folder))
+        self.runs[run.manifest.run] = run
+        self.folder.evidence = self._evidence()
+        return {"layer": layer, "run": run.manifest.run}
+
+    def _bake(self, patch: Patch) -> dict[str, Any]:
+        baked = bake(self._copy(), patch)
+        heading, *rows = decision_rows(baked.decisions)
+        decisions = [dict(zip(heading, row, strict=True)) for row in rows]
+        return {"digest": patch.digest, "edits": decisions, "proof": proof_text(baked.proof)}
+
+    def _weights(self, patch: Patch) -> dict[str, Any]:
+        source = source_file(self.model or "churches")
+        output = self.folder.path / EXPORTS / f"{source.stem}.fixed{source.suffix}"
+        repaired = repair(self._copy(), patch, source=source, output=output)
+        return {"digest": patch.digest, "file": output.name, "proof": proof_text(repaired.baked.proof)}
+
+    def _onnx(self, patch: Patch) -> dict[str, Any]:
+        output = self.folder.path / EXPORTS / f"{patch.name}.onnx"
+        exported = export_onnx(self._copy(), output, patch=patch)
+        return {"digest": patch.digest, "file": output.name, "bytes": exported.size}
+
+    def _known_levels(self, layer: str) -> tuple[float, ...] | None:
+        """Give the 99 % level of every unit, of a run or of the levels that were sampled, or None."""
+        run = self.run_of(layer)
+        if run is not None:
+            return tuple(run.layer(layer).q99.tolist())
+        future = self._levels.get(layer)
+        if future is None or not future.done() or future.cancelled() or future.exception():
+            return None
+        return tuple(future.result().q99.tolist())
+
+    def _evidence(self) -> dict[str, Any]:
+        seen = [
+            {"layers": list(run.manifest.layers), "seeds": run.manifest.seeds, "run": run.manifest.run}
+            for run in self.runs.values()
+        ]
+        return {"looked_at": seen} if seen else {}
+
+
+def shapes_of(generator: Generator) -> dict[str, LayerShape]:
+    """Give units and size of every layer that an edit can be made of, in the order in which they run."""
+    return {fact.name: LayerShape(fact.units, fact.size) for fact in layer_facts(generator) if fact.units}
+
+
+def _model_of(runs: Sequence[Path]) -> str | None:
+    """Name the model of a run, where only the run was given: bundled ones are known by name."""
+    from ganpatch.models import BUNDLED
+
+    names = [read_manifest(path).model.name for path in runs]
+    return names[0] if names and names[0] in BUNDLED else None
+
+
+def _check_run(manifest: Manifest, path: Path, model: Model) -> None:
+    if manifest.model.fingerprint != model.fingerprint:
+        raise GanpatchError(
+            f"'{path}' ranks {manifest.model.name}, and the model is {model.name} with other weights; "
+            "name the model as well: ganpatch studio MODEL RUN"
+        )
+
+
+def _finished(runs: Sequence[Path], own: Path, model: Model) -> list[Run]:
+    """Read the runs that were given, and those that the studio made of this model."""
+    folders = [*runs, *(sorted(own.iterdir()) if own.is_dir() else ())]
+    found = [Run(folder=path, manifest=read_manifest(path)) for path in folders if (path / MANIFEST).is_file()]
+    return [run for run in found if run.manifest.model.fingerprint == model.fingerprint]
