@@ -277,12 +277,10 @@ def _flagged(edits: tuple[Entry, ...], change: Flag, revision: int, channels: in
     for index, entry in enumerate(edits):
         if alone is None and _takes(entry, change):
             return (*edits[:index], entry.at(revision, edit=_with_unit(entry.edit, change.unit)), *edits[index + 1 :])
-    fields = {"id": numbered(change.layer, {entry.id for entry in edits}), "reason": change.reason}
-    edit = (
-        with_fields(alone, **fields)
-        if alone
-        else Edit(layer=change.layer, channels=channels, units=(change.unit,), **fields)
-    )
+    name = numbered(change.layer, {entry.id for entry in edits})
+    if alone is None:
+        alone = Edit(id=name, layer=change.layer, channels=channels, units=(change.unit,))
+    edit = with_fields(alone, id=name, reason=change.reason)
     return (*edits, Entry(edit=edit, rev=revision))
 
 

@@ -1,12 +1,12 @@
 """A session on disk: nothing is lost when the studio is killed at any moment.
 
-    folder = Folder.open(Path("churches-studio"), model, channels)
-    folder.change(Flag(id="a1", layer="layer4", unit=12))       # on disk when it returns
+folder = Folder.open(Path("churches-studio"), model, channels)
+folder.change(Flag(id="a1", layer="layer4", unit=12))       # on disk when it returns
 
-    studio.json             the state; its replacement is the moment at which a change has happened
-    history/000012.json     every version of the content, never changed: undo and redo go back and forth
-    masks/SHA256.safetensors
-    patch.yaml, strokes.json    what the content means to the rest of ganpatch, written anew from it
+studio.json             the state; its replacement is the moment at which a change has happened
+history/000012.json     every version of the content, never changed: undo and redo go back and forth
+masks/SHA256.safetensors
+patch.yaml, strokes.json    what the content means to the rest of ganpatch, written anew from it
 """
 
 import json
@@ -145,9 +145,7 @@ class Folder:
                 name = f"masks/{mask.sha256}.safetensors"
                 with replacing(self.path / name) as temporary:
                     save_file({"mask": mask.values.contiguous()}, temporary)
-                entry = entry.at(
-                    entry.rev, edit=entry.edit.model_copy(update={"mask": mask.placed(f"{name}#mask")})
-                )
+                entry = entry.at(entry.rev, edit=entry.edit.model_copy(update={"mask": mask.placed(f"{name}#mask")}))
             entries.append(entry)
         return content.model_copy(update={"edits": tuple(entries)})
 
@@ -161,7 +159,11 @@ class Folder:
             except GanpatchError:
                 write_bytes(self.path / "history" / f"broken-{self.state.revision:06d}.yaml", path.read_bytes())
         digests = {patch.digest for patch in (own, self._former_patch()) if patch is not None}
-        if found is not None and found.digest not in digests and found.model.fingerprint == self.state.model.fingerprint:
+        if (
+            found is not None
+            and found.digest not in digests
+            and found.model.fingerprint == self.state.model.fingerprint
+        ):
             self._commit(self.state, _of_patch(self.state.content, found, self.state.revision + 1))
         elif own is None or found is None or found.digest != own.digest:
             self._write_meaning()
@@ -175,7 +177,7 @@ class Folder:
 
 
 def lock_folder(path: Path) -> IO[str]:
-    """Keep others from serving the same folder while the file that is given stays open; raise GanpatchError if one does."""
+    """Keep others from serving the folder while the file that is given is open; raise GanpatchError if one does."""
     path.mkdir(parents=True, exist_ok=True)
     file = (path / ".lock").open("w")
     try:

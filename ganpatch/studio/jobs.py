@@ -1,7 +1,7 @@
 """Long work in the background, one piece after another, on a copy of the model: nobody who looks waits for it.
 
-    job = jobs.start("rank", "ranking layer4", lambda report: ...)      # report(done, total)
-    jobs.all()                                                          # what the page shows
+job = jobs.start("rank", "ranking layer4", lambda report: ...)      # report(done, total)
+jobs.all()                                                          # what the page shows
 """
 
 import itertools
@@ -74,7 +74,7 @@ class Jobs:
         threading.Thread(target=self._run, name="ganpatch-jobs", daemon=True).start()
 
     def start(self, kind: str, label: str, work: Work) -> JobView:
-        """Queue a job; the same one that still waits or runs is given instead. Raise GanpatchError when too many wait."""
+        """Queue a job, or give the same one that still waits or runs; raise GanpatchError when too many wait."""
         with self._changed:
             for job in self._jobs.values():
                 if (job.kind, job.label) == (kind, label) and job.state in ("waiting", "running"):

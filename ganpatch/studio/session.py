@@ -1,6 +1,6 @@
 """A studio: a generator, its session on disk, its rankings, and the threads that work for the page.
 
-    studio = Studio.open(Opening(model=None, out=Path("churches-studio")))
+studio = Studio.open(Opening(model=None, out=Path("churches-studio")))
 """
 
 import re
@@ -11,15 +11,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ganpatch.activations import Progress, default_layer, layer_facts
+from ganpatch.activations import LayerFacts, Progress, default_layer, layer_facts
 from ganpatch.bake import bake
 from ganpatch.edit import Edit
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.export import export_onnx
 from ganpatch.generator import Generator
-from ganpatch.models import load
+from ganpatch.models import BUNDLED, load
 from ganpatch.patch import Model, Patch
-from ganpatch.ranking import MANIFEST, LayerRanking, Manifest, read_arrays, read_manifest, ARRAYS
+from ganpatch.ranking import ARRAYS, MANIFEST, LayerRanking, Manifest, read_arrays, read_manifest
 from ganpatch.repair import repair, source_file
 from ganpatch.reports import decision_rows, proof_text
 from ganpatch.review.run import rank_to_folder
@@ -59,14 +59,18 @@ class Run:
 
 
 class Studio:
-    """Everything behind the page; what changes the session goes through `folder`, what runs the model through `engine`."""
+    """Everything behind the page: `folder` takes changes of the session, `engine` whatever runs the model."""
 
-    def __init__(self, generator: Generator, folder: Folder, model: str | None, runs: Sequence[Path]) -> None:
-        self.generator, self.folder, self.model = generator, folder, model
-        self.layers = shapes_of(generator)
-        self.default_layer = default_layer(layer_facts(generator)).name
+    def __init__(self, generator: Generator, facts: Sequence[LayerFacts], folder: Folder, opening: Opening) -> None:
+        self.generator, self.folder, self.model = generator, folder, opening.model
+        self.layers = {fact.name: LayerShape(fact.units, fact.size) for fact in facts if fact.units}
+        self.default_layer = default_layer(facts).name
         self.engine, self.jobs, self.frames = Engine(), Jobs(), Frames(generator)
+        height, width = generator.sample([0]).shape[2:]
+        self.image_size = (height, width)
         self._levels: dict[str, Future[Levels]] = {}
+        self._rankings: dict[tuple[str, str], LayerRanking] = {}
+        runs = opening.runs
         self.runs = {run.manifest.run: run for run in _finished(runs, folder.path / "runs", folder.state.model)}
         folder.evidence = self._evidence()
 
@@ -82,8 +86,9 @@ class Studio:
         start = Patch.load(opening.patch) if opening.patch else None
         if start is not None and start.model.fingerprint != model.fingerprint:
             raise GanpatchError(f"patch '{start.name}' is for other weights than {generator.name}")
-        channels = {layer: shape.units for layer, shape in shapes_of(generator).items()}
-        return cls(generator, Folder.open(path, model, channels, start), name, opening.runs)
+        facts = layer_facts(generator)
+        folder = Folder.open(path, model, {fact.name: fact.units for fact in facts}, start)
+        return cls(generator, facts, folder, replace(opening, model=name))
 
     def shape(self, layer: str) -> LayerShape:
         """Give units and size of a layer; raise GanpatchError when there is none."""
@@ -95,6 +100,16 @@ class Studio:
         """Give the newest run that ranks a layer."""
         found = [run for run in self.runs.values() if layer in run.manifest.layers]
         return max(found, key=lambda run: run.manifest.created, default=None)
+
+    def ranking(self, layer: str) -> LayerRanking:
+        """Read a layer's ranking, once; raise GanpatchError when no run has it."""
+        run = self.run_of(layer)
+        if run is None:
+            raise GanpatchError(f"layer '{layer}' is not ranked yet")
+        key = (run.manifest.run, layer)
+        if key not in self._rankings:
+            self._rankings[key] = run.layer(layer)
+        return self._rankings[key]
 
     def levels(self, layer: str) -> "Future[Levels]":
         """Give a layer's levels, sampled once, between other work."""
@@ -110,7 +125,7 @@ class Studio:
         for entry in self.folder.state.content.edits:
             edit = entry.edit
             if entry.is_plain and len(self.layers[edit.layer].size) == 2:
-                levels = self._known_levels(edit.layer)
+                levels = self.known_levels(edit.layer)
                 made.append(
                     Brush(
                         name=f"edit:{edit.id}",
@@ -129,7 +144,7 @@ class Studio:
         match = re.fullmatch(r"unit:(.+):(\d{1,6})", name)
         if match:
             unit, shape = int(match[2]), self.shape(match[1])
-            levels = self._known_levels(match[1])
+            levels = self.known_levels(match[1])
             return unit_brush(match[1], shape, unit, levels[unit] if levels and unit < len(levels) else None)
         found = {brush.name: brush for brush in self.brushes()}
         if name not in found:
@@ -147,9 +162,7 @@ class Studio:
         edit = self.painting(paint, "painted")
         if edit is None:
             raise GanpatchError("the strokes cover no part of the image")
-        how = Painted(
-            label=brush.label, mode=paint.mode, seed=paint.point.seed, size=paint.size, strokes=paint.strokes
-        )
+        how = Painted(label=brush.label, mode=paint.mode, seed=paint.point.seed, size=paint.size, strokes=paint.strokes)
         name = numbered("painted", {entry.id for entry in self.folder.state.content.edits})
         kept = edit.model_copy(update={"id": name})
         return self.folder.add(paint.id, lambda revision: Entry(edit=kept, rev=revision, painted=how))
@@ -197,11 +210,10 @@ class Studio:
         exported = export_onnx(self._copy(), output, patch=patch)
         return {"digest": patch.digest, "file": output.name, "bytes": exported.size}
 
-    def _known_levels(self, layer: str) -> tuple[float, ...] | None:
+    def known_levels(self, layer: str) -> tuple[float, ...] | None:
         """Give the 99 % level of every unit, of a run or of the levels that were sampled, or None."""
-        run = self.run_of(layer)
-        if run is not None:
-            return tuple(run.layer(layer).q99.tolist())
+        if self.run_of(layer) is not None:
+            return tuple(self.ranking(layer).q99.tolist())
         future = self._levels.get(layer)
         if future is None or not future.done() or future.cancelled() or future.exception():
             return None
@@ -215,15 +227,19 @@ class Studio:
         return {"looked_at": seen} if seen else {}
 
 
-def shapes_of(generator: Generator) -> dict[str, LayerShape]:
-    """Give units and size of every layer that an edit can be made of, in the order in which they run."""
-    return {fact.name: LayerShape(fact.units, fact.size) for fact in layer_facts(generator) if fact.units}
+def opening_of(
+    model_and_runs: Sequence[str], loading: Mapping[str, Any], patch: Path | None, out: Path | None
+) -> Opening:
+    """Tell [MODEL] [RUN...] apart: a run is a folder with a manifest. Raise GanpatchError for two models."""
+    runs = [Path(text) for text in model_and_runs if Path(text).is_dir()]
+    models = [text for text in model_and_runs if Path(text) not in runs]
+    if len(models) > 1:
+        raise GanpatchError(f"give one model, not {' and '.join(models)}; a run is a folder that 'ganpatch rank' wrote")
+    return Opening(model=models[0] if models else None, loading=loading, runs=runs, patch=patch, out=out)
 
 
 def _model_of(runs: Sequence[Path]) -> str | None:
     """Name the model of a run, where only the run was given: bundled ones are known by name."""
-    from ganpatch.models import BUNDLED
-
     names = [read_manifest(path).model.name for path in runs]
     return names[0] if names and names[0] in BUNDLED else None
 

@@ -6,6 +6,7 @@ Coordinates are image pixels: x to the right, y down, the first pixel's centre a
 the share of its area under the brush.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
@@ -76,7 +77,7 @@ Mode = Literal["remove", "insert"]
 
 def _segments(stroke: Stroke) -> Iterable[tuple[np.ndarray, np.ndarray]]:
     points = np.array(stroke.points, float)
-    return [(points[0], points[0])] if len(points) == 1 else list(zip(points[:-1], points[1:], strict=True))
+    return [(points[0], points[0])] if len(points) == 1 else list(itertools.pairwise(points))
 
 
 def _cover(covered: np.ndarray, start: np.ndarray, end: np.ndarray, radius: np.ndarray, *, value: bool) -> None:
