@@ -163,15 +163,15 @@ def _ranking_routes(router: APIRouter, studio: Studio) -> None:
 def _model_routes(router: APIRouter, studio: Studio) -> None:
     engine, frames = studio.engine, studio.frames
 
-    def edits_of(wanted: bool) -> tuple[Any, ...]:
-        return studio.folder.state.active() if wanted else ()
+    def edits_of(wanted: bool, without: str | None = None) -> tuple[Any, ...]:
+        return tuple(edit for edit in studio.folder.state.active() if edit.id != without) if wanted else ()
 
     @router.post("/images", response_class=Response, responses=_IMAGE)
     async def images(request: Request, asked: ImagesRequest) -> Response:
         """Draw images, with or without the patch, a unit or a stroke tried."""
         trial = trial_edit(asked.unit, studio.shape(asked.unit.layer)) if asked.unit else None
         stroke = studio.painting(asked.painting) if asked.painting else None
-        edits = (*edits_of(asked.patch), *(edit for edit in (trial, stroke) if edit))
+        edits = (*edits_of(asked.patch, asked.without), *(edit for edit in (trial, stroke) if edit))
 
         def draw() -> tuple[bytes, str]:
             return encoded(frames.images(asked.points, edits), min(asked.columns, len(asked.points)), asked.largest)

@@ -173,11 +173,14 @@ def changed_aside(state: State, change: Pin | AddConcept) -> State:
     return state.model_copy(update={"pins": (*others, change.point)[-200:] if change.on else others})
 
 
-def added(content: Content, entry: Entry) -> Content:
-    """Add an entry at the end, under a name that no other has."""
-    names = {other.id for other in content.edits}
-    edit = entry.edit.model_copy(update={"id": free_name(entry.id, names)})
-    return content.model_copy(update={"edits": (*content.edits, entry.model_copy(update={"edit": edit}))})
+def placed(content: Content, entry: Entry) -> Content:
+    """Put an entry at the end, or into the place of the painted one that has its name; raise Overtaken for another."""
+    place = next((index for index, other in enumerate(content.edits) if other.id == entry.id), None)
+    if place is None:
+        return content.model_copy(update={"edits": (*content.edits, entry)})
+    if content.edits[place].painted is None:
+        raise Overtaken(f"edit '{entry.id}' is not a painted one")
+    return content.model_copy(update={"edits": (*content.edits[:place], entry, *content.edits[place + 1 :])})
 
 
 def free_name(wish: str, taken: set[str]) -> str:

@@ -25,7 +25,7 @@ from ganpatch.errors import GanpatchError
 from ganpatch.files import read_bytes, replacing, write_bytes, write_text
 from ganpatch.identity import tensor_digest
 from ganpatch.patch import Model, Patch
-from ganpatch.studio.changes import AddConcept, AnyChange, Overtaken, Pin, Redo, Undo, added, changed, changed_aside
+from ganpatch.studio.changes import AddConcept, AnyChange, Overtaken, Pin, Redo, Undo, changed, changed_aside, placed
 from ganpatch.studio.state import Content, Entry, State
 from ganpatch.studio.strokes import strokes_file
 
@@ -77,13 +77,13 @@ class Folder:
                 self._commit(state, changed(state.content, change, state.revision + 1, self.channels))
             return self.state
 
-    def add(self, change_id: str, make: Callable[[int], Entry]) -> State:
-        """Add the entry that `make(revision)` gives."""
+    def put(self, change_id: str, make: Callable[[int], Entry]) -> State:
+        """Put the entry that `make(revision)` gives at the end, or into the place of the one of its name."""
         with self._lock:
             state = self.state
             if change_id not in state.seen:
                 state = state.model_copy(update={"seen": (*state.seen, change_id)[-_SEEN:]})
-                self._commit(state, added(state.content, make(state.revision + 1)))
+                self._commit(state, placed(state.content, make(state.revision + 1)))
             return self.state
 
     def patch(self) -> Patch | None:

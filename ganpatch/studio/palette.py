@@ -15,7 +15,7 @@ from pydantic import Field
 
 from ganpatch.edit import Edit, Mask, Part
 from ganpatch.errors import GanpatchError
-from ganpatch.studio.changes import ChangeId, LayerName, UnitNumber
+from ganpatch.studio.changes import ChangeId, EditName, LayerName, UnitNumber
 from ganpatch.studio.state import Point
 from ganpatch.studio.strokes import ImageSize, Mode, Stroke, painted
 
@@ -57,9 +57,10 @@ class UnitTrial(Part):
 
 
 class Paint(Painting):
-    """A painting to be kept as an edit."""
+    """A painting to be kept as the edit called `edit`: a new one, or in the place of the one that it goes on with."""
 
     id: ChangeId
+    edit: EditName
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,6 @@ from ganpatch.ranking import ARRAYS, MANIFEST, LayerRanking, Manifest, read_arra
 from ganpatch.repair import repair, source_file
 from ganpatch.reports import decision_rows, proof_text
 from ganpatch.review.run import rank_to_folder
-from ganpatch.studio.changes import numbered
 from ganpatch.studio.engine import Engine
 from ganpatch.studio.folder import Folder
 from ganpatch.studio.frames import Frames, Levels
@@ -159,13 +158,11 @@ class Studio:
     def paint(self, paint: Paint) -> State:
         """Keep a painting as an edit."""
         brush = self.brush(paint.brush)
-        edit = self.painting(paint, "painted")
+        edit = self.painting(paint, paint.edit)
         if edit is None:
             raise GanpatchError("the strokes cover no part of the image")
         how = Painted(label=brush.label, mode=paint.mode, seed=paint.point.seed, size=paint.size, strokes=paint.strokes)
-        name = numbered("painted", {entry.id for entry in self.folder.state.content.edits})
-        kept = edit.model_copy(update={"id": name})
-        return self.folder.add(paint.id, lambda revision: Entry(edit=kept, rev=revision, painted=how))
+        return self.folder.put(paint.id, lambda revision: Entry(edit=edit, rev=revision, painted=how))
 
     def start(self, kind: str, layer: str | None, n: int) -> JobView:
         """Begin long work: rank a layer, bake the patch, write repaired weights or ONNX."""

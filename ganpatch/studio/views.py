@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from ganpatch.edit import Part
-from ganpatch.studio.changes import LayerName, UnitNumber
+from ganpatch.studio.changes import EditName, LayerName, UnitNumber
 from ganpatch.studio.jobs import JobView
 from ganpatch.studio.palette import Brush, Painting, UnitTrial
 from ganpatch.studio.state import Conflict, Content, Point, State
@@ -77,13 +77,17 @@ class PulseView(BaseModel):
 
 
 class ImagesRequest(Part):
-    """Images of points, laid out in rows of `columns`: with the patch or without, and with something tried on top."""
+    """Images of points, in rows of `columns`: with the patch or without, with something tried on top.
+
+    `without` leaves one edit of the patch out: the one that `painting` is about to replace.
+    """
 
     points: Points
     columns: Annotated[int, Field(ge=1, le=64)] = 64
     patch: bool = False
     unit: UnitTrial | None = None
     painting: Painting | None = None
+    without: EditName | None = None
     largest: Annotated[int, Field(ge=8, le=1024)] = 256
     stream: Stream | None = None
 
