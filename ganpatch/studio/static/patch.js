@@ -19,7 +19,7 @@ function show() {
   const { content, conflicts, path, digest } = session.now;
   const name = make("input", { id: "patch-name", value: content.name, "aria-label": "name of the patch", "data-focus": "name", spellcheck: "false" });
   name.onchange = () => change("rename", { name: name.value.trim(), description: content.description });
-  panel.replaceChildren(
+  const parts = [
     make("div", { class: "line" }, make("h2", {}, "Patch"), name),
     make("p", { class: "soft path", title: path }, entries().some((entry) => entry.on) ? `saved in ${path}` : "no edit is on: flag a unit, or paint"),
     make("ol", { class: "edits" }, ...entries().map(item)),
@@ -33,7 +33,8 @@ function show() {
       button("ONNX", () => start("onnx"), { disabled: !digest, title: "Make and download an ONNX graph with the patch inside" }),
       make("span", { class: "soft" }, "download")),
     make("div", { id: "jobs", "aria-live": "polite" }, ...jobs(digest)),
-  );
+  ];
+  panel.replaceChildren(...parts.filter(Boolean));
   if (focus) panel.querySelector(`[data-focus="${CSS.escape(focus)}"]`)?.focus();
 }
 
@@ -50,7 +51,7 @@ function item(entry, index) {
   const about = { edit: edit.id, rev };
   const box = make("input", { type: "checkbox", checked: on, "aria-label": `${edit.id} is on`, "data-focus": `on-${edit.id}` });
   box.onchange = () => change("describe", { ...about, on: box.checked });
-  const title = make("input", { class: "title", value: edit.reason, placeholder: edit.id, "aria-label": `reason of ${edit.id}`, "data-focus": `why-${edit.id}` });
+  const title = make("input", { class: "title", value: edit.reason, placeholder: edit.id, title: edit.reason || edit.id, "aria-label": `reason of ${edit.id}`, "data-focus": `why-${edit.id}` });
   title.onchange = () => change("describe", { ...about, reason: title.value.trim() });
   const decided = decisions(session.now.digest)?.edits.find((one) => one.edit === edit.id);
   const tool = (text, label, act, off = false) => button(text, act, { class: "tool", title: label, "aria-label": `${label}: ${edit.id}`, disabled: off, "data-focus": `${label}-${edit.id}` });

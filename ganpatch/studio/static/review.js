@@ -2,7 +2,7 @@
 
 import { $, announce, button, make } from "./dom.js";
 import { Refused, get, post, sheetAddress } from "./net.js";
-import { change, flaggedIn, hurry, reasonOf, reasons, session, subscribe } from "./session.js";
+import { change, flaggedIn, hurry, notify, reasonOf, reasons, session, subscribe } from "./session.js";
 import { arranged, facts, fromBase64, heatCanvas, placeShot, short, sorts } from "./units.js";
 import { look, onView, view } from "./view.js";
 
@@ -39,6 +39,7 @@ export async function showLayer() {
   if (!current) { units = []; showUnranked(); count(); return; }
   fillSorts();
   arrange();
+  notify("ranking");
   if (view.unit >= current.data.units.length) look({ unit: units[0] ?? 0 });
   if (view.view === "review") scrollTo(here());
 }
@@ -95,7 +96,7 @@ function buildRow(unit, index) {
   const flag = button("flag", () => { look({ unit }); toggle(unit); }, { class: "flag" });
   const reason = make("input", { class: "reason", placeholder: "reason", list: "reasons", "aria-label": `reason for flagging unit ${unit}` });
   reason.onchange = () => setFlag(unit, reason.value.trim());
-  const lines = make("div", { class: "facts" }, first, make("br"), second);
+  const lines = make("div", { class: "facts" }, first, make("i", {}, second));
   const side = make("div", { class: "unit" }, make("b", {}, String(unit)), flag, lines, reason);
   const shots = make("div", { class: "shots" }, ...current.data.units[unit].map((seed, place) => buildShot(unit, seed, place)));
   const row = make("div", { class: "row", role: "listitem", "data-unit": unit, "aria-setsize": units.length, "aria-posinset": index + 1 }, side, shots);

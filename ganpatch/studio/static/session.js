@@ -10,7 +10,7 @@ let sending = false;
 let key = "";
 
 export const subscribe = (listener) => { listeners.add(listener); return () => listeners.delete(listener); };
-const notify = (what) => { for (const listener of listeners) listener(what); };
+export const notify = (what) => { for (const listener of listeners) listener(what); };
 const channel = "BroadcastChannel" in window ? new BroadcastChannel("ganpatch-studio") : null;
 
 export async function open() {

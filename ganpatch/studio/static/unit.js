@@ -45,7 +45,7 @@ export function openUnit() {
     make("label", { class: "line check" }, parts.gated, "only where above", parts.gate),
   );
   onView((names) => (names.has("unit") || names.has("layer") || names.has("shots") || names.has("view")) && later());
-  subscribe((what) => { if (what === "state" || what === "pending") showNumbers(); if (what === "model") { shownFor = ""; later(); } });
+  subscribe((what) => { if (what === "state" || what === "pending") showNumbers(); if (what === "ranking") { shownFor = ""; later(); } });
   later();
 }
 const later = debounced(() => { $("unit-panel").hidden || show(); }, 30);
@@ -120,7 +120,7 @@ function askAfter() {
   after.ask("images", imagesBody(asked, { largest: 128, unit, stream: "unit-after" }), (sheet, ms) => {
     if (!sheet || asked !== now) return;
     draw(".after", sheet, asked.length);
-    $("unit-ms").textContent = `${asked.length} images in ${Math.round(ms)} ms`;
+    $("unit-ms").textContent = `${Math.round(ms)} ms`;
   });
 }
 const draw = (which, sheet, count) => parts.pairs.querySelectorAll(which).forEach((canvas, index) => drawCut(canvas, sheet, count, index));
