@@ -173,11 +173,15 @@ def _model_routes(router: APIRouter, studio: Studio) -> None:
         stroke = studio.painting(asked.painting) if asked.painting else None
         edits = (*edits_of(asked.patch, asked.without), *(edit for edit in (trial, stroke) if edit))
 
-        def draw() -> tuple[bytes, str]:
-            return encoded(frames.images(asked.points, edits), min(asked.columns, len(asked.points)), asked.largest)
-
-        drawn = await _answered(request, engine.submit(draw, stream=asked.stream))
-        return Response(status_code=204) if drawn is None else Response(drawn[0], media_type=drawn[1])
+        if asked.calm:
+            future = engine.submit_calm(frames.images_in_steps(asked.points, edits), stream=asked.stream or "calm")
+        else:
+            future = engine.submit(lambda: frames.images(asked.points, edits), stream=asked.stream)
+        drawn = await _answered(request, future)
+        if drawn is None:
+            return Response(status_code=204)
+        content, kind = encoded(drawn, min(asked.columns, len(asked.points)), asked.largest)
+        return Response(content, media_type=kind)
 
     @router.post("/activity", responses=_OVERTAKEN)
     async def activity(request: Request, asked: ActivityRequest) -> Any:

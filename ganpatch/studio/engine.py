@@ -33,6 +33,7 @@ class _Job:
 @dataclass(slots=True)
 class _Calm:
     steps: Steps
+    stream: str | None
     future: "Future[Any]" = field(default_factory=Future)
 
 
@@ -61,11 +62,19 @@ class Engine:
             self._changed.notify()
         return job.future
 
-    def submit_calm(self, steps: Steps) -> "Future[Any]":
-        """Have the steps of a generator done between other work; the future gives what it returns."""
-        calm = _Calm(steps)
+    def submit_calm(self, steps: Steps, *, stream: str | None = None) -> "Future[Any]":
+        """Have the steps of a generator done between other work; the future gives what it returns.
+
+        What somebody looks at has a `stream`, and goes before what has none.
+        """
+        calm = _Calm(steps, stream)
         with self._changed:
-            self._calm.append(calm)
+            for other in self._calm:
+                if stream is not None and other.stream == stream:
+                    other.future.cancel()
+            if len(self._calm) >= LONGEST:
+                raise Busy("the studio is busy: too much waits for the model")
+            self._calm.append(calm) if stream is None else self._calm.appendleft(calm)
             self._changed.notify()
         return calm.future
 
@@ -83,10 +92,12 @@ class Engine:
                 if self._closed:
                     return
                 job = self._waiting.popleft() if self._waiting else None
+                calm = self._calm[0] if self._calm else None
             if job is not None:
                 _do(job)
-            elif _step(self._calm[0]):
-                self._calm.popleft()
+            elif calm is not None and _step(calm):
+                with self._changed:
+                    self._calm.remove(calm)
 
 
 def _do(job: _Job) -> None:

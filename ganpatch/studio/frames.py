@@ -25,7 +25,8 @@ from ganpatch.stats import QuantileSample
 from ganpatch.studio.engine import Steps
 from ganpatch.studio.state import Point
 
-BATCH = 8  # small, so that nobody waits long for a batch that has begun
+BATCH = 8
+CALM_BATCH = 2  # small, so that nobody waits long for a step that has begun
 LEVEL_SEEDS = range(500_000, 500_256)  # of no ranking, so that thresholds are chosen on images of their own
 _BINS = 48
 _LARGEST_PNG = 512 * 512
@@ -71,6 +72,14 @@ class Frames:
                 drawn.append(self.generator.images(module(*args)))
         return torch.cat(drawn)
 
+    def images_in_steps(self, points: Sequence[Point], edits: Sequence[Edit] = ()) -> Steps:
+        """Draw images a few at a time; returns them."""
+        drawn = []
+        for start in range(0, len(points), CALM_BATCH):
+            drawn.append(self.images(points[start : start + CALM_BATCH], edits))
+            yield
+        return torch.cat(drawn)
+
     @torch.inference_mode()
     def activation(self, points: Sequence[Point], layer: str, edits: Sequence[Edit] = ()) -> Tensor:
         """Give a layer's activation [N, C, h, w], after the edits."""
@@ -92,7 +101,7 @@ class Frames:
     def levels(self, layer: str) -> Steps:
         """Sample a layer's activations over LEVEL_SEEDS, batch by batch; returns Levels."""
         sample, peak = None, None
-        for seeds in batched(LEVEL_SEEDS, BATCH):
+        for seeds in batched(LEVEL_SEEDS, CALM_BATCH):
             y = self.activation([Point(seed=seed) for seed in seeds], layer)
             flat = y.flatten(2).float()
             if sample is None:

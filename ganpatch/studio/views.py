@@ -79,7 +79,7 @@ class PulseView(BaseModel):
 class ImagesRequest(Part):
     """Images of points, in rows of `columns`: with the patch or without, with something tried on top.
 
-    `without` leaves one edit of the patch out: the one that `painting` is about to replace.
+    `without` leaves one edit of the patch out, which `painting` is about to replace; `calm` lets others go first.
     """
 
     points: Points
@@ -90,6 +90,7 @@ class ImagesRequest(Part):
     without: EditName | None = None
     largest: Annotated[int, Field(ge=8, le=1024)] = 256
     stream: Stream | None = None
+    calm: bool = False
 
 
 class ActivityRequest(Part):

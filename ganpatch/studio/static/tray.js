@@ -28,7 +28,7 @@ function show() {
   }));
   mark();
   const shown = pins.slice(-64);
-  if (shown.length) stream.ask("images", imagesBody(shown, { patch: true, largest: 96, stream: "tray" }), (sheet) => sheet && draw(sheet, shown.length));
+  if (shown.length) stream.ask("images", imagesBody(shown, { patch: true, largest: 96, stream: "tray", calm: true }), (sheet) => sheet && draw(sheet, shown.length));
 }
 const draw = (sheet, count) => [...$("tray").querySelectorAll("canvas")].slice(-count).forEach((canvas, index) => drawCut(canvas, sheet, count, index));
 const mark = () => [...$("tray").children].forEach((figure, index) => figure.classList.toggle("here", same(session.now.pins[index], point())));
