@@ -59,11 +59,8 @@ async function flush() {
     const sent = pending[0];
     try {
       const answer = await post(sent.path, sent.body);
-      const entry = answer.content.edits.find((one) => one.edit.id === sent.body.edit);
       pending.shift();
-      if (entry && "rev" in sent.body) {
-        for (const { body } of pending) if (body.edit === sent.body.edit && body.rev === sent.body.rev) body.rev = entry.rev;
-      }
+      followUp(sent.body, answer);
       said("");
       take(answer);
       channel?.postMessage(answer.studio);
@@ -77,6 +74,16 @@ async function flush() {
   }
   sending = false;
   notify("pending");
+}
+
+// What this tab changed itself does not overtake what it has asked for since.
+function followUp(sent, answer) {
+  const entry = answer.content.edits.find((one) => one.edit.id === sent.edit);
+  const own = answer.revision === session.now.revision + 1;
+  for (const { body } of pending) {
+    if (entry && body.edit === sent.edit && body.rev === sent.rev) body.rev = entry.rev;
+    if (own && body.revision === session.now.revision) body.revision = answer.revision;
+  }
 }
 
 const said = (text) => { session.fault = text; };

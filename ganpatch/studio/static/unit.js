@@ -3,7 +3,7 @@
 import { $, choice, debounced, make, slider } from "./dom.js";
 import { Stream, drawCut, get, imagesBody } from "./net.js";
 import { ranking, setFlag } from "./review.js";
-import { change, entryOf, numberOf, reasonOf, session, subscribe } from "./session.js";
+import { change, entryOf, numberOf, reasonOf, session, subscribe, unsent } from "./session.js";
 import { short } from "./units.js";
 import { look, onView, view } from "./view.js";
 
@@ -14,6 +14,7 @@ let trial = { alpha: 1, value: 0, above: null };
 let levels = null;
 let page = 0;
 let shownFor = "";
+let touched = false;   // numbers were moved and are not in the session yet
 
 export function openUnit() {
   const panel = $("unit-panel");
@@ -61,6 +62,8 @@ function show() {
   parts.title.textContent = `Unit ${view.unit}`;
   parts.title.append(make("small", {}, ` of ${view.layer}`));
   levels = null;
+  touched = false;
+  trial = { alpha: 1, value: 0, above: null };
   showNumbers();
   drawImages();
   askLevels(view.layer, view.unit);
@@ -69,8 +72,8 @@ function show() {
 function showNumbers() {
   const entry = entryOf(view.layer, view.unit);
   const reason = reasonOf(view.layer, view.unit);
-  if (entry) trial = Object.fromEntries(["alpha", "value", "above"].map((name) => [name, numberOf(entry.edit, name, view.unit)]));
-  else if (reason === null && parts.flag.getAttribute("aria-pressed") === "true") trial = { alpha: 1, value: 0, above: null };
+  if (entry && touched) kept();
+  else if (entry && !unsent()) trial = Object.fromEntries(["alpha", "value", "above"].map((name) => [name, numberOf(entry.edit, name, view.unit)]));
   parts.flag.setAttribute("aria-pressed", reason !== null);
   parts.flag.textContent = reason === null ? "flag" : "flagged";
   if (document.activeElement !== parts.reason) parts.reason.value = reason ?? "";
@@ -80,13 +83,15 @@ function showNumbers() {
 
 function tried(numbers) {
   Object.assign(trial, numbers);
+  touched = true;
   showGate();
   askAfter();
 }
-// Keep the numbers where the unit is flagged; else they are only tried.
+// Keep the numbers where the unit is flagged, or once it is; till then they are only tried.
 function kept() {
   const entry = entryOf(view.layer, view.unit);
-  if (!entry) return;
+  if (!entry || unsent()) return;
+  touched = false;
   const fields = { edit: entry.edit.id, rev: entry.rev, unit: view.unit, alpha: trial.alpha };
   const gate = numberOf(entry.edit, "above", view.unit);
   if (trial.above !== gate) { fields.above = trial.above; fields.gated = trial.above !== null; }
