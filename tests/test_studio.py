@@ -1,6 +1,7 @@
 """The studio without its page: strokes, changes, the session on disk, the engine."""
 
 import json
+import multiprocessing
 import threading
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 
 from ganpatch import Edit, GanpatchError, Generator, Mask, Patch, applied
 from ganpatch.patch import Model
+from ganpatch.segment.strokes_file import Strokes
 from ganpatch.studio.changes import (
     Describe,
     Flag,
@@ -33,6 +35,7 @@ from ganpatch.studio.jobs import Jobs
 from ganpatch.studio.palette import Brush, LayerShape, Painting, painted_edit, unit_brush
 from ganpatch.studio.state import Content, Entry, Painted, Point
 from ganpatch.studio.strokes import LabelStroke, Stroke, painted
+from ganpatch.studio.tasks import in_child
 
 CHANNELS = {"main.2": 12, "main.5": 8}
 
@@ -251,7 +254,6 @@ def test_a_kill_at_any_moment_loses_nothing(folder: Folder, monkeypatch: pytest.
         unit = 2 + moment
         with monkeypatch.context() as patched:
             patched.setattr(room, "write_text", die(room.write_text))
-            patched.setattr(Patch, "save", die(Patch.save))
             try:
                 folder.change(Flag(id=f"k{moment}", layer="main.5", unit=unit))
                 outcomes.add("whole")
@@ -312,7 +314,8 @@ def test_strokes_for_a_concept_are_written_by_image(folder: Folder) -> None:
     content = json.loads((folder.path / "strokes.json").read_text())
     assert content["format"] == "ganpatch-strokes/1"
     assert content["model"] == folder.state.model.model_dump()
-    assert content["concepts"] == ["sky", "tree"]
+    assert content["concepts"] == ["tree", "sky"]
+    assert [image.seed for image in Strokes.load(folder.path / "strokes.json").images] == [4, 9]
     assert [(one["seed"], one["size"], [s["concept"] for s in one["strokes"]]) for one in content["images"]] == [
         (4, [16, 16], ["tree", "sky"]),
         (9, [16, 16], ["sky"]),
@@ -482,3 +485,24 @@ def test_jobs_run_fail_and_are_cancelled() -> None:
     ]
     assert second.kind == "b"
     assert jobs.cancel(99) is None
+
+
+def _counts(report: Any, upto: int) -> dict[str, Any]:
+    for number in range(upto):
+        report(number, upto)
+    if upto > 50:
+        raise GanpatchError("too far")
+    return {"upto": upto}
+
+
+def test_work_in_a_process_of_its_own_reports_answers_and_refuses() -> None:
+    seen: list[tuple[int, int]] = []
+    found = in_child(_counts, lambda *progress: seen.append(progress), upto=5)  # type: ignore[arg-type]
+    assert (found, (4, 5) in seen) == ({"upto": 5}, True)
+
+    def unwanted(done: int, total: int) -> None:
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        in_child(_counts, unwanted, upto=5)
+    assert multiprocessing.active_children() == []

@@ -19,7 +19,13 @@ import ganpatch
 from ganpatch import Patch, rank
 
 GANPATCH = str(Path(sys.executable).parent / "ganpatch")
-UNAVOIDABLE = ("ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE", "409 (Conflict)", "ERR_INTERNET_DISCONNECTED")
+UNAVOIDABLE = (
+    "ERR_CONNECTION_REFUSED",
+    "ERR_CONNECTION_RESET",
+    "ERR_EMPTY_RESPONSE",
+    "409 (Conflict)",
+    "ERR_INTERNET_DISCONNECTED",
+)
 
 
 class Served:

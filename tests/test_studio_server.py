@@ -17,6 +17,7 @@ from PIL import Image
 from schemathesis.checks import CHECKS
 
 from ganpatch import GanpatchError, Generator, Patch, applied, rank
+from ganpatch.studio import session
 from ganpatch.studio.server import make_app
 from ganpatch.studio.session import Opening, Studio, opening_of
 
@@ -122,8 +123,8 @@ def test_a_large_body_is_refused(client: TestClient) -> None:
 def test_review_ends_in_yaml(client: TestClient, studio: Studio) -> None:
     for number, unit in enumerate((3, 1)):
         body = {"kind": "flag", "id": f"f{number}", "layer": LAYER, "unit": unit, "reason": "smear"}
-        session = client.post("/api/changes", json=body).json()
-    entry = session["content"]["edits"][0]
+        now = client.post("/api/changes", json=body).json()
+    entry = now["content"]["edits"][0]
     about = {"edit": entry["edit"]["id"], "rev": entry["rev"]}
     client.post("/api/changes", json={"kind": "tune", "id": "t", **about, "unit": 3, "alpha": 0.5})
     stale = client.post("/api/changes", json={"kind": "remove", "id": "r", **about})
@@ -198,6 +199,13 @@ def _points(*seeds: int) -> list[Any]:
     return [Point(seed=seed) for seed in seeds]
 
 
+@pytest.fixture
+def without_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do long work in the thread that waits for it; the browser's tests have it done in processes."""
+    monkeypatch.setattr(session, "in_child", lambda task, report, **given: task(report, **given))
+
+
+@pytest.mark.usefixtures("without_children")
 def test_ranking_baking_and_files_in_the_background(client: TestClient, studio: Studio) -> None:
     job = client.post("/api/jobs", json={"kind": "bake"})
     assert (job.status_code, job.json()["detail"]) == (422, "no edit is on: there is nothing to bake")
@@ -216,6 +224,7 @@ def test_ranking_baking_and_files_in_the_background(client: TestClient, studio: 
     assert client.get("/api/download/studio.json").status_code == 404
 
 
+@pytest.mark.usefixtures("without_children")
 def test_a_repair_that_weights_cannot_hold_says_why(client: TestClient) -> None:
     client.post("/api/paint", json=painting(id="p1", edit="painted-a"))
     failed = done(client, client.post("/api/jobs", json={"kind": "weights"}).json()["id"])

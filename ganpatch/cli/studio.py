@@ -11,7 +11,7 @@ from ganpatch.studio.session import Studio, opening_of
 
 
 @click.command()
-@click.argument("model_and_runs", metavar="[MODEL] [RUN...]", nargs=-1)
+@click.argument("model_and_runs", metavar="[MODEL] [RUN|CAUSES...]", nargs=-1)
 @click.option("--patch", "patch_file", type=EXISTING, help="Patch to begin with; it is not changed.")
 @click.option("-o", "--out", type=ANY_PATH, help="Folder of the session.  [default: MODEL-studio]")
 @click.option(
@@ -30,11 +30,12 @@ def studio(
     """Look, flag, paint and repair in the browser, live; every change is in OUT/patch.yaml at once.
 
     RUN is a folder that 'ganpatch rank' wrote for MODEL. Without one, the default layer is ranked while you look
-    around; other layers are ranked from the page.
+    around; other layers are ranked from the page. CAUSES is a folder that 'ganpatch cause' wrote: its concepts are
+    brushes.
 
     \b
       ganpatch studio --open
-      ganpatch studio model.pt run -o mine
+      ganpatch studio model.pt run causes -o mine
     """
 
     def announce(address: str, opened: Studio) -> None:

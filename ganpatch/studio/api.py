@@ -141,7 +141,9 @@ def _ranking_routes(router: APIRouter, studio: Studio) -> None:
         run = studio.run_of(layer)
         if run is None:
             raise Missing(f"layer '{layer}' is not ranked yet")
-        return RankingView(run=run_data(run.folder, run.manifest), layer=layer_data(studio.ranking(layer)), scores={})
+        return RankingView(
+            run=run_data(run.folder, run.manifest), layer=layer_data(studio.ranking(layer)), scores=studio.scores(layer)
+        )
 
     @router.get("/runs/{run}/{sheet}", responses={200: {"content": {"image/png": {}}}})
     def sheet(run: str, sheet: str) -> Response:

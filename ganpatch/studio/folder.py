@@ -114,7 +114,7 @@ class Folder:
         if patch is None:
             (self.path / PATCH).unlink(missing_ok=True)
         else:
-            patch.save(self.path / PATCH)
+            write_text(self.path / PATCH, patch.to_yaml())  # its masks lie in masks/ already: one file, whole or not
         if state.content.labels or (self.path / STROKES).exists():
             content = strokes_file(state.model, state.concepts, state.content.labels)
             write_text(self.path / STROKES, json.dumps(content, indent=1) + "\n")
@@ -141,8 +141,8 @@ class Folder:
         entries = []
         for entry in content.edits:
             mask = entry.edit.mask
-            if mask is not None and not mask.tensor.startswith("masks/"):
-                name = f"masks/{mask.sha256}.safetensors"
+            name = f"masks/{mask.sha256}.safetensors" if mask else ""
+            if mask is not None and mask.tensor != f"{name}#mask":
                 with replacing(self.path / name) as temporary:
                     save_file({"mask": mask.values.contiguous()}, temporary)
                 entry = entry.at(entry.rev, edit=entry.edit.model_copy(update={"mask": mask.placed(f"{name}#mask")}))

@@ -13,6 +13,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from ganpatch.causes import Causes
 from ganpatch.edit import Edit, Mask, Part
 from ganpatch.errors import GanpatchError
 from ganpatch.studio.changes import ChangeId, EditName, LayerName, UnitNumber
@@ -83,6 +84,21 @@ def unit_brush(layer: str, shape: LayerShape, unit: int, level: float | None) ->
         channels=shape.units,
         units=(unit,),
         insert=None if level is None else (level,),
+    )
+
+
+def concept_brush(causes: Causes, concept: str) -> Brush:
+    """Make the brush of a concept: its most causal units, which insert at their mean where the concept is."""
+    order = causes[concept].ranked()
+    values = causes.insertion_values(concept).tolist()
+    return Brush(
+        name=f"concept:{causes.layer}:{concept}",
+        label=concept,
+        source="concept",
+        layer=causes.layer,
+        channels=causes.channels,
+        units=tuple(order),
+        insert=tuple(float(f"{values[unit]:.6g}") for unit in order),
     )
 
 

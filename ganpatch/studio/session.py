@@ -6,40 +6,39 @@ studio = Studio.open(Opening(model=None, out=Path("churches-studio")))
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ganpatch.activations import LayerFacts, Progress, default_layer, layer_facts
-from ganpatch.bake import bake
+from ganpatch.causes import MANIFEST as CAUSES
+from ganpatch.causes import Causes
 from ganpatch.edit import Edit
 from ganpatch.errors import GanpatchError, near_miss
-from ganpatch.export import export_onnx
 from ganpatch.generator import Generator
 from ganpatch.models import BUNDLED, load
 from ganpatch.patch import Model, Patch
 from ganpatch.ranking import ARRAYS, MANIFEST, LayerRanking, Manifest, read_arrays, read_manifest
-from ganpatch.repair import repair, source_file
-from ganpatch.reports import decision_rows, proof_text
-from ganpatch.review.run import rank_to_folder
 from ganpatch.studio.engine import Engine
 from ganpatch.studio.folder import Folder
 from ganpatch.studio.frames import Frames, Levels
 from ganpatch.studio.jobs import Jobs, JobView
-from ganpatch.studio.palette import Brush, LayerShape, Paint, Painting, painted_edit, unit_brush
+from ganpatch.studio.palette import Brush, LayerShape, Paint, Painting, concept_brush, painted_edit, unit_brush
 from ganpatch.studio.state import Entry, Painted, State
+from ganpatch.studio.tasks import bake_task, in_child, onnx_task, rank_task, weights_task
 
 EXPORTS = "exports"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """What a studio is opened with: a model, how to load it, finished runs, a patch to begin with, its folder."""
+    """What a studio is opened with: a model, how to load it, finished runs and causes, a patch to begin with."""
 
     model: str | None = None
     loading: Mapping[str, Any] = field(default_factory=dict)
     runs: Sequence[Path] = ()
+    causes: Sequence[Path] = ()
     patch: Path | None = None
     out: Path | None = None
 
@@ -61,7 +60,8 @@ class Studio:
     """Everything behind the page: `folder` takes changes of the session, `engine` whatever runs the model."""
 
     def __init__(self, generator: Generator, facts: Sequence[LayerFacts], folder: Folder, opening: Opening) -> None:
-        self.generator, self.folder, self.model = generator, folder, opening.model
+        self.generator, self.folder = generator, folder
+        self.model, self.loading = opening.model, opening.loading
         self.layers = {fact.name: LayerShape(fact.units, fact.size) for fact in facts if fact.units}
         self.default_layer = default_layer(facts).name
         self.engine, self.jobs, self.frames = Engine(), Jobs(), Frames(generator)
@@ -69,6 +69,10 @@ class Studio:
         self.image_size = (height, width)
         self._levels: dict[str, Future[Levels]] = {}
         self._rankings: dict[tuple[str, str], LayerRanking] = {}
+        self.causes = [Causes.load(path) for path in opening.causes]
+        for causes in self.causes:
+            if causes.model.fingerprint != folder.state.model.fingerprint:
+                raise GanpatchError(f"the causes of {causes.model.name} are of other weights than {generator.name}")
         runs = opening.runs
         self.runs = {run.manifest.run: run for run in _finished(runs, folder.path / "runs", folder.state.model)}
         folder.evidence = self._evidence()
@@ -110,6 +114,15 @@ class Studio:
             self._rankings[key] = run.layer(layer)
         return self._rankings[key]
 
+    def scores(self, layer: str) -> dict[str, list[float]]:
+        """Give more orders for the units of a layer, by name: what they cause."""
+        return {
+            f"{concept}: causes": record.alpha.tolist()
+            for causes in self.causes
+            if causes.layer == layer
+            for concept, record in causes.concepts.items()
+        }
+
     def levels(self, layer: str) -> "Future[Levels]":
         """Give a layer's levels, sampled once, between other work."""
         self.shape(layer)
@@ -119,8 +132,8 @@ class Studio:
         return future
 
     def brushes(self) -> list[Brush]:
-        """Give the brushes: what the plain edits of the session draw."""
-        made = []
+        """Give the brushes: concepts of the causes, then what the plain edits of the session draw."""
+        made = [concept_brush(causes, concept) for causes in self.causes for concept in causes.concepts]
         for entry in self.folder.state.content.edits:
             edit = entry.edit
             if entry.is_plain and len(self.layers[edit.layer].size) == 2:
@@ -173,39 +186,32 @@ class Studio:
         patch = self.folder.patch()
         if patch is None:
             raise GanpatchError("no edit is on: there is nothing to bake")
-        work = {"bake": self._bake, "weights": self._weights, "onnx": self._onnx}[kind]
         what = {"bake": "fold or insert", "weights": "repaired weights", "onnx": "ONNX"}[kind]
-        return self.jobs.start(kind, f"{what}, {patch.digest[7:15]}", lambda _report: work(patch))
-
-    def _copy(self) -> Generator:
-        """Copy the generator while no hook is on it."""
-        module = self.engine.submit(lambda: deepcopy(self.generator.module)).result()
-        return replace(self.generator, module=module)
+        return self.jobs.start(kind, f"{what}, {patch.digest[7:15]}", lambda report: self._baked(kind, patch, report))
 
     def _rank(self, layer: str, n: int, report: Progress) -> dict[str, Any]:
         folder = self.folder.path / "runs" / re.sub(r"[^\w.-]+", "-", layer)
-        rank_to_folder(self._copy(), folder, [layer], range(n), overwrite=True, progress=report)
+        result = in_child(rank_task, report, **self._model, layer=layer, n=n, folder=folder)
         run = Run(folder=folder, manifest=read_manifest(folder))
         self.runs[run.manifest.run] = run
         self.folder.evidence = self._evidence()
-        return {"layer": layer, "run": run.manifest.run}
+        return result
 
-    def _bake(self, patch: Patch) -> dict[str, Any]:
-        baked = bake(self._copy(), patch)
-        heading, *rows = decision_rows(baked.decisions)
-        decisions = [dict(zip(heading, row, strict=True)) for row in rows]
-        return {"digest": patch.digest, "edits": decisions, "proof": proof_text(baked.proof)}
+    def _baked(self, kind: str, patch: Patch, report: Progress) -> dict[str, Any]:
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "patch.yaml"
+            patch.save(path)
+            given = {**self._model, "patch": path}
+            if kind == "bake":
+                result = in_child(bake_task, report, **given)
+            else:
+                task = weights_task if kind == "weights" else onnx_task
+                result = in_child(task, report, **given, folder=self.folder.path / EXPORTS)
+        return {"digest": patch.digest, **result}
 
-    def _weights(self, patch: Patch) -> dict[str, Any]:
-        source = source_file(self.model or "churches")
-        output = self.folder.path / EXPORTS / f"{source.stem}.fixed{source.suffix}"
-        repaired = repair(self._copy(), patch, source=source, output=output)
-        return {"digest": patch.digest, "file": output.name, "proof": proof_text(repaired.baked.proof)}
-
-    def _onnx(self, patch: Patch) -> dict[str, Any]:
-        output = self.folder.path / EXPORTS / f"{patch.name}.onnx"
-        exported = export_onnx(self._copy(), output, patch=patch)
-        return {"digest": patch.digest, "file": output.name, "bytes": exported.size}
+    @property
+    def _model(self) -> dict[str, Any]:
+        return {"model": self.model, "loading": dict(self.loading)}
 
     def known_levels(self, layer: str) -> tuple[float, ...] | None:
         """Give the 99 % level of every unit, of a run or of the levels that were sampled, or None."""
@@ -228,11 +234,13 @@ def opening_of(
     model_and_runs: Sequence[str], loading: Mapping[str, Any], patch: Path | None, out: Path | None
 ) -> Opening:
     """Tell [MODEL] [RUN...] apart: a run is a folder with a manifest. Raise GanpatchError for two models."""
-    runs = [Path(text) for text in model_and_runs if Path(text).is_dir()]
-    models = [text for text in model_and_runs if Path(text) not in runs]
+    folders = [Path(text) for text in model_and_runs if Path(text).is_dir()]
+    models = [text for text in model_and_runs if Path(text) not in folders]
     if len(models) > 1:
         raise GanpatchError(f"give one model, not {' and '.join(models)}; a run is a folder that 'ganpatch rank' wrote")
-    return Opening(model=models[0] if models else None, loading=loading, runs=runs, patch=patch, out=out)
+    causes = [path for path in folders if (path / CAUSES).is_file()]
+    runs = [path for path in folders if path not in causes]
+    return Opening(model=models[0] if models else None, loading=loading, runs=runs, causes=causes, patch=patch, out=out)
 
 
 def _model_of(runs: Sequence[Path]) -> str | None:

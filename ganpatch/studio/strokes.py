@@ -67,7 +67,7 @@ def strokes_file(model: Model, concepts: Iterable[str], strokes: Sequence[LabelS
     return {
         "format": "ganpatch-strokes/1",
         "model": model.model_dump(),
-        "concepts": sorted({*concepts, *(one.concept for one in strokes)}),
+        "concepts": list(dict.fromkeys([*concepts, *(one.concept for one in strokes)])),
         "images": [{"seed": seed, "size": list(size), "strokes": made} for (seed, size), made in images.items()],
     }
 
