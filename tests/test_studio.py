@@ -377,6 +377,25 @@ def test_frames_are_those_of_hooks(small_dcgan: Generator) -> None:
     assert torch.allclose(frames.images(points, [edit]), wanted, atol=1e-6)
 
 
+def test_a_cut_pass_draws_what_the_whole_pass_draws(small_dcgan: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, whole = Frames(small_dcgan), Frames(small_dcgan)
+    list(frames.cut("main.5"))
+    edits = [
+        Edit(id="e", layer="main.5", channels=8, units=(1, 4), above=(0.1,)),
+        Edit(id="f", layer="main.5", channels=8, units=(2,), value=(1.5,), mask=Mask.of(torch.eye(8))),
+    ]
+    points = [Point(seed=3), Point(seed=5, to=9, t=0.4)]
+    wanted = whole.images(points, edits)
+    runs: list[int] = []
+    monkeypatch.setattr(small_dcgan.module, "forward", lambda *_: runs.append(1))
+    for _ in range(2):
+        assert torch.allclose(frames.images(points, edits), wanted, atol=1e-6)
+    assert runs == []
+    elsewhere = Edit(id="g", layer="main.2", channels=12, units=(1,))
+    assert frames.tails.images(points, [*edits, elsewhere]) is None
+    assert frames.tails.images(points, [elsewhere]) is None
+
+
 def test_a_walk_goes_from_one_seed_to_the_other_on_the_sphere(small_dcgan: Generator) -> None:
     start, end = (small_dcgan.inputs([seed])[0][0] for seed in (3, 8))
     points = [Point(seed=3, to=8, t=t) for t in (0.0, 0.5, 1.0)]

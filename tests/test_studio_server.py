@@ -147,12 +147,12 @@ def test_what_a_stroke_shows_is_what_the_saved_patch_does(client: TestClient, st
     patch = Patch.load(studio.folder.path / "patch.yaml")
     with applied(studio.generator.module, patch):
         hooked = (studio.generator.sample([7])[0].permute(1, 2, 0) * 255).round().numpy()
-    assert np.array_equal(shown, after)
+    assert np.abs(shown - after).max() <= 1  # the one before the pass was cut, the other after
     assert np.abs(after - hooked).max() <= 1
     with zipfile.ZipFile(io.BytesIO(client.get("/api/download/patch").content)) as archive:
         assert sorted(archive.namelist()) == ["small-studio.safetensors", "small-studio.yaml"]
     again = {"points": [{"seed": 7}], "patch": True, "without": "painted-a", "painting": painting()}
-    assert np.array_equal(pixels(client.post("/api/images", json=again)), shown)
+    assert np.abs(pixels(client.post("/api/images", json=again)) - shown).max() <= 1
     client.post("/api/paint", json=painting(id="p2", edit="painted-a", mode="insert"))
     (edit,) = Patch.load(studio.folder.path / "patch.yaml").edits
     assert edit.value[0] == pytest.approx(float(studio.ranking(LAYER).q99[3]))

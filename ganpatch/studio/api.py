@@ -179,6 +179,8 @@ def _model_routes(router: APIRouter, studio: Studio) -> None:
             future = engine.submit_calm(frames.images_in_steps(asked.points, edits), stream=asked.stream or "calm")
         else:
             future = engine.submit(lambda: frames.images(asked.points, edits), stream=asked.stream)
+        if asked.painting:
+            studio.expect_strokes(asked.painting.brush)
         drawn = await _answered(request, future)
         if drawn is None:
             return Response(status_code=204)

@@ -24,6 +24,7 @@ from ganpatch.pictures import grid, thumbnails
 from ganpatch.stats import QuantileSample
 from ganpatch.studio.engine import Steps
 from ganpatch.studio.state import Point
+from ganpatch.studio.tails import Tails
 
 BATCH = 8
 CALM_BATCH = 2  # small, so that nobody waits long for a step that has begun
@@ -31,6 +32,7 @@ LEVEL_SEEDS = range(500_000, 500_256)  # of no ranking, so that thresholds are c
 _BINS = 48
 _LARGEST_PNG = 512 * 512
 _SMALL_MAP = 16
+_FEW = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,16 +63,24 @@ class Frames:
 
     def __init__(self, generator: Generator) -> None:
         self.generator = generator
+        self.tails = Tails(generator, inputs_at)
 
     @torch.inference_mode()
     def images(self, points: Sequence[Point], edits: Sequence[Edit] = ()) -> Tensor:
-        """Draw images [N, 3, H, W] in [0, 1]."""
+        """Draw images [N, 3, H, W] in [0, 1]; of a few points, only the layers after the edit where the pass is cut."""
+        if edits and len(points) <= _FEW and (found := self.tails.images(points, edits)) is not None:
+            return found
         module, drawn = self.generator.module, []
         with edits_applied(module, edits):
             for start in range(0, len(points), BATCH):
                 args = inputs_at(self.generator, points[start : start + BATCH])
                 drawn.append(self.generator.images(module(*args)))
         return torch.cat(drawn)
+
+    def cut(self, layer: str) -> Steps:
+        """Cut the pass at a layer, so that strokes there answer sooner; in one step."""
+        yield
+        self.tails.prepare(layer)
 
     def images_in_steps(self, points: Sequence[Point], edits: Sequence[Edit] = ()) -> Steps:
         """Draw images a few at a time; returns them."""

@@ -67,6 +67,7 @@ class Studio:
         self.engine, self.jobs, self.frames = Engine(), Jobs(), Frames(generator)
         height, width = generator.sample([0]).shape[2:]
         self.image_size = (height, width)
+        self._cut: set[str] = set()
         self._levels: dict[str, Future[Levels]] = {}
         self._rankings: dict[tuple[str, str], LayerRanking] = {}
         self.causes = [Causes.load(path) for path in opening.causes]
@@ -162,6 +163,13 @@ class Studio:
         if name not in found:
             raise GanpatchError(f"there is no brush '{name}'{near_miss(name, found)}")
         return found[name]
+
+    def expect_strokes(self, brush: str) -> None:
+        """Cut the pass at the layer of a brush, once, when nobody waits: strokes with it will follow."""
+        layer = self.brush(brush).layer
+        if layer not in self._cut:
+            self._cut.add(layer)
+            self.engine.submit_calm(self.frames.cut(layer), stream=f"cut {layer}")
 
     def painting(self, painting: Painting, name: str = "trial") -> Edit | None:
         """Give the edit that a painting means; None where its strokes cover nothing."""

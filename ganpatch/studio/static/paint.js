@@ -68,7 +68,7 @@ const sameGroup = () => group !== null && group.key === keyNow();
 function body() {
   const more = { patch: !showsBefore, largest: 512, stream: "paint" };
   const strokes = isLabel() || showsBefore ? [] : [...(group?.strokes ?? []), ...(stroke ? [plainStroke(stroke)] : [])];
-  if (strokes.length && brush.name) Object.assign(more, { without: group?.edit ?? null, painting: { ...brushBody(), point: point(), size: size(), strokes } });
+  if (!isLabel() && !showsBefore && brush.name) Object.assign(more, { without: group?.edit ?? null, painting: { ...brushBody(), point: point(), size: size(), strokes } });
   return imagesBody([point()], more);
 }
 function refresh() {
