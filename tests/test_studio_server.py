@@ -236,10 +236,10 @@ def test_runs_and_models_that_do_not_fit(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(GanpatchError, match="ranks small, and the model is churches with other weights"):
         Studio.open(Opening(model="churches", runs=[weights.parent / "run"], out=tmp_path / "s"))
     run = str(weights.parent / "run")
-    opening = opening_of(["model.pt", run], {}, None, None)
+    opening = opening_of(["model.pt", run], {})
     assert (opening.model, opening.runs) == ("model.pt", [Path(run)])
     with pytest.raises(GanpatchError, match="give one model, not a and b"):
-        opening_of(["a", "b", run], {}, None, None)
+        opening_of(["a", "b", run], {})
 
 
 # ---- every route against its own description ------------------------------------------------------------------

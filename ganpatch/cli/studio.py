@@ -1,5 +1,6 @@
 """`ganpatch studio`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from ganpatch.studio.session import Studio, opening_of
 @click.option(
     "--port", type=click.IntRange(0, 65535), help="Port on 127.0.0.1.  [default: the last one, or a free one]"
 )
+@click.option("--n", default=1000, show_default=True, type=click.IntRange(1), help="Images ranked if no RUN is given.")
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser.")
 @loading_options
 def studio(
     model_and_runs: tuple[str, ...],
     patch_file: Path | None,
     out: Path | None,
+    n: int,
     port: int | None,
     open_browser: bool,
     loading: dict[str, Any],
@@ -44,4 +47,4 @@ def studio(
         if open_browser:
             click.launch(address)
 
-    serve(opening_of(model_and_runs, loading, patch_file, out), port, announce)
+    serve(replace(opening_of(model_and_runs, loading), patch=patch_file, out=out, n=n), port, announce)

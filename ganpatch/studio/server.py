@@ -75,7 +75,7 @@ def serve(opening: Opening, port: int | None, announce: Callable[[str, Studio], 
         (path / SERVER).chmod(0o600)
         app = make_app(studio, token, hosts_of(listener))
         if not studio.runs:
-            studio.start("rank", None, 1000)
+            studio.start("rank", None, opening.n)
         announce(f"http://127.0.0.1:{port}/?token={token}", studio)
         run(app, listener, timeout_graceful_shutdown=2)
     finally:

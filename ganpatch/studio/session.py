@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import perf_counter
 from typing import Any
 
 from ganpatch.activations import LayerFacts, Progress, default_layer, layer_facts
@@ -29,11 +30,15 @@ from ganpatch.studio.state import Entry, Painted, State
 from ganpatch.studio.tasks import bake_task, in_child, onnx_task, rank_task, weights_task
 
 EXPORTS = "exports"
+QUICK = 0.01  # seconds of a pass that need no cutting: tracing a model takes longer than many strokes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """What a studio is opened with: a model, how to load it, finished runs and causes, a patch to begin with."""
+    """What a studio is opened with: a model, how to load it, finished runs and causes, a patch to begin with.
+
+    `out` is the folder of the session, `n` how many images are ranked at first where no run is given.
+    """
 
     model: str | None = None
     loading: Mapping[str, Any] = field(default_factory=dict)
@@ -41,6 +46,7 @@ class Opening:
     causes: Sequence[Path] = ()
     patch: Path | None = None
     out: Path | None = None
+    n: int = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +71,9 @@ class Studio:
         self.layers = {fact.name: LayerShape(fact.units, fact.size) for fact in facts if fact.units}
         self.default_layer = default_layer(facts).name
         self.engine, self.jobs, self.frames = Engine(), Jobs(), Frames(generator)
+        started = perf_counter()
         height, width = generator.sample([0]).shape[2:]
-        self.image_size = (height, width)
+        self.image_size, self.seconds = (height, width), perf_counter() - started
         self._cut: set[str] = set()
         self._levels: dict[str, Future[Levels]] = {}
         self._rankings: dict[tuple[str, str], LayerRanking] = {}
@@ -165,9 +172,9 @@ class Studio:
         return found[name]
 
     def expect_strokes(self, brush: str) -> None:
-        """Cut the pass at the layer of a brush, once, when nobody waits: strokes with it will follow."""
+        """Cut the pass at the layer of a brush, once, when nobody waits, where the whole pass is not quick anyway."""
         layer = self.brush(brush).layer
-        if layer not in self._cut:
+        if layer not in self._cut and self.seconds > QUICK:
             self._cut.add(layer)
             self.engine.submit_calm(self.frames.cut(layer), stream=f"cut {layer}")
 
@@ -238,17 +245,15 @@ class Studio:
         return {"looked_at": seen} if seen else {}
 
 
-def opening_of(
-    model_and_runs: Sequence[str], loading: Mapping[str, Any], patch: Path | None, out: Path | None
-) -> Opening:
-    """Tell [MODEL] [RUN...] apart: a run is a folder with a manifest. Raise GanpatchError for two models."""
+def opening_of(model_and_runs: Sequence[str], loading: Mapping[str, Any]) -> Opening:
+    """Tell [MODEL] [RUN|CAUSES...] apart: those are folders. Raise GanpatchError for two models."""
     folders = [Path(text) for text in model_and_runs if Path(text).is_dir()]
     models = [text for text in model_and_runs if Path(text) not in folders]
     if len(models) > 1:
         raise GanpatchError(f"give one model, not {' and '.join(models)}; a run is a folder that 'ganpatch rank' wrote")
     causes = [path for path in folders if (path / CAUSES).is_file()]
     runs = [path for path in folders if path not in causes]
-    return Opening(model=models[0] if models else None, loading=loading, runs=runs, causes=causes, patch=patch, out=out)
+    return Opening(model=models[0] if models else None, loading=loading, runs=runs, causes=causes)
 
 
 def _model_of(runs: Sequence[Path]) -> str | None:
