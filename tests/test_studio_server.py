@@ -1,6 +1,7 @@
 """The studio's routes: they give nothing to strangers, refuse what does not fit, and keep what they are told."""
 
 import io
+import json
 import time
 import zipfile
 from collections.abc import Iterator
@@ -14,9 +15,11 @@ import torch
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from PIL import Image
+from safetensors.torch import save_file
 from schemathesis.checks import CHECKS
 
 from ganpatch import GanpatchError, Generator, Patch, applied, rank
+from ganpatch.causes import Causes, ConceptCauses
 from ganpatch.studio import session
 from ganpatch.studio.server import make_app
 from ganpatch.studio.session import Opening, Studio, opening_of
@@ -191,6 +194,42 @@ def test_units_maps_and_levels(client: TestClient, studio: Studio) -> None:
     assert levels["low"] < levels["q99"] < levels["high"]
     assert sum(levels["counts"]) > 1000
     assert client.get("/api/levels", params={"layer": LAYER, "unit": 8}).status_code == 404
+
+
+def test_suggestions_and_causes_are_orders_and_concepts_are_brushes(client: TestClient, studio: Studio) -> None:
+    run = studio.run_of(LAYER)
+    assert run is not None
+    scores = torch.arange(8.0)
+    save_file(
+        {f"spike/{LAYER}.score": scores, "spike/main.2.score": torch.ones(12)}, run.folder / "suggestions.safetensors"
+    )
+    (run.folder / "suggestions.json").write_text(json.dumps({"run": run.manifest.run}))
+    record = ConceptCauses(
+        alpha=scores.flip(0), iou=scores, conditional_mean=scores / 10, ace=None, presence=0.1, curves=()
+    )
+    plain = {"preset": "p", "steps": 1, "radius": 1, "seeds": "0", "held_out": "1", "segmenter": "s", "single": None}
+    studio.causes = [
+        Causes(
+            model=studio.folder.state.model,
+            layer=LAYER,
+            channels=8,
+            size=(8, 8),
+            all_concepts=("tree",),
+            concepts={"tree": record},
+            q99=scores,
+            q999=scores,
+            **plain,
+        )
+    ]
+    found = client.get("/api/ranking", params={"layer": LAYER}).json()["scores"]
+    assert found == {"suggested: spike": scores.tolist(), "causes tree": scores.flip(0).tolist()}
+    (brush,) = client.get("/api/brushes").json()["brushes"]
+    assert (brush["label"], brush["units"][:3], brush["insert"][:2]) == ("tree", [0, 1, 2], [0.0, 0.1])
+    body = painting(id="p", edit="painted-a", brush=brush["name"], mode="insert", count=4)
+    (entry,) = client.post("/api/paint", json=body).json()["content"]["edits"]
+    assert (entry["edit"]["units"], entry["edit"]["reason"]) == ([0, 1, 2, 3], "add tree, painted")
+    (run.folder / "suggestions.json").unlink()
+    assert client.get("/api/ranking", params={"layer": LAYER}).json()["scores"].keys() == {"causes tree"}
 
 
 def _points(*seeds: int) -> list[Any]:

@@ -3,6 +3,7 @@
 studio = Studio.open(Opening(model=None, out=Path("churches-studio")))
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -11,6 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 from ganpatch.activations import LayerFacts, Progress, default_layer, layer_facts
 from ganpatch.causes import MANIFEST as CAUSES
@@ -60,6 +63,18 @@ class Run:
         """Read one layer's arrays."""
         only = self.manifest.model_copy(update={"layers": {name: self.manifest.layers[name]}})
         return read_arrays(self.folder / ARRAYS, only)[name]
+
+    def suggested(self, name: str) -> dict[str, list[float]]:
+        """Read the scores that `ganpatch suggest` left in the folder for a layer, by method."""
+        index, arrays = (self.folder / f"suggestions.{kind}" for kind in ("json", "safetensors"))
+        try:
+            if json.loads(index.read_text())["run"] != self.manifest.run:
+                return {}
+            with safe_open(arrays, framework="pt") as file:
+                keys = [key for key in file.keys() if key.endswith(f"/{name}.score")]  # noqa: SIM118, not a dict
+                return {f"suggested: {key.partition('/')[0]}": file.get_tensor(key).tolist() for key in keys}
+        except (OSError, ValueError, KeyError, SafetensorError):
+            return {}
 
 
 class Studio:
@@ -123,9 +138,11 @@ class Studio:
         return self._rankings[key]
 
     def scores(self, layer: str) -> dict[str, list[float]]:
-        """Give more orders for the units of a layer, by name: what they cause."""
-        return {
-            f"{concept}: causes": record.alpha.tolist()
+        """Give more orders for the units of a layer, by name: what was suggested, what they cause."""
+        run = self.run_of(layer)
+        suggested = run.suggested(layer) if run else {}
+        return suggested | {
+            f"causes {concept}": record.alpha.tolist()
             for causes in self.causes
             if causes.layer == layer
             for concept, record in causes.concepts.items()

@@ -45,7 +45,7 @@ export async function showLayer() {
 }
 
 function fillSorts() {
-  const own = Object.entries(current.scores).map(([name, values]) => [`by:${name}`, [`suspect: ${name}`, () => values, -1]]);
+  const own = Object.entries(current.scores).map(([name, values]) => [`by:${name}`, [name, () => values, -1]]);
   for (const [name, sort] of own) sorts[name] = sort;
   const names = Object.keys(sorts).filter((name) => !name.startsWith("by:") || own.some(([mine]) => mine === name));
   $("sort").replaceChildren(...names.map((name) => make("option", { value: name }, sorts[name][0])));
