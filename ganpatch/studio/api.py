@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse, JSONResponse
 
 from ganpatch.errors import GanpatchError
@@ -169,7 +169,7 @@ def _model_routes(router: APIRouter, studio: Studio) -> None:
         return tuple(edit for edit in studio.folder.state.active() if edit.id != without) if wanted else ()
 
     @router.post("/images", response_class=Response, responses=_IMAGE)
-    async def images(request: Request, asked: ImagesRequest) -> Response:
+    async def images(asked: ImagesRequest) -> Response:
         """Draw images, with or without the patch, a unit or a stroke tried."""
         trial = trial_edit(asked.unit, studio.shape(asked.unit.layer)) if asked.unit else None
         stroke = studio.painting(asked.painting) if asked.painting else None
@@ -181,24 +181,24 @@ def _model_routes(router: APIRouter, studio: Studio) -> None:
             future = engine.submit(lambda: frames.images(asked.points, edits), stream=asked.stream)
         if asked.painting:
             studio.expect_strokes(asked.painting.brush)
-        drawn = await _answered(request, future)
+        drawn = await _answered(future)
         if drawn is None:
             return Response(status_code=204)
         content, kind = encoded(drawn, min(asked.columns, len(asked.points)), asked.largest)
         return Response(content, media_type=kind)
 
     @router.post("/activity", responses=_OVERTAKEN)
-    async def activity(request: Request, asked: ActivityRequest) -> Any:
+    async def activity(asked: ActivityRequest) -> Any:
         """Say which units are active in an image, or at a place in it."""
         studio.shape(asked.layer)
         edits = edits_of(asked.patch)
         found = await _answered(
-            request, engine.submit(lambda: _activity(studio, asked, edits), stream=f"activity/{asked.layer}")
+            engine.submit(lambda: _activity(studio, asked, edits), stream=f"activity/{asked.layer}")
         )
         return Response(status_code=204) if found is None else found
 
     @router.post("/maps", responses=_OVERTAKEN)
-    async def maps(request: Request, asked: MapsRequest) -> Any:
+    async def maps(asked: MapsRequest) -> Any:
         """Show where a unit fires."""
         if asked.unit >= studio.shape(asked.layer).units:
             raise Missing(f"layer '{asked.layer}' has no unit {asked.unit}")
@@ -209,7 +209,7 @@ def _model_routes(router: APIRouter, studio: Studio) -> None:
             small = small_maps(own)
             return MapsView(size=(small.shape[1], small.shape[2]), maps=_base64(small), peaks=own.amax((1, 2)).tolist())
 
-        found = await _answered(request, engine.submit(draw, stream=None))
+        found = await _answered(engine.submit(draw, stream=None))
         return Response(status_code=204) if found is None else found
 
 
@@ -228,16 +228,11 @@ def _job_routes(router: APIRouter, studio: Studio) -> None:
         return view
 
 
-async def _answered(request: Request, future: "Future[Any]") -> Any:
-    """Wait for the engine; None when a newer request took its place or nobody waits any more."""
+async def _answered(future: "Future[Any]") -> Any:
+    """Wait for the engine; None when a newer request of the stream took its place."""
     waiting = asyncio.wrap_future(future)
-    while True:
-        done, _ = await asyncio.wait({waiting}, timeout=0.25)
-        if done:
-            return None if waiting.cancelled() else waiting.result()
-        if await request.is_disconnected():
-            future.cancel()
-            return None
+    await asyncio.wait({waiting})
+    return None if waiting.cancelled() else waiting.result()
 
 
 def _activity(studio: Studio, asked: ActivityRequest, edits: tuple[Any, ...]) -> ActivityView:

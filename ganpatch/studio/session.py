@@ -33,7 +33,7 @@ from ganpatch.studio.state import Entry, Painted, State
 from ganpatch.studio.tasks import bake_task, in_child, onnx_task, rank_task, weights_task
 
 EXPORTS = "exports"
-QUICK = 0.01  # seconds of a pass that need no cutting: tracing a model takes longer than many strokes
+QUICK = 0.1  # seconds of a pass that answers a brush as it is: tracing a model takes as long as many strokes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +86,9 @@ class Studio:
         self.layers = {fact.name: LayerShape(fact.units, fact.size) for fact in facts if fact.units}
         self.default_layer = default_layer(facts).name
         self.engine, self.jobs, self.frames = Engine(), Jobs(), Frames(generator)
+        height, width = generator.sample([0]).shape[2:]  # the first pass is slower than all others
         started = perf_counter()
-        height, width = generator.sample([0]).shape[2:]
+        generator.sample([0])
         self.image_size, self.seconds = (height, width), perf_counter() - started
         self._cut: set[str] = set()
         self._levels: dict[str, Future[Levels]] = {}

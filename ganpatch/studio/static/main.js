@@ -3,7 +3,7 @@
 import { $, announce, make } from "./dom.js";
 import { nextBrush, openBrush, resize, swapMode } from "./brush.js";
 import { openCompare, others } from "./compare.js";
-import { look, onView, point, view } from "./view.js";
+import { knownLayers, look, onView, point, view } from "./view.js";
 import { openLook, play } from "./look.js";
 import { newGroup, openPaint, randomSeed, setBefore } from "./paint.js";
 import { openPatch } from "./patch.js";
@@ -86,7 +86,7 @@ async function start() {
   }
   $("model").textContent = session.model.name;
   document.title = `${session.model.name} – ganpatch studio`;
-  if (!session.model.layers.some((one) => one.name === view.layer)) view.layer = session.model.default_layer;
+  knownLayers(session.model.layers.map((one) => one.name), session.model.default_layer);
   fillLayers();
   showView();
   openTray();

@@ -5,6 +5,14 @@ export const view = { ...usual };
 const listeners = new Set();
 export const onView = (listener) => listeners.add(listener);
 
+// The layer that is meant where the address names none; `known` are those there are.
+let layers = [];
+export function knownLayers(names, usually) {
+  layers = names;
+  usual.layer = usually;
+  if (!layers.includes(view.layer)) view.layer = usually;
+}
+
 function read() {
   const given = new URLSearchParams(location.hash.slice(1));
   for (const [name, value] of Object.entries(usual)) {
@@ -15,6 +23,7 @@ function read() {
     else if (name === "to") view.to = /^\d+$/.test(text) ? +text : null;
     else view[name] = text;
   }
+  if (layers.length && !layers.includes(view.layer)) view.layer = usual.layer;
 }
 
 // Change what is looked at; listeners get the names of what has changed.
