@@ -224,7 +224,7 @@ def test_suggestions_and_causes_are_orders_and_concepts_are_brushes(client: Test
     found = client.get("/api/ranking", params={"layer": LAYER}).json()["scores"]
     assert found == {"suggested: spike": scores.tolist(), "causes tree": scores.flip(0).tolist()}
     (brush,) = client.get("/api/brushes").json()["brushes"]
-    assert (brush["label"], brush["units"][:3], brush["insert"][:2]) == ("tree", [0, 1, 2], [0.0, 0.1])
+    assert (brush["label"], brush["units"][:3], brush["insert"][:2]) == ("tree", [0, 1, 2], [0.0, 1.0])
     body = painting(id="p", edit="painted-a", brush=brush["name"], mode="insert", count=4)
     (entry,) = client.post("/api/paint", json=body).json()["content"]["edits"]
     assert (entry["edit"]["units"], entry["edit"]["reason"]) == ([0, 1, 2, 3], "add tree, painted")

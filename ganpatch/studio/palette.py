@@ -88,9 +88,9 @@ def unit_brush(layer: str, shape: LayerShape, unit: int, level: float | None) ->
 
 
 def concept_brush(causes: Causes, concept: str) -> Brush:
-    """Make the brush of a concept: its most causal units, which insert at their mean where the concept is."""
+    """Make the brush of a concept: its most causal units, which insert at their 99 % level."""
     order = causes[concept].ranked()
-    values = causes.insertion_values(concept).tolist()
+    values = causes.insertion_values(concept, "q99").tolist()
     return Brush(
         name=f"concept:{causes.layer}:{concept}",
         label=concept,

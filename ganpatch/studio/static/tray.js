@@ -11,6 +11,12 @@ export const isPinned = (one) => session.now.pins.some((pin) => same(pin, one));
 export const togglePin = (one = point()) => change("pin", { point: one, on: !isPinned(one) });
 export const nameOf = ({ seed, to, t }) => (to === null || to === undefined ? `seed ${seed}` : `${seed} → ${to}, ${Math.round(t * 100)} %`);
 
+const canvases = new Map();   // kept, so that an image stays until its next one is drawn
+function canvasOf(pin) {
+  if (!canvases.has(nameOf(pin))) canvases.set(nameOf(pin), make("canvas"));
+  return canvases.get(nameOf(pin));
+}
+
 export function openTray() {
   subscribe((what) => what === "state" && show());
   onView((names) => (names.has("seed") || names.has("to") || names.has("t")) && mark());
@@ -20,7 +26,7 @@ function show() {
   const pins = session.now.pins;
   $("tray").hidden = !pins.length;
   $("tray").replaceChildren(...pins.map((pin) => {
-    const open = make("button", { type: "button", class: "plain", title: nameOf(pin), "aria-label": `open ${nameOf(pin)}` }, make("canvas"));
+    const open = make("button", { type: "button", class: "plain", title: nameOf(pin), "aria-label": `open ${nameOf(pin)}` }, canvasOf(pin));
     open.onclick = () => look({ view: view.view === "paint" && pin.to === null ? "paint" : "look", seed: pin.seed, to: pin.to, t: pin.t });
     const off = make("button", { type: "button", class: "off", title: "take off", "aria-label": `unpin ${nameOf(pin)}` }, "×");
     off.onclick = () => togglePin(pin);
