@@ -123,7 +123,7 @@ def _session_routes(router: APIRouter, studio: Studio) -> None:
     @router.get("/download/strokes", responses={200: {"content": {"application/json": {}}}})
     def download_strokes() -> Response:
         """Give the strokes for new concepts."""
-        return _attached(folder.path / STROKES)
+        return _attached(folder.path / STROKES, "application/json")
 
     @router.get("/download/{name}", responses={200: {"content": {"application/octet-stream": {}}}})
     def download(name: str) -> Response:
@@ -281,10 +281,10 @@ def _model_view(studio: Studio) -> ModelView:
     )
 
 
-def _attached(path: Path) -> Response:
+def _attached(path: Path, kind: str = "application/octet-stream") -> Response:
     if not path.is_file():
         raise Missing("there is no such file yet")
-    return FileResponse(path, filename=path.name, media_type="application/octet-stream")
+    return FileResponse(path, filename=path.name, media_type=kind)
 
 
 def _base64(values: Any) -> str:
