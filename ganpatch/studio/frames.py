@@ -73,9 +73,12 @@ class Frames:
         module, drawn = self.generator.module, []
         with edits_applied(module, edits):
             for start in range(0, len(points), BATCH):
-                args = inputs_at(self.generator, points[start : start + BATCH])
-                drawn.append(self.generator.images(module(*args)))
+                drawn.append(self.generator.images(self._pass(points[start : start + BATCH])))
         return torch.cat(drawn)
+
+    def _pass(self, points: Sequence[Point]) -> Any:
+        _, named = self.generator.inputs([point.seed for point in points])
+        return self.generator.module(*inputs_at(self.generator, points), **named)
 
     def cut(self, layer: str) -> Steps:
         """Cut the pass at a layer, so that strokes there answer sooner; in one step."""
@@ -105,7 +108,7 @@ class Frames:
         module = self.generator.module
         with edits_applied(module, edits), hooked(module, {layer: keep}):
             for start in range(0, len(points), BATCH):
-                module(*inputs_at(self.generator, points[start : start + BATCH]))
+                self._pass(points[start : start + BATCH])
         return torch.cat(kept)
 
     def levels(self, layer: str) -> Steps:
@@ -137,7 +140,7 @@ def inputs_at(generator: Generator, points: Sequence[Point]) -> tuple[Tensor, ..
     for place, (row, point) in enumerate(walking):
         for arg, own, other in zip(mixed, args, ends, strict=True):
             if arg is mixed[0] and arg.is_floating_point():
-                arg[row] = _between(own[row], other[place], point.t, generator.latent.kind == "normal")
+                arg[row] = _between(own[row], other[place], point.t, getattr(generator.latent, "kind", "") == "normal")
             elif point.t >= 0.5:
                 arg[row] = other[place]
     return tuple(mixed)
