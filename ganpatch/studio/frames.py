@@ -70,10 +70,12 @@ class Frames:
         """Draw images [N, 3, H, W] in [0, 1]; of a few points, only the layers after the edit where the pass is cut."""
         if edits and len(points) <= _FEW and (found := self.tails.images(points, edits)) is not None:
             return found
-        module, drawn = self.generator.module, []
+        module = self.generator.module
         with edits_applied(module, edits):
-            for start in range(0, len(points), BATCH):
-                drawn.append(self.generator.images(self._pass(points[start : start + BATCH])))
+            drawn = [
+                self.generator.images(self._pass(points[start : start + BATCH]))
+                for start in range(0, len(points), BATCH)
+            ]
         return torch.cat(drawn)
 
     def _pass(self, points: Sequence[Point]) -> Any:
