@@ -33,6 +33,7 @@ A module imports only what stands above it in this list (tests/test_architecture
     compose           patches compared and joined
     pictures, charts, report_page
                       grids, pairs, contact sheets, sprites; small SVG charts; pages to read from disk
+    loopback          a server on this machine, for nobody else
     ranking, rank     the result of ranking, and its folder; the pass that makes it
     vision            torchvision, also where it was built for another torch
     segment/          ROOM: concept masks, one file per kind of segmenter
@@ -64,6 +65,7 @@ A module imports only what stands above it in this list (tests/test_architecture
     export            ONNX from torch, with the patch inside
     probe, settings   what a model takes, gives and allows, found out by trying; ganpatch.toml written
     verify, reports   do hooks, bake and files agree; rows and sentences for people
+    studio/           ROOM: all of it by hand in the browser, live
     cli/              ROOM: one file per command, no logic
 
 Shapes: N images, C units (channels) of a layer, h x w its maps, K top images per unit, Z the latent.

@@ -80,6 +80,12 @@ class Mask(Part):
         """Give this mask at another place, "file.safetensors#name"."""
         return self.model_copy(update={"tensor": tensor}).filled(self.values)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mask) and (self.tensor, self.sha256) == (other.tensor, other.sha256)
+
+    def __hash__(self) -> int:
+        return hash((self.tensor, self.sha256))
+
     def filled(self, values: Tensor) -> "Mask":
         """Give this mask with its values read."""
         mask = self.model_copy()

@@ -11,7 +11,7 @@ whole forward pass runs, with a hook: slower, with the same images.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -82,10 +82,14 @@ class Tail:
         """Tell whether only the rest is run, and not the whole forward pass."""
         return self._graph is not None
 
-    @torch.no_grad()
     def front(self, seeds: Sequence[int]) -> Front:
         """Run what stands before the layer for `seeds`, in one batch."""
         args, kwargs = self.generator.inputs(seeds)
+        return self.front_of(args, kwargs)
+
+    @torch.no_grad()
+    def front_of(self, args: tuple[Tensor, ...], kwargs: Mapping[str, Any]) -> Front:
+        """Run what stands before the layer for inputs of the module."""
         if self._graph is not None:
             return self._graph.front(args)
         kept: list[Tensor] = []

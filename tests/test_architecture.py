@@ -10,7 +10,7 @@ import ganpatch
 
 PACKAGE = Path(ganpatch.__file__).parent
 FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
-ROOMS = ("models", "segment", "review", "fold", "find", "cli")
+ROOMS = ("models", "segment", "review", "fold", "find", "studio", "cli")
 
 
 def order() -> list[str]:

@@ -96,3 +96,11 @@ def test_edits_that_contradict_themselves(fields: dict[str, object], fault: str)
 def test_masks_outside_their_range(values: torch.Tensor) -> None:
     with pytest.raises(GanpatchError, match=r"a mask is \[h, w\] or \[units, h, w\] with values in \[0, 1\]"):
         Mask.of(values)
+
+
+def test_masks_are_equal_when_their_values_are() -> None:
+    one, same, other = Mask.of(torch.eye(3)), Mask.of(torch.eye(3)), Mask.of(torch.ones(3, 3))
+    assert one == same
+    assert hash(one) == hash(same)
+    assert one != other
+    assert one.placed("a.safetensors#x") != one

@@ -25,6 +25,7 @@ from ganpatch.cli import (
     revert,
     review,
     sample,
+    studio,
     suggest,
     tune,
     verify,
@@ -68,6 +69,7 @@ for command in (
     tune.tune,
     revert.revert,
     patch.patch,
+    studio.studio,
 ):
     cli.add_command(command)
 

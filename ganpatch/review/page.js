@@ -47,22 +47,11 @@
   const served = (file) => (token ? `${file}?token=${encodeURIComponent(token)}` : file);
 
   function mapBytes(data) {
-    data.bytes ??= Uint8Array.from(atob(data.maps), (c) => c.charCodeAt(0));
+    data.bytes ??= fromBase64(data.maps);
     return data.bytes;
   }
 
   // ---- rows ------------------------------------------------------------------------------------
-  const sorts = {
-    unit: ["unit number", (d) => d.units.map((_, i) => i), 1],
-    peak: ["peak activation", (d) => d.peak, -1],
-    spike: ["peak over 99.9 % level", (d) => d.peak.map((p, i) => p / Math.max(1e-9, Math.abs(d.q999[i]))), -1],
-    rare: ["fires rarely", (d) => d.firing_rate, 1],
-    often: ["fires often", (d) => d.firing_rate, -1],
-    mean: ["mean activation", (d) => d.mean, -1],
-    q99: ["99 % level", (d) => d.q99, -1],
-    q999: ["99.9 % level", (d) => d.q999, -1],
-    flagged: ["flagged first", (d) => d.units.map((_, i) => (isFlagged(i) ? 0 : 1)), 1],
-  };
   // What `ganpatch suggest` found: a sort order per method, and each unit's place in it.
   for (const method of Object.keys(run.suggested))
     sorts[`by ${method}`] = [`suggested: ${method}`, (d) => d.suggested[method] ?? d.units.map(() => 0), -1];
@@ -94,21 +83,20 @@
     const flag = make("button", "flag", "flag");
     flag.type = "button";
     flag.onclick = () => { moveTo(visible.indexOf(unit), false); toggle(unit); };
-    const percent = data.firing_rate[unit] * 100;
-    const facts = make("div", "facts");
-    facts.append(`peak ${short(data.peak[unit])} · 99 % ${short(data.q99[unit])}`, make("br"),
-      `fires ${percent < 1 ? percent.toPrecision(2) : percent.toFixed(0)} % · mean ${short(data.mean[unit])}`);
+    const lines = make("div", "facts");
+    const [first, second] = facts(data, unit);
+    lines.append(first, make("br"), second);
     for (const [method, places] of placesOf(data)) {
       const line = make("span", "suggested", `${places[unit]}. by ${method}`);
       line.title = `${run.suggested[method]}: ${short(data.suggested[method][unit])}`;
-      facts.append(make("br"), line);
+      lines.append(make("br"), line);
     }
     const reason = make("input", "reason");
     reason.placeholder = "reason";
     reason.setAttribute("list", "reasons");
     reason.setAttribute("aria-label", `reason for flagging unit ${unit}`);
     reason.onchange = () => setFlag(unit, reason.value.trim());
-    side.append(make("b", "", unit), flag, facts, reason);
+    side.append(make("b", "", unit), flag, lines, reason);
     const shots = make("div", "shots");
     data.units[unit].forEach((seed, place) => shots.append(shotButton(current, unit, place)));
     row.append(side, shots);
@@ -130,37 +118,13 @@
     return button;
   }
 
-  function paintShot(element, seed, zoom) {
-    const { height, width, columns, rows, sheets, places } = run.thumbnails;
-    const place = places[seed];
-    const inSheet = place % (columns * rows);
-    const sheet = Math.floor(place / (columns * rows));
-    const shown = Math.min(columns, run.thumbnails.count - sheet * columns * rows);
-    element.style.width = `${width * zoom}px`;
-    element.style.height = `${height * zoom}px`;
-    element.style.backgroundImage = `url("${served(sheets[sheet])}")`;
-    element.style.backgroundSize = `${shown * width * zoom}px auto`;
-    element.style.backgroundPosition = `${-(inSheet % columns) * width * zoom}px ${-Math.floor(inSheet / columns) * height * zoom}px`;
-  }
+  const paintShot = (element, seed, zoom) => placeShot(element, run.thumbnails, seed, zoom, served);
 
-  // ---- heat: the unit's activation over the image, from nothing (0) to its own peak ------------------
-  const ramp = Array.from({ length: 256 }, (_, value) => {
-    const t = value / 255;
-    return [255 * Math.min(1, 1.6 * t), 255 * Math.max(0, 1.7 * t - 0.7), 60 * (1 - t), 200 * Math.min(1, 1.2 * t)];
-  });
+  // ---- heat ----------------------------------------------------------------------------------------
   function addHeat(button, current, unit, place) {
     if (button.firstChild) return;
     const [height, width] = current.map_size;
-    const canvas = make("canvas");
-    canvas.width = width;
-    canvas.height = height;
-    const pixels = new ImageData(width, height);
-    const size = height * width;
-    const start = (unit * current.k + place) * size;
-    const bytes = mapBytes(current.data);
-    for (let i = 0; i < size; i++) pixels.data.set(ramp[bytes[start + i]], 4 * i);
-    canvas.getContext("2d").putImageData(pixels, 0, 0);
-    button.append(canvas);
+    button.append(heatCanvas(mapBytes(current.data), (unit * current.k + place) * height * width, height, width));
   }
   const watcher = new IntersectionObserver((entries) => {
     for (const entry of entries) if (entry.isIntersecting) heatRow(entry.target);
@@ -184,27 +148,12 @@
     const explained = run.suggested[state.sort.replace(/^by /, "")];
     $("explained").hidden = !explained;
     $("explained").textContent = explained ? `${state.sort.slice(3)}: ${explained}` : "";
-    const [, valuesOf, direction] = sorts[state.sort] ?? sorts.unit;
-    const values = valuesOf(current.data);
-    const wanted = filtered(current.data.units.length);
-    visible = current.data.units.map((_, unit) => unit).filter(wanted);
-    visible.sort((a, b) => direction * (values[a] - values[b]) || a - b);
+    visible = arranged(current.data, state.sort, state.filter, isFlagged);
     $("rows").replaceChildren(...visible.map((unit) => current.rows[unit]));
     $("none").hidden = visible.length > 0;
     if (state.heat) setHeat(true);
     moveTo(Math.max(0, visible.indexOf(unitHere)), false);
     count();
-  }
-  function filtered(units) {
-    const text = state.filter.trim().toLowerCase();
-    if (!text || text === "all") return () => true;
-    if ("flagged".startsWith(text)) return isFlagged;
-    const chosen = new Set();
-    for (const part of text.split(",")) {
-      const span = part.trim().match(/^(\d+)(?:\s*-\s*(\d+))?$/);
-      if (span) for (let unit = +span[1]; unit <= Math.min(+(span[2] ?? span[1]), units); unit++) chosen.add(unit);
-    }
-    return (unit) => chosen.has(unit);
   }
   function moveTo(index, scroll = true) {
     $("rows").querySelector(".here")?.classList.remove("here");
@@ -285,14 +234,6 @@
   }
   const quoted = (text) => (/^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
   const fileName = () => `verdicts-${run.model}.json`;
-  function spans(units) {
-    const parts = [];
-    for (const unit of units) {
-      const last = parts.at(-1);
-      if (last && unit === last[1] + 1) last[1] = unit; else parts.push([unit, unit]);
-    }
-    return parts.map(([a, b]) => (a === b ? a : `${a}-${b}`)).join(",");
-  }
   async function copy() {
     const text = command();
     try { await navigator.clipboard.writeText(text); } catch { prompt("Copy this command:", text); return; }
@@ -365,7 +306,6 @@
     $("closer-body").replaceChildren(...figures);
     $("closer").showModal();
   }
-  const short = (value) => Number(value).toPrecision(3).replace(/\.?0+$/, "").replace(/\.?0+e/, "e");
 
   // ---- wiring -----------------------------------------------------------------------------------------
   const keys = {

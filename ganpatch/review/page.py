@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,10 @@ def write_page(folder: Path) -> Path:
     suggested = read_suggestions(folder, manifest)
     for index, (layer, ranked) in enumerate(layers.items()):
         scores = {method: _rounded(one.layers[layer].score) for method, one in suggested.items() if layer in one.layers}
-        content = _script_json(_layer_data(ranked) | {"suggested": scores})
+        content = _script_json(layer_data(ranked) | {"suggested": scores})
         write_text(folder / layer_script(index), f"ganpatchLayer({index}, {content});\n")
     explained = {method: one.facts.explains for method, one in suggested.items()}
-    write_text(folder / PAGE, _page(_run_data(folder, manifest) | {"suggested": explained}))
+    write_text(folder / PAGE, _page(run_data(folder, manifest) | {"suggested": explained}))
     return folder / PAGE
 
 
@@ -38,7 +39,12 @@ def layer_script(index: int) -> str:
 
 def _page(run: dict[str, Any]) -> str:
     text = _asset("page.html")
-    for mark, content in (("/*STYLE*/", _asset("page.css")), ("/*SCRIPT*/", _asset("page.js"))):
+    parts = {
+        "/*STYLE*/": _asset("theme.css") + _asset("page.css"),
+        "/*UNITS*/": re.sub(r"^export ", "", _asset("units.js"), flags=re.MULTILINE),
+        "/*SCRIPT*/": _asset("page.js"),
+    }
+    for mark, content in parts.items():
         text = text.replace(mark, content)
     return text.replace("/*RUN*/null", _script_json(run))
 
@@ -53,7 +59,8 @@ def _script_json(content: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _run_data(folder: Path, manifest: Manifest) -> dict[str, Any]:
+def run_data(folder: Path, manifest: Manifest) -> dict[str, Any]:
+    """Describe a run to a page: its layers, and where in the sprite sheets each seed is."""
     thumbs = manifest.thumbnails
     columns, rows = sprite_layout(thumbs.height, thumbs.width)
     return {
@@ -79,7 +86,8 @@ def _run_data(folder: Path, manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _layer_data(ranked: LayerRanking) -> dict[str, Any]:
+def layer_data(ranked: LayerRanking) -> dict[str, Any]:
+    """Describe a ranked layer to a page: seeds and scores per unit, maps as base64 of bytes, statistics."""
     statistics = {name: _rounded(getattr(ranked, name)) for name in STATISTICS}
     return {
         "units": ranked.top_seeds.tolist(),

@@ -1,0 +1,50 @@
+"""`ganpatch studio`."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganpatch.cli.options import ANY_PATH, EXISTING, loading_options, say
+from ganpatch.studio.server import serve
+from ganpatch.studio.session import Studio, opening_of
+
+
+@click.command()
+@click.argument("model_and_runs", metavar="[MODEL] [RUN|CAUSES...]", nargs=-1)
+@click.option("--patch", "patch_file", type=EXISTING, help="Patch to begin with; it is not changed.")
+@click.option("-o", "--out", type=ANY_PATH, help="Folder of the session.  [default: MODEL-studio]")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Port on 127.0.0.1.  [default: the last one, or a free one]"
+)
+@click.option("--n", default=1000, show_default=True, type=click.IntRange(1), help="Images ranked if no RUN is given.")
+@click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser.")
+@loading_options
+def studio(
+    model_and_runs: tuple[str, ...],
+    patch_file: Path | None,
+    out: Path | None,
+    n: int,
+    port: int | None,
+    open_browser: bool,
+    loading: dict[str, Any],
+) -> None:
+    """Look, flag, paint and repair in the browser, live; every change is in OUT/patch.yaml at once.
+
+    RUN is a folder that 'ganpatch rank' wrote for MODEL. Without one, the default layer is ranked while you look
+    around; other layers are ranked from the page. CAUSES is a folder that 'ganpatch cause' wrote: its concepts are
+    brushes.
+
+    \b
+      ganpatch studio --open
+      ganpatch studio model.pt run causes -o mine
+    """
+
+    def announce(address: str, opened: Studio) -> None:
+        click.echo(address)
+        say(f"every change is saved in {opened.folder.path}; Ctrl-C ends it")
+        if open_browser:
+            click.launch(address)
+
+    serve(replace(opening_of(model_and_runs, loading), patch=patch_file, out=out, n=n), port, announce)

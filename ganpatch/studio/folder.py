@@ -1,0 +1,234 @@
+"""A session on disk: nothing is lost when the studio is killed at any moment.
+
+folder = Folder.open(Path("churches-studio"), model, channels)
+folder.change(Flag(id="a1", layer="layer4", unit=12))       # on disk when it returns
+
+studio.json             the state; its replacement is the moment at which a change has happened
+history/000012.json     every version of the content, never changed: undo and redo go back and forth
+masks/SHA256.safetensors
+patch.yaml, strokes.json    what the content means to the rest of ganpatch, written anew from it
+"""
+
+import json
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from ganpatch.edit import Edit, Mask
+from ganpatch.errors import GanpatchError
+from ganpatch.files import read_bytes, replacing, write_bytes, write_text
+from ganpatch.identity import tensor_digest
+from ganpatch.patch import Model, Patch
+from ganpatch.studio.changes import AddConcept, AnyChange, Overtaken, Pin, Redo, Undo, changed, changed_aside, placed
+from ganpatch.studio.state import Content, Entry, State
+from ganpatch.studio.strokes import strokes_file
+
+STATE, PATCH, STROKES = "studio.json", "patch.yaml", "strokes.json"
+_LARGEST = 200_000_000
+_SEEN, _UNDO = 1000, 1000
+
+_Kind = TypeVar("_Kind", State, Content)
+
+
+class Folder:
+    """The one who writes a session's folder; changes come one after the other."""
+
+    def __init__(self, path: Path, state: State, channels: Mapping[str, int]) -> None:
+        self.path, self.state, self.channels = path, state, channels
+        self.evidence: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, path: Path, model: Model, channels: Mapping[str, int], start: Patch | None = None) -> "Folder":
+        """Open a session, or begin one with the edits of `start`; raise GanpatchError when it is of another model."""
+        if not (path / STATE).exists():
+            folder = cls(path, State(studio=secrets.token_hex(8), model=model), channels)
+            name = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in model.name).strip("._-")
+            content = Content(name=start.name if start else f"{name or 'model'}-studio")
+            folder._commit(folder.state, content if start is None else _of_patch(content, start, 0))
+            return folder
+        state = _read(path / STATE, State)
+        if state.model.fingerprint != model.fingerprint:
+            raise GanpatchError(f"'{path}' is a studio session of {state.model.name} with other weights")
+        if start is not None:
+            raise GanpatchError(f"'{path}' holds a session already; --patch begins a new one: choose another -o")
+        folder = cls(path, state.model_copy(update={"content": _with_masks(state.content, path)}), channels)
+        folder._meet_patch()
+        return folder
+
+    def change(self, change: AnyChange) -> State:
+        """Make a change and give the new state; one that was made before, by its id, is not made again."""
+        with self._lock:
+            state = self.state
+            if change.id in state.seen:
+                return state
+            state = state.model_copy(update={"seen": (*state.seen, change.id)[-_SEEN:]})
+            if isinstance(change, Pin | AddConcept):
+                self._write(changed_aside(state, change).model_copy(update={"revision": state.revision + 1}))
+            elif isinstance(change, Undo | Redo):
+                self._write(self._travelled(state, change))
+            else:
+                self._commit(state, changed(state.content, change, state.revision + 1, self.channels))
+            return self.state
+
+    def put(self, change_id: str, make: Callable[[int], Entry]) -> State:
+        """Put the entry that `make(revision)` gives at the end, or into the place of the one of its name."""
+        with self._lock:
+            state = self.state
+            if change_id not in state.seen:
+                state = state.model_copy(update={"seen": (*state.seen, change_id)[-_SEEN:]})
+                self._commit(state, placed(state.content, make(state.revision + 1)))
+            return self.state
+
+    def patch(self) -> Patch | None:
+        """Give the patch as it stands."""
+        return self.state.patch(self.evidence)
+
+    def _commit(self, state: State, content: Content) -> None:
+        """Keep new content as a version and make it the present one."""
+        revision = state.revision + 1
+        content = self._with_kept_masks(content)
+        write_text(self._version(revision), content.model_dump_json() + "\n")
+        undo = (*state.undo, state.version)[-_UNDO:] if state.revision else ()
+        self._write(
+            state.model_copy(
+                update={"revision": revision, "version": revision, "content": content, "undo": undo, "redo": ()}
+            )
+        )
+
+    def _write(self, state: State) -> None:
+        write_text(self.path / STATE, state.model_dump_json() + "\n")
+        former, self.state = self.state, state
+        if state.content is not former.content or state.concepts != former.concepts:
+            self._write_meaning()
+
+    def _write_meaning(self) -> None:
+        """Write the patch and the strokes."""
+        patch, state = self.patch(), self.state
+        if patch is None:
+            (self.path / PATCH).unlink(missing_ok=True)
+        else:
+            write_text(self.path / PATCH, patch.to_yaml())  # its masks lie in masks/ already: one file, whole or not
+        if state.content.labels or (self.path / STROKES).exists():
+            content = strokes_file(state.model, state.concepts, state.content.labels)
+            write_text(self.path / STROKES, json.dumps(content, indent=1) + "\n")
+
+    def _travelled(self, state: State, change: Undo | Redo) -> State:
+        """Go to the version before, or to the one that was undone."""
+        back = isinstance(change, Undo)
+        chain, other = (state.undo, state.redo) if back else (state.redo, state.undo)
+        if change.revision != self.state.revision:
+            raise Overtaken("something was changed in another tab; look before you undo")
+        if not chain:
+            raise Overtaken(f"there is nothing to {change.kind}")
+        content = _with_masks(_read(self._version(chain[-1]), Content), self.path)
+        left, grown = chain[:-1], (*other, state.version)
+        undo, redo = (left, grown) if back else (grown, left)
+        fields = {"content": content, "version": chain[-1], "undo": undo, "redo": redo}
+        return state.model_copy(update={"revision": state.revision + 1, **fields})
+
+    def _version(self, revision: int) -> Path:
+        return self.path / "history" / f"{revision:06d}.json"
+
+    def _with_kept_masks(self, content: Content) -> Content:
+        """Write the masks that are not on disk yet, each under its digest."""
+        entries = []
+        for entry in content.edits:
+            mask = entry.edit.mask
+            name = f"masks/{mask.sha256}.safetensors" if mask else ""
+            if mask is not None and mask.tensor != f"{name}#mask":
+                with replacing(self.path / name) as temporary:
+                    save_file({"mask": mask.values.contiguous()}, temporary)
+                entry = entry.at(entry.rev, edit=entry.edit.model_copy(update={"mask": mask.placed(f"{name}#mask")}))
+            entries.append(entry)
+        return content.model_copy(update={"edits": tuple(entries)})
+
+    def _meet_patch(self) -> None:
+        """Write the patch again where a kill left an old one; take in one that was changed by hand."""
+        path, own = self.path / PATCH, self.state.patch()
+        found: Patch | None = None
+        if path.exists():
+            try:
+                found = Patch.load(path)
+            except GanpatchError:
+                write_bytes(self.path / "history" / f"broken-{self.state.revision:06d}.yaml", path.read_bytes())
+        digests = {patch.digest for patch in (own, self._former_patch()) if patch is not None}
+        if (
+            found is not None
+            and found.digest not in digests
+            and found.model.fingerprint == self.state.model.fingerprint
+        ):
+            self._commit(self.state, _of_patch(self.state.content, found, self.state.revision + 1))
+        elif own is None or found is None or found.digest != own.digest:
+            self._write_meaning()
+
+    def _former_patch(self) -> Patch | None:
+        state = self.state
+        if not state.undo:
+            return None
+        content = _with_masks(_read(self._version(state.undo[-1]), Content), self.path)
+        return state.model_copy(update={"content": content}).patch()
+
+
+def lock_folder(path: Path) -> IO[str]:
+    """Keep others from serving the folder while the file that is given is open; raise GanpatchError if one does."""
+    path.mkdir(parents=True, exist_ok=True)
+    file = (path / ".lock").open("w")
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:
+        pass  # a system without such locks
+    except OSError:
+        file.close()
+        raise GanpatchError(f"'{path}' is open in another studio; close that one, or choose another -o") from None
+    return file
+
+
+def _of_patch(content: Content, patch: Patch, revision: int) -> Content:
+    """Give content with the edits of a patch; edits that are off stay at the end."""
+    known = {entry.id: entry for entry in content.edits}
+    entries = [
+        known[edit.id].at(revision, edit=edit, on=True) if edit.id in known else Entry(edit=edit, rev=revision)
+        for edit in patch.edits
+    ]
+    names = {edit.id for edit in patch.edits}
+    off = [entry for entry in content.edits if not entry.on and entry.id not in names]
+    fields = {"name": patch.name, "description": patch.description, "edits": (*entries, *off)}
+    return content.model_copy(update=fields)
+
+
+def _read(path: Path, kind: type[_Kind]) -> _Kind:
+    try:
+        return kind.model_validate_json(read_bytes(path, limit=_LARGEST))
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise GanpatchError(f"'{path}' is broken: {place or 'the file'}: {first['msg']}") from fault
+
+
+def _with_masks(content: Content, folder: Path) -> Content:
+    edits = tuple(
+        entry.at(entry.rev, edit=_with_mask(entry.edit, entry.edit.mask, folder)) if entry.edit.mask else entry
+        for entry in content.edits
+    )
+    return content.model_copy(update={"edits": edits})
+
+
+def _with_mask(edit: Edit, mask: Mask, folder: Path) -> Edit:
+    path = folder / "masks" / f"{mask.sha256}.safetensors"
+    try:
+        with safe_open(path, framework="pt") as file:
+            values = file.get_tensor("mask")
+    except (SafetensorError, OSError) as fault:
+        raise GanpatchError(f"the mask of edit '{edit.id}' is missing or broken: '{path}': {fault}") from fault
+    if tensor_digest(values) != mask.sha256:
+        raise GanpatchError(f"the mask of edit '{edit.id}' has changed: '{path}'")
+    return edit.model_copy(update={"mask": mask.filled(values)})

@@ -1,0 +1,179 @@
+"""What the studio shows of a generator: images of points under edits, where units fire, how strong they get.
+
+    frames = Frames(generator)
+    frames.images([Point(seed=1), Point(seed=1, to=2, t=0.5)], edits)       # [2, 3, H, W] in [0, 1]
+
+Only the engine's thread calls it.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganpatch.activations import batched
+from ganpatch.apply import edits_applied
+from ganpatch.edit import Edit
+from ganpatch.errors import GanpatchError
+from ganpatch.generator import Generator
+from ganpatch.layers import hooked, tensor_of
+from ganpatch.pictures import grid, thumbnails
+from ganpatch.stats import QuantileSample
+from ganpatch.studio.engine import Steps
+from ganpatch.studio.state import Point
+from ganpatch.studio.tails import Tails
+
+BATCH = 8
+CALM_BATCH = 2  # small, so that nobody waits long for a step that has begun
+LEVEL_SEEDS = range(500_000, 500_256)  # of no ranking, so that thresholds are chosen on images of their own
+_BINS = 48
+_LARGEST_PNG = 512 * 512
+_SMALL_MAP = 16
+_FEW = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Levels:
+    """A sample of the activations of every unit of a layer: `values` [C, S], and the peaks [C]."""
+
+    values: Tensor
+    peak: Tensor
+    q99: Tensor
+
+    def histogram(self, unit: int) -> dict[str, Any]:
+        """Give counts of one unit's activations between its lowest and its peak, in equal bins."""
+        values, high = self.values[unit].float(), float(self.peak[unit])
+        low = float(values.min())
+        high = max(high, low + 1e-6)
+        counts = torch.histc(values, _BINS, low, high)
+        return {
+            "low": low,
+            "high": high,
+            "counts": [int(count) for count in counts],
+            "q99": float(self.q99[unit]),
+            "images": len(LEVEL_SEEDS),
+        }
+
+
+class Frames:
+    """Draws from one generator."""
+
+    def __init__(self, generator: Generator) -> None:
+        self.generator = generator
+        self.tails = Tails(generator, inputs_at)
+
+    @torch.inference_mode()
+    def images(self, points: Sequence[Point], edits: Sequence[Edit] = ()) -> Tensor:
+        """Draw images [N, 3, H, W] in [0, 1]; of a few points, only the layers after the edit where the pass is cut."""
+        if edits and len(points) <= _FEW and (found := self.tails.images(points, edits)) is not None:
+            return found
+        module = self.generator.module
+        with edits_applied(module, edits):
+            drawn = [
+                self.generator.images(self._pass(points[start : start + BATCH]))
+                for start in range(0, len(points), BATCH)
+            ]
+        return torch.cat(drawn)
+
+    def _pass(self, points: Sequence[Point]) -> Any:
+        _, named = self.generator.inputs([point.seed for point in points])
+        return self.generator.module(*inputs_at(self.generator, points), **named)
+
+    def cut(self, layer: str) -> Steps:
+        """Cut the pass at a layer, so that strokes there answer sooner; in one step."""
+        yield
+        self.tails.prepare(layer)
+
+    def images_in_steps(self, points: Sequence[Point], edits: Sequence[Edit] = ()) -> Steps:
+        """Draw images a few at a time; returns them."""
+        drawn = []
+        for start in range(0, len(points), CALM_BATCH):
+            drawn.append(self.images(points[start : start + CALM_BATCH], edits))
+            yield
+        return torch.cat(drawn)
+
+    @torch.inference_mode()
+    def activation(self, points: Sequence[Point], layer: str, edits: Sequence[Edit] = ()) -> Tensor:
+        """Give a layer's activation [N, C, h, w], after the edits."""
+        kept: list[Tensor] = []
+
+        def keep(output: Any, call: int) -> None:
+            y = tensor_of(output)
+            if y is None or y.ndim != 4:
+                raise GanpatchError(f"layer '{layer}' gives no maps [N, C, h, w]")
+            if call == 0:
+                kept.append(y.clone())
+
+        module = self.generator.module
+        with edits_applied(module, edits), hooked(module, {layer: keep}):
+            for start in range(0, len(points), BATCH):
+                self._pass(points[start : start + BATCH])
+        return torch.cat(kept)
+
+    def levels(self, layer: str) -> Steps:
+        """Sample a layer's activations over LEVEL_SEEDS, batch by batch; returns Levels."""
+        sample, peak = None, None
+        for seeds in batched(LEVEL_SEEDS, CALM_BATCH):
+            y = self.activation([Point(seed=seed) for seed in seeds], layer)
+            flat = y.flatten(2).float()
+            if sample is None:
+                sample = QuantileSample(y.shape[1], pixels=flat.shape[2], images=len(LEVEL_SEEDS), size=8192)
+            sample.update(flat, seeds)
+            highest = flat.amax((0, 2))
+            peak = highest if peak is None else torch.maximum(peak, highest)
+            yield
+        assert sample is not None
+        assert peak is not None
+        values = sample.values[:, : int(sample.count)].clone()
+        return Levels(values=values, peak=peak, q99=sample.result([0.99])[0])
+
+
+def inputs_at(generator: Generator, points: Sequence[Point]) -> tuple[Tensor, ...]:
+    """Draw the module's arguments at points; between two seeds the latent turns, and a label changes half way."""
+    args, _ = generator.inputs([point.seed for point in points])
+    walking = [(row, point) for row, point in enumerate(points) if point.to is not None and point.t > 0]
+    if not walking:
+        return args
+    ends, _ = generator.inputs([point.to for _, point in walking if point.to is not None])
+    mixed = [arg.clone() for arg in args]
+    for place, (row, point) in enumerate(walking):
+        for arg, own, other in zip(mixed, args, ends, strict=True):
+            if arg is mixed[0] and arg.is_floating_point():
+                arg[row] = _between(own[row], other[place], point.t, getattr(generator.latent, "kind", "") == "normal")
+            elif point.t >= 0.5:
+                arg[row] = other[place]
+    return tuple(mixed)
+
+
+def encoded(images: Tensor, columns: int, largest: int) -> tuple[bytes, str]:
+    """Lay images out row by row without gaps, and encode them; give the bytes and their media type."""
+    sheet = grid(thumbnails(images, largest), columns=columns, gap=0)
+    buffer = io.BytesIO()
+    if sheet.width * sheet.height <= _LARGEST_PNG:
+        sheet.save(buffer, "PNG", compress_level=1)
+        return buffer.getvalue(), "image/png"
+    sheet.save(buffer, "JPEG", quality=92, subsampling=0)
+    return buffer.getvalue(), "image/jpeg"
+
+
+def small_maps(maps: Tensor) -> Tensor:
+    """Shrink maps [N, h, w] to at most 16x16 by their maxima, and scale them together to 0-255."""
+    size = [min(_SMALL_MAP, edge) for edge in maps.shape[1:]]
+    maps = torch.nn.functional.adaptive_max_pool2d(maps.float().unsqueeze(1), size).squeeze(1)
+    high = maps.amax()
+    low = torch.zeros(()) if high > 0 else maps.amin()
+    return ((maps - low) / (high - low).clamp(min=1e-12)).clamp(0, 1).mul(255).round().to(torch.uint8)
+
+
+def _between(start: Tensor, end: Tensor, t: float, spherical: bool) -> Tensor:
+    """Go from one latent to another: along the sphere for normal latents, whose lengths are alike, else straight."""
+    if not spherical:
+        return torch.lerp(start, end, t)
+    cosine = torch.nn.functional.cosine_similarity(start.flatten(), end.flatten(), 0).clamp(-1, 1)
+    angle = torch.arccos(cosine)
+    if angle.sin() < 1e-4:
+        return torch.lerp(start, end, t)
+    return (torch.sin((1 - t) * angle) * start + torch.sin(t * angle) * end) / angle.sin()

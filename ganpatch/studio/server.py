@@ -1,0 +1,107 @@
+"""The studio, served on loopback: the page, its modules, and the routes behind it; strangers get nothing.
+
+The token and the port of a session are kept in its folder, so that an open page goes on when the server is back.
+"""
+
+import json
+import re
+import secrets
+from collections.abc import Callable
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse
+
+from ganpatch.errors import GanpatchError
+from ganpatch.files import write_text
+from ganpatch.loopback import Bounded, guard, hosts_of, listen, run
+from ganpatch.studio.api import refusal, routes
+from ganpatch.studio.changes import Overtaken
+from ganpatch.studio.folder import lock_folder
+from ganpatch.studio.session import Opening, Studio
+from ganpatch.version import VERSION
+
+SERVER = "server.json"
+LARGEST_BODY = 8_000_000
+_NAME = re.compile(r"[a-z][a-z0-9-]*\.(?:js|css|html)")
+_KINDS = {"js": "text/javascript", "css": "text/css", "html": "text/html"}
+_SHARED = {"units.js", "theme.css"}  # the review page's, too
+
+
+def make_app(studio: Studio, token: str, hosts: set[str]) -> FastAPI:
+    """Make the application; requests must carry `token` and name one of `hosts` as their Host."""
+    app = FastAPI(title="ganpatch studio", version=VERSION, docs_url=None, redoc_url=None)
+    app.add_middleware(Bounded, largest=LARGEST_BODY)
+    app.middleware("http")(guard(token, hosts, inline_scripts=False, is_open=lambda path: path.startswith("/static/")))
+    app.include_router(routes(studio))
+
+    @app.exception_handler(GanpatchError)
+    @app.exception_handler(Overtaken)
+    def refused(_request: Request, fault: Exception) -> Response:
+        return refusal(fault)
+
+    @app.get("/", include_in_schema=False)
+    def page() -> Response:
+        return _asset("index.html")
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> Response:
+        return _asset("docs.html")
+
+    @app.get("/static/{name}", include_in_schema=False)
+    def static(name: str) -> Response:
+        return _asset(name) if _NAME.fullmatch(name) else PlainTextResponse("no such file", 404)
+
+    return app
+
+
+def serve(opening: Opening, port: int | None, announce: Callable[[str, Studio], Any]) -> None:
+    """Serve a studio until interrupted; `announce` gets the address to open.
+
+    Without `port` it is the one that this session had before, or a free one.
+    """
+    studio = Studio.open(opening)
+    path = studio.folder.path
+    lock = lock_folder(path)
+    try:
+        before = _kept(path / SERVER)
+        token = before.get("token") or secrets.token_urlsafe(24)
+        listener = _listener(port, before.get("port"))
+        port = listener.getsockname()[1]
+        write_text(path / SERVER, json.dumps({"port": port, "token": token}) + "\n")
+        (path / SERVER).chmod(0o600)
+        app = make_app(studio, token, hosts_of(listener))
+        if not studio.runs:
+            studio.start("rank", None, opening.n)
+        announce(f"http://127.0.0.1:{port}/?token={token}", studio)
+        run(app, listener, timeout_graceful_shutdown=2)
+    finally:
+        lock.close()
+
+
+def _listener(port: int | None, before: Any) -> Any:
+    if port is None and isinstance(before, int) and 0 < before < 65536:
+        try:
+            return listen(before)
+        except GanpatchError:
+            return listen(0)
+    return listen(port or 0)
+
+
+def _kept(path: Path) -> dict[str, Any]:
+    try:
+        kept = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) and isinstance(kept.get("token", ""), str) else {}
+
+
+def _asset(name: str) -> Response:
+    room: Traversable = files("ganpatch.review") if name in _SHARED else files("ganpatch.studio").joinpath("static")
+    place = room.joinpath(name)
+    if not place.is_file():
+        return PlainTextResponse("no such file", 404)
+    return Response(place.read_bytes(), media_type=_KINDS[name.rpartition(".")[2]])

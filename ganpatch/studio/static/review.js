@@ -1,0 +1,212 @@
+// Review: the units of a layer, a row each with its top images; only the rows in sight are in the page.
+
+import { $, announce, button, make } from "./dom.js";
+import { Refused, get, post, sheetAddress } from "./net.js";
+import { change, flaggedIn, hurry, notify, reasonOf, reasons, session, subscribe } from "./session.js";
+import { arranged, facts, fromBase64, heatCanvas, placeShot, short, sorts } from "./units.js";
+import { look, onView, view } from "./view.js";
+
+const rankings = new Map();   // layer -> { run, data, sheets, bytes }
+const shown = new Map();      // index -> row
+let current = null;           // the ranking shown
+let units = [];               // in the order shown
+let height = 78;
+let lastReason = "";
+
+export const ranking = (layer) => rankings.get(layer) ?? null;
+export const here = () => units.indexOf(view.unit);
+
+async function load(layer) {
+  const facts = session.model.layers.find((one) => one.name === layer);
+  const known = rankings.get(layer);
+  if (known && known.run.run === facts?.run) return known;
+  if (!facts?.run) return null;
+  const { run, layer: data, scores } = await get(`ranking?layer=${encodeURIComponent(layer)}`);
+  const sheets = Object.fromEntries(await Promise.all(run.thumbnails.sheets.map(async (name) => [name, await sheetAddress(run.run, name)])));
+  const found = { run, data, scores, sheets, bytes: fromBase64(data.maps), map: run.layers.find((one) => one.name === layer).map_size };
+  rankings.set(layer, found);
+  return found;
+}
+
+export async function showLayer() {
+  const layer = view.layer;
+  let found = null;
+  try { found = await load(layer); } catch (fault) { if (!(fault instanceof Refused)) return; }
+  if (layer !== view.layer) return;
+  current = found;
+  $("scroller").hidden = !current;
+  $("unranked").hidden = Boolean(current);
+  if (!current) { units = []; showUnranked(); count(); return; }
+  fillSorts();
+  arrange();
+  notify("ranking");
+  if (view.unit >= current.data.units.length) look({ unit: units[0] ?? 0 });
+  if (view.view === "review") scrollTo(here());
+}
+
+function fillSorts() {
+  const own = Object.entries(current.scores).map(([name, values]) => [`by:${name}`, [name, () => values, -1]]);
+  for (const [name, sort] of own) sorts[name] = sort;
+  const names = Object.keys(sorts).filter((name) => !name.startsWith("by:") || own.some(([mine]) => mine === name));
+  $("sort").replaceChildren(...names.map((name) => make("option", { value: name }, sorts[name][0])));
+  $("sort").value = view.sort in sorts ? view.sort : "unit";
+}
+
+function showUnranked() {
+  const running = session.jobs.find((job) => job.kind === "rank" && ["waiting", "running"].includes(job.state) && job.label.startsWith(`ranking ${view.layer} `));
+  const start = button(`Rank ${view.layer} over 1000 images`, () => { post("jobs", { kind: "rank", layer: view.layer, n: 1000 }).then(hurry, hurry); }, { class: "main" });
+  $("unranked").replaceChildren(running
+    ? make("div", {}, make("p", {}, `${running.label} …`), make("progress", { max: running.total || 1, value: running.done, "aria-label": running.label }), make("p", { class: "soft" }, `${running.done} of ${running.total || "…"} images; paint and look meanwhile.`))
+    : make("div", {}, make("p", {}, `${view.layer} is not ranked yet.`), start, make("p", { class: "soft" }, "Its units can be looked at and painted with all the same.")));
+}
+
+// ---- rows ------------------------------------------------------------------------------------------------
+
+const isFlagged = (flags) => (unit) => flags.has(unit);
+function arrange() {
+  if (!current) return;
+  units = arranged(current.data, view.sort, view.show, isFlagged(flaggedIn(view.layer)));
+  const { height: own } = current.run.thumbnails;
+  height = Math.round(own * zoom()) + 14 + (narrow() ? 58 : 0);
+  $("rows").style.height = `${units.length * height}px`;
+  for (const row of shown.values()) row.remove();
+  shown.clear();
+  draw();
+  count();
+}
+const narrow = () => innerWidth < 700;
+const zoom = () => Math.min(1, 96 / current.run.thumbnails.height);
+
+function draw() {
+  if (!current) return;
+  const box = $("scroller");
+  const first = Math.max(0, Math.floor(box.scrollTop / height) - 4);
+  const last = Math.min(units.length, Math.ceil((box.scrollTop + box.clientHeight) / height) + 4);
+  for (const [index, row] of shown) if (index < first || index >= last) { row.remove(); shown.delete(index); }
+  for (let index = first; index < last; index++) {
+    if (shown.has(index)) continue;
+    const row = buildRow(units[index], index);
+    shown.set(index, row);
+    $("rows").append(row);
+  }
+}
+
+function buildRow(unit, index) {
+  const [first, second] = facts(current.data, unit);
+  const flag = button("flag", () => { look({ unit }); toggle(unit); }, { class: "flag" });
+  const reason = make("input", { class: "reason", placeholder: "reason", list: "reasons", "aria-label": `reason for flagging unit ${unit}` });
+  reason.onchange = () => setFlag(unit, reason.value.trim());
+  const lines = make("div", { class: "facts" }, first, make("i", {}, second));
+  const side = make("div", { class: "unit" }, make("b", {}, String(unit)), flag, lines, reason);
+  const shots = make("div", { class: "shots" }, ...current.data.units[unit].map((seed, place) => buildShot(unit, seed, place)));
+  const row = make("div", { class: "row", role: "listitem", "data-unit": unit, "aria-setsize": units.length, "aria-posinset": index + 1 }, side, shots);
+  row.style.top = `${index * height}px`;
+  row.style.height = `${height}px`;
+  row.addEventListener("pointerdown", () => look({ unit }));
+  paintRow(row, unit);
+  if (view.heat) heatRow(row, unit);
+  return row;
+}
+
+function buildShot(unit, seed, place) {
+  const score = short(current.data.scores[unit][place]);
+  const shot = make("button", { type: "button", class: "shot", title: `seed ${seed}, score ${score}: look into it`, tabindex: -1 });
+  placeShot(shot, current.run.thumbnails, seed, zoom(), (name) => current.sheets[name]);
+  shot.onmouseenter = () => heatShot(shot, unit, place);
+  shot.onmouseleave = () => { if (!view.heat) shot.replaceChildren(); };
+  shot.onclick = () => look({ unit, seed, to: null, view: "look" });
+  return shot;
+}
+function heatShot(shot, unit, place) {
+  if (shot.firstChild) return;
+  const [h, w] = current.map;
+  shot.append(heatCanvas(current.bytes, (unit * current.run.k + place) * h * w, h, w));
+}
+const heatRow = (row, unit) => row.querySelectorAll(".shot").forEach((shot, place) => (view.heat ? heatShot(shot, unit, place) : shot.replaceChildren()));
+
+function paintRow(row, unit) {
+  const reason = reasonOf(view.layer, unit);
+  const flagged = reason !== null;
+  row.classList.toggle("flagged", flagged);
+  row.classList.toggle("here", unit === view.unit);
+  row.setAttribute("aria-label", `unit ${unit}${flagged ? `, flagged${reason ? `: ${reason}` : ""}` : ""}`);
+  const flag = row.querySelector(".flag");
+  flag.setAttribute("aria-pressed", flagged);
+  flag.textContent = flagged ? "flagged" : "flag";
+  const input = row.querySelector(".reason");
+  if (document.activeElement !== input) input.value = reason ?? "";
+}
+const repaint = () => { for (const [index, row] of shown) paintRow(row, units[index]); };
+
+function count() {
+  const here = flaggedIn(view.layer).size;
+  const whole = session.model.layers.find((one) => one.name === view.layer)?.units ?? 0;
+  $("counts").textContent = `${here} of ${whole} units flagged${units.length < whole && current ? ` · ${units.length} shown` : ""}`;
+  $("reasons").replaceChildren(...reasons().map((text) => make("option", { value: text })));
+}
+
+// ---- moving and flagging ------------------------------------------------------------------------------------
+
+function scrollTo(index) {
+  const box = $("scroller");
+  if (index < 0) return;
+  if (index * height < box.scrollTop) box.scrollTop = index * height;
+  else if ((index + 1) * height > box.scrollTop + box.clientHeight) box.scrollTop = (index + 1) * height - box.clientHeight;
+  draw();
+}
+export function moveTo(index) {
+  if (!units.length) return;
+  const unit = units[Math.max(0, Math.min(index, units.length - 1))];
+  look({ unit });
+  const reason = reasonOf(view.layer, unit);
+  announce(`unit ${unit}, ${current ? facts(current.data, unit)[1] : ""}${reason === null ? "" : `, flagged ${reason}`}`);
+}
+export const move = (step) => moveTo(here() + step);
+export const toEnd = () => moveTo(units.length - 1);
+
+export function nextFlagged() {
+  const flags = flaggedIn(view.layer);
+  const place = here();
+  const later = units.findIndex((unit, index) => index > place && flags.has(unit));
+  const first = units.findIndex((unit) => flags.has(unit));
+  if (first >= 0) moveTo(later >= 0 ? later : first);
+}
+export function setFlag(unit, reason) {
+  if (reasonOf(view.layer, unit) === reason) return;
+  if (reason === null) change("unflag", { layer: view.layer, unit });
+  else { lastReason = reason; change("flag", { layer: view.layer, unit, reason }); }
+}
+export function toggle(unit = view.unit) { setFlag(unit, reasonOf(view.layer, unit) === null ? lastReason : null); }
+export function giveReason() {
+  if (reasonOf(view.layer, view.unit) === null) toggle();
+  $("rows").querySelector(`.row[data-unit="${view.unit}"] .reason`)?.select();
+}
+
+// ---- wiring ---------------------------------------------------------------------------------------------------
+
+export function openReview() {
+  $("scroller").addEventListener("scroll", draw, { passive: true });
+  new ResizeObserver(() => current && (narrow() === (height > 110) ? draw() : arrange())).observe($("scroller"));
+  $("sort").onchange = (event) => look({ sort: event.target.value });
+  $("filter").oninput = (event) => look({ show: event.target.value });
+  $("heat").onclick = () => look({ heat: !view.heat });
+  onView((names) => {
+    if (names.has("layer")) { showLayer(); return; }
+    if (names.has("sort") || names.has("show")) { $("scroller").scrollTop = 0; arrange(); }
+    if (names.has("heat")) for (const [index, row] of shown) heatRow(row, units[index]);
+    if (names.has("unit")) { repaint(); scrollTo(here()); }
+    if (names.has("view") && view.view === "review") { draw(); scrollTo(here()); }
+    showControls();
+  });
+  subscribe((what) => {
+    if (what === "model") showLayer();
+    if (what === "jobs" && !current) showUnranked();
+    if (what === "state" || what === "pending") { view.show && "flagged".startsWith(view.show.trim()) ? arrange() : repaint(); count(); }
+  });
+  showControls();
+}
+function showControls() {
+  $("heat").setAttribute("aria-pressed", view.heat);
+  if (document.activeElement !== $("filter")) $("filter").value = view.show;
+  $("sort").value = view.sort;
+}

@@ -1,0 +1,106 @@
+"""Long work, each piece in a process of its own: tracing a model changes how modules run in the whole process, and what
+is drawn meanwhile would be wrong; a process can also be ended at any moment.
+
+    in_child(rank_task, report, model="churches", loading={}, layer="layer4", n=1000, folder=Path("run"))
+"""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganpatch.activations import Progress
+from ganpatch.bake import bake
+from ganpatch.errors import GanpatchError
+from ganpatch.export import export_onnx
+from ganpatch.models import load
+from ganpatch.patch import Patch
+from ganpatch.ranking import read_manifest
+from ganpatch.repair import repair, source_file
+from ganpatch.reports import decision_rows, proof_text
+from ganpatch.review.run import rank_to_folder
+
+_GLANCE = 0.1  # seconds between looks at whether the work is still wanted
+
+Task = Callable[..., dict[str, Any]]
+
+
+def in_child(task: Task, report: Progress, **given: Any) -> dict[str, Any]:
+    """Do a task in a child; what `report` raises ends it. Raise GanpatchError where the task does, or dies."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    child = context.Process(target=_work, args=(theirs, task, given), daemon=True)
+    child.start()
+    theirs.close()
+    progress = (0, 0)
+    try:
+        while True:
+            report(*progress)
+            if ours.poll(_GLANCE):
+                kind, content = ours.recv()
+                if kind == "done":
+                    found: dict[str, Any] = content
+                    return found
+                if kind == "refused":
+                    raise GanpatchError(content)
+                progress = content
+    except EOFError:
+        raise GanpatchError("the process that did this has died; is there enough memory?") from None
+    finally:
+        child.terminate()
+        child.join()
+        ours.close()
+
+
+def rank_task(
+    report: Progress, model: str | None, loading: Mapping[str, Any], layer: str, n: int, folder: Path
+) -> dict[str, Any]:
+    """Rank a layer into a run folder."""
+    rank_to_folder(load(model, **loading), folder, [layer], range(n), overwrite=True, progress=report)
+    return {"layer": layer, "run": read_manifest(folder).run}
+
+
+def bake_task(_report: Progress, model: str | None, loading: Mapping[str, Any], patch: Path) -> dict[str, Any]:
+    """Say what becomes of each edit in weights."""
+    baked = bake(load(model, **loading), Patch.load(patch))
+    heading, *rows = decision_rows(baked.decisions)
+    edits = [dict(zip(heading, row, strict=True)) for row in rows]
+    return {"edits": edits, "proof": proof_text(baked.proof)}
+
+
+def weights_task(
+    _report: Progress, model: str | None, loading: Mapping[str, Any], patch: Path, folder: Path
+) -> dict[str, Any]:
+    """Write repaired weights."""
+    source = source_file(model or "churches")
+    output = folder / f"{source.stem}.fixed{source.suffix}"
+    repaired = repair(load(model, **loading), Patch.load(patch), source=source, output=output)
+    return {"file": output.name, "proof": proof_text(repaired.baked.proof)}
+
+
+def onnx_task(
+    _report: Progress, model: str | None, loading: Mapping[str, Any], patch: Path, folder: Path
+) -> dict[str, Any]:
+    """Write an ONNX graph with the patch inside."""
+    fix = Patch.load(patch)
+    exported = export_onnx(load(model, **loading), folder / f"{fix.name}.onnx", patch=fix)
+    return {"file": exported.path.name, "bytes": exported.size}
+
+
+def _work(pipe: Connection, task: Task, given: Mapping[str, Any]) -> None:
+    """Run in the child: the parent decides when it ends, and those who look at the page go first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "nice"):
+        os.nice(5)
+    torch.set_num_threads(max(1, torch.get_num_threads() - 1))
+    try:
+        pipe.send(("done", task(lambda done, total: pipe.send(("progress", (done, total))), **given)))
+    except GanpatchError as fault:
+        pipe.send(("refused", str(fault)))
+    except Exception as fault:  # said in the page; the child has no other voice
+        pipe.send(("refused", f"unexpected {type(fault).__name__}: {fault}"))
