@@ -190,9 +190,6 @@ class _Run:
         self.single = self._single() if effort.single else None
         fronts = [bench.front(part) for part in batched(effort.held_out, BATCH)]
         self._held_out = Front.joined(fronts)
-        with torch.no_grad():
-            parts = [bench.probabilities(front, unchanged) for front in fronts]
-        self._held_presence = torch.cat([bench.presence(part) for part in parts]).cpu()
         self._held_shares = torch.cat([bench.shares(front, unchanged) for front in fronts])
 
     def causes_of(self, concept: str) -> ConceptCauses:
@@ -263,14 +260,14 @@ class _Run:
         """Measure on held-out seeds the share of pixels that ablating `units` removes, and their ACE."""
         k, values = study.index, study.values[units]
         before = self._held_shares[:, k].sum().item()
-        after = gained = lost = 0.0
-        for rows in batched(range(len(self._held_presence)), BATCH):
-            front, here = self._held_out.rows(rows), self._held_presence[rows, k].clamp(0, 1)
-            present, absent = one_place(here, 2 * rows[0]), one_place(1 - here, 2 * rows[0] + 1)
+        after = effect = 0.0
+        for rows in batched(range(len(self._held_shares)), BATCH):
+            front = self._held_out.rows(rows)
+            place = one_place(torch.ones(len(rows), *self._bench.size), rows[0])
             after += self._bench.shares(front, ablated(units))[:, k].sum().item()
-            lost += self._read(front, ablated(units, 1.0, present), present, k)
-            gained += self._read(front, inserted(units, values, 1.0, absent), absent, k)
-        return 1 - after / max(before, 1e-9), (gained - lost) / max(before, 1e-9)
+            effect += self._read(front, inserted(units, values, 1.0, place), place, k)
+            effect -= self._read(front, ablated(units, 1.0, place), place, k)
+        return 1 - after / max(before, 1e-9), effect / max(before, 1e-9)
 
     def _read(self, front: Front, change: Change, places: Tensor, index: int) -> float:
         """Sum the concept's presence at `places` [N, h, w] with `change` made."""

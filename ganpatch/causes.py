@@ -35,8 +35,8 @@ Level = Literal["mean", "q99", "q999"]
 class Curve(BaseModel):
     """The effect of the first `units` of an order, on held-out seeds; several draws for random orders.
 
-    `removed` is the share of the concept's pixels that ablation takes away, `ace` the average causal effect: presence
-    where the units are inserted minus presence where they are ablated, over the concept's mean presence there.
+    `removed` is the share of the concept's pixels that ablation takes away. `ace` is the average causal effect: at a
+    random place of each image, presence with the units inserted minus presence with them ablated, over mean presence.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -31,7 +31,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """The gain in a concept's presence at places, by what was there; `examples` have the median gain of their class."""
+    """The gain in a concept's presence at places, by what was there; `examples` have the largest gain of each."""
 
     concept: str
     gains: dict[str, tuple[float, ...]]
@@ -57,10 +57,13 @@ class _Try:
 def insertion_by_context(
     bench: Interventions, units: Tensor, values: Tensor, concept: str, seeds: Sequence[int], radius: int = 0
 ) -> Context:
-    """Insert `units` at `values` at one place per image and class, and read there how much of `concept` appears."""
+    """Insert `units` at `values` at one place per image and class, and read there how much of `concept` appears.
+
+    The insertion covers `radius` places around its own as well.
+    """
     index, names = bench.segmenter.index(concept), bench.segmenter.concepts
     gains: dict[str, list[float]] = {}
-    kept: dict[str, list[Example]] = {}
+    kept: dict[str, Example] = {}
     for part in batched(seeds, BATCH):
         front = bench.front(part)
         with torch.no_grad():
@@ -79,9 +82,9 @@ def insertion_by_context(
                 pair = to_pixels(torch.stack([before, image]))
                 place = divmod(one.place, bench.size[1])
                 example = Example(seed=part[one.row], place=place, gain=gain, before=pair[0], after=pair[1])
-                kept.setdefault(names[one.before], []).append(example)
-    middle = {name: sorted(examples, key=lambda one: one.gain)[len(examples) // 2] for name, examples in kept.items()}
-    return Context(concept=concept, gains={name: tuple(found) for name, found in gains.items()}, examples=middle)
+                best = kept.get(names[one.before])
+                kept[names[one.before]] = example if best is None or gain > best.gain else best
+    return Context(concept=concept, gains={name: tuple(found) for name, found in gains.items()}, examples=kept)
 
 
 def _tries(presence: Tensor, seeds: Sequence[int]) -> list[_Try]:

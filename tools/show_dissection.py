@@ -8,7 +8,7 @@ Each part keeps its figures in runs/show/PART.json; the page is written from all
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ LAYERS = ["layer2", "layer4", "layer6", "layer8"]
 LAYER, REMOVED, INSERTED = "layer4", "tree", "door"
 MEASURED = range(500_000, 500_512)
 PAINTED, TESTED = range(600_000, 600_016), range(610_000, 610_200)
+
+_GROUPS = 4  # of labelled images, at most
 
 Figures = dict[str, Any]
 
@@ -107,15 +109,24 @@ def probed(generator: Generator, segmenter: Segmenter) -> Figures:
     labels = [strokes.Painted(seed=seed, labels=segmenter.labels(generator.sample([seed]))[0]) for seed in PAINTED]
     found: Figures = {"layers": list(layers), "rows": []}
     for count in (1, 4, 8, 16):
-        concepts, painted = _present(segmenter, labels[:count])
-        probe = strokes.fit(f"{count} images", concepts, painted, generator)
-        iou, accuracy = _agreement(generator, segmenter, probe)
-        mean = sum(iou.values()) / len(segmenter.concepts)
-        found["rows"].append([count, len(concepts), accuracy, mean, iou])
+        found["rows"].append([count, *_of_groups(generator, segmenter, list(batched(labels, count))[:_GROUPS])])
     return found
 
 
-def _present(segmenter: Segmenter, painted: list[strokes.Painted]) -> tuple[list[str], list[strokes.Painted]]:
+def _of_groups(
+    generator: Generator, segmenter: Segmenter, groups: Sequence[Sequence[strokes.Painted]]
+) -> tuple[int, list[float], list[float]]:
+    """Fit a probe to each group of labelled images; give their number, pixel agreements and mean IoUs."""
+    agreements, means = [], []
+    for group in groups:
+        concepts, painted = _present(segmenter, group)
+        iou, accuracy = _agreement(generator, segmenter, strokes.fit("probe", concepts, painted, generator))
+        agreements.append(accuracy)
+        means.append(sum(iou.values()) / len(segmenter.concepts))
+    return len(groups), agreements, means
+
+
+def _present(segmenter: Segmenter, painted: Sequence[strokes.Painted]) -> tuple[list[str], list[strokes.Painted]]:
     """Keep the concepts that the labelled images hold: of the others nobody could paint any."""
     held = torch.cat([one.labels.flatten() for one in painted]).unique().tolist()
     places = torch.full((len(segmenter.concepts),), -1)
@@ -200,6 +211,10 @@ def page(dissected: Figures, caused: Figures, strokes: Figures) -> str:
         painted=f"{PAINTED.start} to {PAINTED.stop - 1}", tested=f"{TESTED.start} to {TESTED.stop - 1}",
         probe_layers=", ".join(strokes["layers"]),
     )  # fmt: skip
+
+
+def _mean(numbers: list[float]) -> float:
+    return sum(numbers) / len(numbers)
 
 
 if __name__ == "__main__":

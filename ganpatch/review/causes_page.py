@@ -62,16 +62,14 @@ def _rows(found: tuple[Curve, ...]) -> list[list[str]]:
 
 
 def _context_parts(context: Context, folder: Path, name: str) -> list[str]:
-    """Show by what was there how much of the concept an insertion adds, and the example of median gain."""
+    """Show by what was there how much of the concept an insertion adds, and the best example of each."""
     rows = [(before, places, gain) for before, places, gain in context.rows() if before in context.examples]
     examples = [context.examples[before] for before, _, _ in rows]
-    captions = [f"{before} {gain:+.2f}" for before, _, gain in rows]
+    captions = [f"{before} {context.examples[before].gain:+.2f}" for before, _, _ in rows]
     pixels = [np.stack([getattr(one, when) for one in examples]) for when in ("before", "after")]
     save_picture(before_after(pixels[0], pixels[1], captions), folder / name)
     cells = [[before, str(places), f"{gain:+.3f}"] for before, places, gain in rows]
-    text = (
-        f"{context.concept} inserted at one place of the layer: each pair has the median gain of what was there before"
-    )
+    text = f"{context.concept} inserted: the largest gain at each kind of place"
     return [
         heading(f"Where {context.concept} can be put", 3),
         bars({before: gain for before, _, gain in rows}),

@@ -21,7 +21,7 @@ from ganpatch.patch import Model
 from ganpatch.segment.segmenter import Segmenter
 from ganpatch.segment.strokes_file import UNLABELLED, Strokes
 
-PENALTY = 1e-2  # of the squared weights of standardised features, against the mean cross-entropy
+PENALTY = 3e-2  # of the squared weights of standardised features, against the mean cross-entropy
 _MOST_PIXELS = 40_000
 _LEAST_UNITS = 8
 _STEPS = 60
@@ -74,14 +74,16 @@ def fit(
 
 
 def feature_layers(generator: Generator, after: str | None = None) -> tuple[str, ...]:
-    """Give the last layer at each size of map, in their order; of those behind `after` only."""
+    """Give one layer for each size of map, in their order: the least nested, of these the last; behind `after` only."""
     facts = layer_facts(generator)
     names = [fact.name for fact in facts]
     start = names.index(after) + 1 if after in names else 0
     chosen: dict[tuple[int, ...], str] = {}
     for fact in facts[start:]:
-        if len(fact.size) == 2 and fact.units >= _LEAST_UNITS and fact.calls == 1:
-            chosen[fact.size] = fact.name
+        if len(fact.size) == 2 and min(fact.size) > 1 and fact.units >= _LEAST_UNITS and fact.calls == 1:
+            before = chosen.get(fact.size)
+            if before is None or fact.name.count(".") <= before.count("."):
+                chosen[fact.size] = fact.name
     if not chosen:
         raise GanpatchError(
             f"no layer behind '{after}' gives maps of at least {_LEAST_UNITS} units to read concepts from"

@@ -3,7 +3,6 @@
 studio = Studio.open(Opening(model=None, out=Path("churches-studio")))
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -12,8 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
-
-from safetensors import SafetensorError, safe_open
 
 from ganpatch.activations import LayerFacts, Progress, default_layer, layer_facts
 from ganpatch.causes import MANIFEST as CAUSES
@@ -31,6 +28,7 @@ from ganpatch.studio.jobs import Jobs, JobView
 from ganpatch.studio.palette import Brush, LayerShape, Paint, Painting, concept_brush, painted_edit, unit_brush
 from ganpatch.studio.state import Entry, Painted, State
 from ganpatch.studio.tasks import bake_task, in_child, onnx_task, rank_task, weights_task
+from ganpatch.suggestions import read_suggestions
 
 EXPORTS = "exports"
 QUICK = 0.1  # seconds of a pass that answers a brush as it is: tracing a model takes as long as many strokes
@@ -66,15 +64,15 @@ class Run:
 
     def suggested(self, name: str) -> dict[str, list[float]]:
         """Read the scores that `ganpatch suggest` left in the folder for a layer, by method."""
-        index, arrays = (self.folder / f"suggestions.{kind}" for kind in ("json", "safetensors"))
         try:
-            if json.loads(index.read_text())["run"] != self.manifest.run:
-                return {}
-            with safe_open(arrays, framework="pt") as file:
-                keys = [key for key in file.keys() if key.endswith(f"/{name}.score")]  # noqa: SIM118, not a dict
-                return {f"suggested: {key.partition('/')[0]}": file.get_tensor(key).tolist() for key in keys}
-        except (OSError, ValueError, KeyError, SafetensorError):
+            found = read_suggestions(self.folder, self.manifest)
+        except GanpatchError:  # a broken file of scores takes no order away that is there without it
             return {}
+        return {
+            f"suggested: {method}": one.layers[name].score.tolist()
+            for method, one in found.items()
+            if name in one.layers
+        }
 
 
 class Studio:
