@@ -214,7 +214,7 @@ def test_patches_as_files(folder: Path) -> None:
         (["patch", "check", "missing.yaml"], "error: cannot read 'missing.yaml': no such file or directory"),
         (
             ["layers", "net.py:Net"],
-            "error: net.py:Net: its latent is not known; say what it takes: --latent normal:100, --latent normal:100,1,1 or --latent uniform:-1,1:100",
+            "error: net.py:Net: its latent is not known; say what it takes: --latent normal:100, --latent normal:100,1,1 or --latent uniform:-1,1:100; 'ganpatch init' tries to find out",
         ),
     ],
 )
@@ -272,13 +272,17 @@ def test_broken_checkpoints_and_patches(folder: Path) -> None:
     right("apply", "other.pt", "fix.yaml", "--allow-other-weights")
 
 
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # what a shell starts in the background ignores them
+
+
 def test_an_interrupted_ranking_is_kept_and_resumed(folder: Path) -> None:
     command = [GANPATCH, "rank", "model.pt", "--n", "200000", "--batch-size", "8", "-o", "run"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_interrupts)
     deadline = time.monotonic() + 60
     while not (folder / "run").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    time.sleep(1.5)
+    time.sleep(4)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -286,7 +290,7 @@ def test_an_interrupted_ranking_is_kept_and_resumed(folder: Path) -> None:
     assert "Traceback" not in said
     assert entries(folder / "run") == ["partial.safetensors"]
     assert wrong("rank", "model.pt", "--n", "200000", "-o", "run") == (
-        "error: 'run' holds an interrupted ranking; --resume goes on, --overwrite starts anew"
+        "error: 'run' holds an interrupted run; --resume goes on, --overwrite starts anew"
     )
     assert wrong("rank", "model.pt", "--n", "64", "-o", "run", "--resume").startswith(
         "layer main.5 (8 units at 8x8), as none was named; --layer chooses"

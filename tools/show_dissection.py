@@ -199,7 +199,8 @@ def page(dissected: Figures, caused: Figures, strokes: Figures) -> str:
     changes = "\n".join(f"| {' | '.join(row)} |" for row in caused["removal"]["rows"])
     context = "\n".join(f"| {row['before']} | {row['places']} | {row['gain']:+.3f} |" for row in caused["context"])
     probes = "\n".join(
-        f"| {n} | {known} | {accuracy:.1%} | {mean:.3f} |" for n, known, accuracy, mean, _ in strokes["rows"]
+        f"| {count} | {groups} | {_mean(accuracies):.1%} | {_mean(means):.3f} ({min(means):.3f} to {max(means):.3f}) |"
+        for count, groups, accuracies, means in strokes["rows"]
     )
     return lines.format(
         known=len(dissected["known"]), known_names=", ".join(dissected["known"]), layer_names=" | ".join(LAYERS),

@@ -11,7 +11,7 @@ from ganpatch.generator import Generator
 from ganpatch.ranking import MANIFEST
 from ganpatch.review.dissection_page import write_dissection_page
 from ganpatch.review.page import write_page
-from ganpatch.review.run import Say, named_layers, run_folder, set_verdicts_aside
+from ganpatch.review.run import Say, check_layers, chosen_layer, run_folder, set_verdicts_aside
 from ganpatch.segment import Segmenter
 
 
@@ -32,8 +32,9 @@ def dissect_to_folder(
 
     Raises GanpatchError when the folder holds a run, finished or not, that was not asked to be replaced or resumed.
     """
-    layers = named_layers(generator, layers, say)
+    check_layers(generator, layers)
     with run_folder(folder, MANIFEST, resume=resume, overwrite=overwrite, say=say) as partial:
+        layers = layers or [chosen_layer(generator, say)]
         dissection = dissect(generator, segmenter, layers, seeds, progress=progress, partial=partial, **choices)
         set_verdicts_aside(folder)
         dissection.save(folder)

@@ -35,8 +35,9 @@ def rank_to_folder(
 
     Raises GanpatchError when the folder holds a run, finished or not, that was not asked to be replaced or resumed.
     """
-    layers = named_layers(generator, layers, say)
+    check_layers(generator, layers)
     with run_folder(folder, MANIFEST, resume=resume, overwrite=overwrite, say=say) as partial:
+        layers = layers or [chosen_layer(generator, say)]
         ranking = rank(generator, layers, seeds, progress=progress, partial=partial, **choices)
         set_verdicts_aside(folder)
         ranking.save(folder)
@@ -47,16 +48,18 @@ def rank_to_folder(
     return ranking
 
 
-def named_layers(generator: Generator, layers: Sequence[str], say: Say) -> Sequence[str]:
-    """Check `layers`; where none is named, choose one and say which."""
+def check_layers(generator: Generator, layers: Sequence[str]) -> None:
+    """Raise GanpatchError when one of `layers` does not exist."""
     for name in layers:
         find_layer(generator.module, name)
-    if layers:
-        return layers
+
+
+def chosen_layer(generator: Generator, say: Say) -> str:
+    """Choose a layer, as none was named, and say which."""
     chosen = default_layer(layer_facts(generator))
     size = "x".join(str(edge) for edge in chosen.size)
     say(f"layer {chosen.name} ({chosen.units} units at {size}), as none was named; --layer chooses")
-    return [chosen.name]
+    return chosen.name
 
 
 @contextmanager
