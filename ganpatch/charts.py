@@ -54,8 +54,12 @@ def curves(lines: Mapping[str, Points], *, x: str, y: str) -> str:
     points = [point for line in lines.values() for point in line]
     if not points:
         return ""
-    most_x, most_y = max(p[0] for p in points) or 1, max(max(p[1] for p in points), 1e-9)
-    least_y = min(0.0, *(p[1] for p in points))
+    most_x, least_y, most_y = (
+        max(p[0] for p in points) or 1,
+        min(0.0, *(p[1] for p in points)),
+        max(p[1] for p in points),
+    )
+    most_y = max(most_y, 0.0) or (0.0 if least_y < 0 else 1.0)
     left, top, width, height = 60, 12, 520, 240
 
     def place(point: tuple[float, float]) -> tuple[float, float]:

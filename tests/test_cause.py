@@ -203,6 +203,7 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     ]
     wrong = CliRunner().invoke(cli, [*command, "--concept", "rde", "-o", "causes"])
     assert "knows no concept 'rde'; did you mean 'red'" in str(wrong.exception)
+    assert list(tmp_path.iterdir()) == []
     done = CliRunner().invoke(cli, [*command, "--concept", "red", "--context", "-o", "causes"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert sorted(path.name for path in (tmp_path / "causes").iterdir()) == [

@@ -13,7 +13,7 @@ from ganpatch.context import Context, insertion_by_context
 from ganpatch.effect import Interventions
 from ganpatch.generator import Generator
 from ganpatch.review.causes_page import UNITS, write_causes_page
-from ganpatch.review.run import Say, run_folder
+from ganpatch.review.run import Say, check_layers, run_folder
 from ganpatch.segment import Segmenter
 from ganpatch.spans import parse_spans
 
@@ -36,6 +36,9 @@ def cause_to_folder(
 
     Raises GanpatchError when the folder holds causes, finished or not, that were not asked to be replaced or resumed.
     """
+    check_layers(generator, [layer])
+    for concept in concepts:
+        segmenter.index(concept)
     with run_folder(folder, MANIFEST, resume=resume, overwrite=overwrite, say=say) as partial:
         causes = find_causes(generator, segmenter, layer, concepts, effort, progress=progress, partial=partial)
         contexts = _contexts(causes, Interventions(generator, segmenter, layer)) if context else {}
