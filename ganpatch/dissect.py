@@ -24,7 +24,7 @@ from ganpatch.segment import Segmenter
 from ganpatch.spans import format_spans
 from ganpatch.thresholds import LabelledSample, best_thresholds, quantile_thresholds
 
-THRESHOLD_IMAGES = 128
+THRESHOLD_IMAGES = 96
 BEST = "best"
 _QUANTILE = re.compile(r"q(0?\.\d+)")
 _STATE = "dissect"

@@ -10,14 +10,14 @@ import math
 import torch
 from torch import Tensor
 
-_SIZE = 32768
+_SIZE = 24576
 _EDGES = 128
 _RAREST, _COMMONEST = 2e-4, 0.9  # shares of pixels above a threshold that are tried
 _MOST_VALUES = 1 << 21
 
 
 class LabelledSample:
-    """About 32 000 pixels: the activations [C, S] of all units there, and the labels [S]."""
+    """About 25 000 pixels: the activations [C, S] of all units there, and the labels [S]."""
 
     def __init__(self, units: int, *, pixels: int, images: int, size: int = _SIZE) -> None:
         self._each = min(pixels, max(1, size // images))

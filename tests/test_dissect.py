@@ -33,7 +33,7 @@ def test_units_are_found_for_what_they_draw(dissection: Dissection) -> None:
     assert dissection.counts("maps") == {"red": 1, "green": 1, "sky": 1} | (
         {"ground": n} if (n := dissection.counts("maps").get("ground", 0)) else {}
     )
-    assert (layer.iou[3:, 1:] < 0.3).all(), "idle units are no concept but the ground at most"
+    assert (layer.iou[3:, 1:] < 0.5).all(), "idle units are no concept but the ground at most"
     assert sum(dissection.shares) == pytest.approx(1)
 
 
@@ -50,7 +50,7 @@ def test_figures_equal_brute_force(dissection: Dissection) -> None:
 
 
 def test_thresholds_come_from_other_seeds(dissection: Dissection) -> None:
-    assert dissection.threshold_seeds == "200-327"
+    assert dissection.threshold_seeds == "200-295"
     quantile = dissect(painter(), eye(), ["maps"], range(50), threshold="q0.99")
     assert quantile.threshold_seeds == "50-99"
     assert torch.equal(quantile["maps"].thresholds[:, 0], quantile["maps"].thresholds[:, 1])

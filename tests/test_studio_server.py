@@ -1,7 +1,6 @@
 """The studio's routes: they give nothing to strangers, refuse what does not fit, and keep what they are told."""
 
 import io
-import json
 import time
 import zipfile
 from collections.abc import Iterator
@@ -15,7 +14,6 @@ import torch
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from PIL import Image
-from safetensors.torch import save_file
 from schemathesis.checks import CHECKS
 
 from ganpatch import GanpatchError, Generator, Patch, applied, rank
@@ -23,6 +21,7 @@ from ganpatch.causes import Causes, ConceptCauses
 from ganpatch.studio import session
 from ganpatch.studio.server import make_app
 from ganpatch.studio.session import Opening, Studio, opening_of
+from ganpatch.suggestions import Found, MethodFacts, Suggested, save_suggestions
 
 HOST = "127.0.0.1:5000"
 TOKEN = {"x-ganpatch-token": "secret"}
@@ -200,10 +199,8 @@ def test_suggestions_and_causes_are_orders_and_concepts_are_brushes(client: Test
     run = studio.run_of(LAYER)
     assert run is not None
     scores = torch.arange(8.0)
-    save_file(
-        {f"spike/{LAYER}.score": scores, "spike/main.2.score": torch.ones(12)}, run.folder / "suggestions.safetensors"
-    )
-    (run.folder / "suggestions.json").write_text(json.dumps({"run": run.manifest.run}))
+    facts = MethodFacts(explains="outbursts", layers=(LAYER,))
+    save_suggestions(run.folder, run.manifest, {"spike": Suggested(facts=facts, layers={LAYER: Found(score=scores)})})
     record = ConceptCauses(
         alpha=scores.flip(0), iou=scores, conditional_mean=scores / 10, ace=None, presence=0.1, curves=()
     )
