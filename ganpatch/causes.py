@@ -11,16 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from pydantic import Field
 from torch import Tensor
 
 from ganpatch.edit import Edit, Mask
 from ganpatch.errors import GanpatchError, near_miss
-from ganpatch.files import read_bytes, replacing, write_text
 from ganpatch.patch import Model, Provenance
+from ganpatch.stored import Section, Shapes, read_arrays, read_section, write_arrays, write_section
 
 MANIFEST = "causes.json"
 ARRAYS = "causes.safetensors"
@@ -32,14 +29,12 @@ By = Literal["alpha", "ace", "iou"]
 Level = Literal["mean", "q99", "q999"]
 
 
-class Curve(BaseModel):
+class Curve(Section):
     """The effect of the first `units` of an order, on held-out seeds; several draws for random orders.
 
     `removed` is the share of the concept's pixels that ablation takes away. `ace` is the average causal effect: at a
     random place of each image, presence with the units inserted minus presence with them ablated, over mean presence.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     by: str
     units: tuple[int, ...]
@@ -47,27 +42,21 @@ class Curve(BaseModel):
     ace: tuple[float, ...]
 
 
-class ContextRow(BaseModel):
+class ContextRow(Section):
     """How much of the concept an insertion adds at a place, on average, by the class that was `before` there."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     before: str
     places: int
     gain: float
 
 
-class _Concept(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _Concept(Section):
     presence: float
     curves: tuple[Curve, ...]
     context: tuple[ContextRow, ...] = ()
 
 
-class _Manifest(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _Manifest(Section):
     format: Literal["ganpatch-causes/1"] = "ganpatch-causes/1"
     model: Model
     layer: str
@@ -186,8 +175,7 @@ class Causes:
         arrays |= {"single": self.single} if self.single is not None else {}
         for concept, found in self.concepts.items():
             arrays |= {f"{concept}.{name}": getattr(found, name) for name in _NAMES}
-        with replacing(folder / ARRAYS) as temporary:
-            save_file({name: tensor.contiguous() for name, tensor in arrays.items()}, temporary)
+        write_arrays(folder / ARRAYS, arrays)
         manifest = _Manifest(
             **{name: getattr(self, name) for name in _Manifest.model_fields if name not in _MADE},
             concepts={
@@ -196,7 +184,7 @@ class Causes:
             },
             created=Provenance.now().created,
         )
-        write_text(folder / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
+        write_section(folder / MANIFEST, manifest)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Causes":
@@ -206,15 +194,14 @@ class Causes:
         if not path.is_file():
             reason = "it was not finished: repeat with --resume" if folder.is_dir() else "no such folder"
             raise GanpatchError(f"'{folder}' holds no causes: {reason}; ganpatch cause writes them")
-        try:
-            manifest = _Manifest.model_validate_json(read_bytes(path, limit=_LARGEST))
-        except ValidationError as fault:
-            first = fault.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise GanpatchError(f"'{path}' is broken: {place or 'the file'}: {first['msg']}") from fault
+        manifest = read_section(path, _Manifest, limit=_LARGEST)
         if stray := set(manifest.concepts) - set(manifest.all_concepts):
             raise GanpatchError(f"'{path}' is broken: concepts: '{min(stray)}' is not in all_concepts")
-        arrays = _read_arrays(folder / ARRAYS, manifest)
+        wanted = ["q99", "q999", *(f"{concept}.{name}" for concept in manifest.concepts for name in _NAMES)]
+        shapes: Shapes = dict.fromkeys(wanted, (manifest.channels,))
+        arrays = read_arrays(
+            folder / ARRAYS, shapes, optional={"single": (manifest.channels, len(manifest.all_concepts))}
+        )
         single = arrays.get("single")
         concepts = {
             name: ConceptCauses(
@@ -231,22 +218,6 @@ class Causes:
 
 
 _MADE = ("format", "concepts", "created")
-
-
-def _read_arrays(path: Path, manifest: _Manifest) -> dict[str, Tensor]:
-    wanted = ["q99", "q999", *(f"{concept}.{name}" for concept in manifest.concepts for name in _NAMES)]
-    try:
-        with safe_open(path, framework="pt") as file:
-            found = {key: file.get_tensor(key) for key in list(file.keys())}
-    except (SafetensorError, OSError) as fault:
-        raise GanpatchError(f"'{path}' is broken or missing: {fault}") from fault
-    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(wanted, (manifest.channels,))
-    if "single" in found:
-        shapes |= {"single": (manifest.channels, len(manifest.all_concepts))}
-    for key, shape in shapes.items():
-        if key not in found or tuple(found[key].shape) != shape or not torch.isfinite(found[key]).all():
-            raise GanpatchError(f"'{path}': {key} is missing, not {list(shape)}, or not finite")
-    return found
 
 
 def _slug(concept: str) -> str:

@@ -16,20 +16,17 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.files import read_bytes
+from ganpatch.stored import Section
 
 NAME = "ganpatch.toml"
 _LARGEST = 1_000_000
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ModelSettings(_Section):
+class ModelSettings(Section):
     """How to load a model; each setting is also an option of the command line."""
 
     path: str | None = None
@@ -45,13 +42,13 @@ class ModelSettings(_Section):
     call: dict[str, Any] = {}
 
 
-class RankSettings(_Section):
+class RankSettings(Section):
     """Defaults of `ganpatch rank`."""
 
     layers: tuple[str, ...] = ()
 
 
-class Settings(_Section):
+class Settings(Section):
     """The whole file."""
 
     model: ModelSettings = ModelSettings()
@@ -84,6 +81,6 @@ def _faults(fault: ValidationError) -> list[str]:
 
 
 def _keys_beside(place: tuple[int | str, ...]) -> list[str]:
-    sections: dict[object, type[_Section]] = {"model": ModelSettings, "rank": RankSettings}
+    sections: dict[object, type[Section]] = {"model": ModelSettings, "rank": RankSettings}
     known = sections.get(place[0], Settings) if len(place) > 1 else Settings
     return list(known.model_fields)

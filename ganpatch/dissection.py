@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from pydantic import Field
 from torch import Tensor
 
 from ganpatch.errors import GanpatchError, near_miss
-from ganpatch.files import read_bytes, replacing, write_text
 from ganpatch.ranking import Ranking
+from ganpatch.stored import Section, read_arrays, read_section, write_arrays, write_section
 
 DISSECTION = "dissection.json"
 ARRAYS = "dissection.safetensors"
@@ -42,9 +39,7 @@ class LayerDissection:
         return self.iou.argmax(1)
 
 
-class _Manifest(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _Manifest(Section):
     format: Literal["ganpatch-dissection/1"] = "ganpatch-dissection/1"
     run: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
     segmenter: str
@@ -107,8 +102,7 @@ class Dissection:
         folder = Path(folder)
         self.ranking.save(folder)
         arrays = {f"{layer}.{name}": getattr(found, name) for layer, found in self.layers.items() for name in _NAMES}
-        with replacing(folder / ARRAYS) as temporary:
-            save_file({name: tensor.contiguous() for name, tensor in arrays.items()}, temporary)
+        write_arrays(folder / ARRAYS, arrays)
         manifest = _Manifest(
             run=self.ranking.run,
             segmenter=self.segmenter,
@@ -118,7 +112,7 @@ class Dissection:
             shares=self.shares,
             layers=tuple(self.layers),
         )
-        write_text(folder / DISSECTION, manifest.model_dump_json(indent=1) + "\n")
+        write_section(folder / DISSECTION, manifest)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Dissection":
@@ -128,12 +122,7 @@ class Dissection:
         path = folder / DISSECTION
         if not path.is_file():
             raise GanpatchError(f"'{folder}' holds a ranking and no dissection; make one with ganpatch dissect")
-        try:
-            manifest = _Manifest.model_validate_json(read_bytes(path, limit=_LARGEST))
-        except ValidationError as fault:
-            first = fault.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise GanpatchError(f"'{path}' is broken: {place or 'the file'}: {first['msg']}") from fault
+        manifest = read_section(path, _Manifest, limit=_LARGEST)
         if manifest.run != ranking.run or len(manifest.shares) != len(manifest.concepts):
             raise GanpatchError(f"'{path}' does not belong to the ranking beside it; dissect again")
         return cls(
@@ -143,7 +132,7 @@ class Dissection:
             threshold_seeds=manifest.threshold_seeds,
             concepts=manifest.concepts,
             shares=manifest.shares,
-            layers={layer: _read_layer(folder / ARRAYS, layer, ranking, manifest) for layer in manifest.layers},
+            layers=_read_layers(folder / ARRAYS, ranking, manifest),
         )
 
     def _repr_html_(self) -> str:
@@ -154,16 +143,8 @@ class Dissection:
         return "".join(rows)
 
 
-def _read_layer(path: Path, layer: str, ranking: Ranking, manifest: _Manifest) -> LayerDissection:
-    units, concepts = ranking[layer].units, len(manifest.concepts)
-    try:
-        with safe_open(path, framework="pt") as file:
-            found = {name: file.get_tensor(f"{layer}.{name}") for name in _NAMES}
-    except (SafetensorError, OSError) as fault:
-        raise GanpatchError(f"'{path}' is broken or missing: {fault}") from fault
-    for name, tensor in found.items():
-        if tuple(tensor.shape) != (units, concepts) or not torch.isfinite(tensor).all():
-            raise GanpatchError(
-                f"'{path}': {layer}.{name} is {list(tensor.shape)}, not [{units}, {concepts}], or not finite"
-            )
-    return LayerDissection(**found)
+def _read_layers(path: Path, ranking: Ranking, manifest: _Manifest) -> dict[str, LayerDissection]:
+    concepts = len(manifest.concepts)
+    shapes = {f"{layer}.{name}": (ranking[layer].units, concepts) for layer in manifest.layers for name in _NAMES}
+    arrays = read_arrays(path, shapes)
+    return {layer: LayerDissection(**{name: arrays[f"{layer}.{name}"] for name in _NAMES}) for layer in manifest.layers}

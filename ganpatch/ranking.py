@@ -16,18 +16,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import torch
 from PIL import Image, UnidentifiedImageError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from pydantic import Field
 from torch import Tensor
 
 from ganpatch.errors import GanpatchError, near_miss
-from ganpatch.files import read_bytes, replacing, write_text
 from ganpatch.patch import Model
 from ganpatch.pictures import Pixels, contact_sheet, save_picture, sprite_layout, sprite_sheets
 from ganpatch.spans import format_spans, parse_spans
+from ganpatch.stored import Section, read_arrays, read_section, write_arrays, write_section
 
 MANIFEST = "manifest.json"
 ARRAYS = "ranking.safetensors"
@@ -38,11 +35,7 @@ Score = Literal["max", "mean", "q99"]
 Count = Annotated[int, Field(gt=0, le=10_000_000)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RankedLayer(_Section):
+class RankedLayer(Section):
     """A layer in the manifest: number of units, size of its maps, and of the small maps that are kept."""
 
     units: Count
@@ -50,7 +43,7 @@ class RankedLayer(_Section):
     map_size: tuple[Count, Count]
 
 
-class Thumbnails(_Section):
+class Thumbnails(Section):
     """Which seeds the sprite sheets show, in their order, and how large each thumbnail is."""
 
     seeds: tuple[int, ...]
@@ -59,7 +52,7 @@ class Thumbnails(_Section):
     sheets: tuple[Annotated[str, Field(pattern=r"^thumbs-\d{3,6}\.png$")], ...]
 
 
-class Manifest(_Section):
+class Manifest(Section):
     """manifest.json of a run folder."""
 
     format: Literal["ganpatch-run/1"] = "ganpatch-run/1"
@@ -150,8 +143,7 @@ class Ranking:
         for index, sheet in enumerate(sprite_sheets([self.thumbnails[seed] for seed in seeds])):
             sheets.append(f"thumbs-{index:03d}.png")
             save_picture(sheet, folder / sheets[-1])
-        with replacing(folder / ARRAYS) as temporary:
-            save_file(_arrays(self.layers), temporary)
+        write_arrays(folder / ARRAYS, _arrays(self.layers))
         height, width = self.thumbnails[seeds[0]].shape[:2]
         manifest = Manifest(
             run=self.run,
@@ -174,7 +166,7 @@ class Ranking:
             created=self.created,
             seconds=self.seconds,
         )
-        write_text(folder / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
+        write_section(folder / MANIFEST, manifest)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Ranking":
@@ -189,7 +181,7 @@ class Ranking:
             range=manifest.range,
             seeds=parse_spans(manifest.seeds, what="seed"),
             score=manifest.score,
-            layers=read_arrays(folder / ARRAYS, manifest),
+            layers=read_layers(folder / ARRAYS, manifest),
             thumbnails=_read_thumbnails(folder, manifest.thumbnails),
             versions=manifest.versions,
             created=manifest.created,
@@ -215,46 +207,30 @@ def read_manifest(folder: Path) -> Manifest:
     if not path.is_file():
         reason = "the ranking was not finished: repeat it with --resume" if folder.is_dir() else "no such folder"
         raise GanpatchError(f"'{folder}' is not a run folder: {reason}")
-    try:
-        return Manifest.model_validate_json(read_bytes(path, limit=_LARGEST_MANIFEST))
-    except ValidationError as fault:
-        first = fault.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise GanpatchError(f"'{path}' is broken: {place or 'the file'}: {first['msg']}") from fault
+    return read_section(path, Manifest, limit=_LARGEST_MANIFEST)
 
 
 def _arrays(layers: Mapping[str, LayerRanking]) -> dict[str, Tensor]:
     names = ("top_seeds", "top_scores", "top_maps", *STATISTICS)
-    return {f"{layer}.{name}": getattr(ranked, name).contiguous() for layer, ranked in layers.items() for name in names}
+    return {f"{layer}.{name}": getattr(ranked, name) for layer, ranked in layers.items() for name in names}
 
 
-def read_arrays(path: Path, manifest: Manifest) -> dict[str, LayerRanking]:
+def read_layers(path: Path, manifest: Manifest) -> dict[str, LayerRanking]:
     """Read the arrays of a run folder; raise GanpatchError when they do not fit its manifest."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {
-                layer: LayerRanking(
-                    size=facts.size,
-                    **{
-                        name: _checked(file.get_tensor(f"{layer}.{name}"), shape, f"'{path}': {layer}.{name}")
-                        for name, shape in _shapes(facts, manifest.k).items()
-                    },
-                )
-                for layer, facts in manifest.layers.items()
-            }
-    except (SafetensorError, OSError) as fault:
-        raise GanpatchError(f"'{path}' is broken or missing: {fault}") from fault
+    shapes = {layer: _shapes(facts, manifest.k) for layer, facts in manifest.layers.items()}
+    of_layers = {f"{layer}.{name}": shape for layer, named in shapes.items() for name, shape in named.items()}
+    arrays = read_arrays(path, of_layers)
+    return {
+        layer: LayerRanking(
+            size=manifest.layers[layer].size, **{name: arrays[f"{layer}.{name}"] for name in shapes[layer]}
+        )
+        for layer in manifest.layers
+    }
 
 
 def _shapes(facts: RankedLayer, k: int) -> dict[str, tuple[int, ...]]:
     top = {"top_seeds": (facts.units, k), "top_scores": (facts.units, k), "top_maps": (facts.units, k, *facts.map_size)}
     return {**top, **dict.fromkeys(STATISTICS, (facts.units,))}
-
-
-def _checked(tensor: Tensor, shape: tuple[int, ...], where: str) -> Tensor:
-    if tuple(tensor.shape) != shape or not torch.isfinite(tensor).all():
-        raise GanpatchError(f"{where} is {list(tensor.shape)}, not {list(shape)}, or not finite")
-    return tensor
 
 
 def _read_thumbnails(folder: Path, index: Thumbnails) -> dict[int, Pixels]:

@@ -13,26 +13,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ganpatch.edit import Edit, Mask
 from ganpatch.errors import GanpatchError, near_miss
-from ganpatch.files import read_bytes, replacing, write_text
+from ganpatch.files import read_bytes
 from ganpatch.ranking import Manifest
+from ganpatch.stored import Section, first_fault, write_arrays, write_section
 
 INDEX, ARRAYS = "suggestions.json", "suggestions.safetensors"
 _LARGEST = 8_000_000
 _PER_UNIT = ("alpha", "value", "above")
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class MethodFacts(_Section):
+class MethodFacts(Section):
     """What a method's score is, in one line; what it was given, how long it took, which numbers it left."""
 
     explains: Annotated[str, Field(max_length=300)]
@@ -41,7 +37,7 @@ class MethodFacts(_Section):
     layers: tuple[str, ...]
 
 
-class _Index(_Section):
+class _Index(Section):
     format: Literal["ganpatch-suggestions/1"] = "ganpatch-suggestions/1"
     run: str
     methods: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")], MethodFacts]
@@ -93,8 +89,7 @@ def read_suggestions(folder: Path, manifest: Manifest) -> dict[str, Suggested]:
     try:
         index = _Index.model_validate_json(read_bytes(folder / INDEX, limit=_LARGEST))
     except ValidationError as fault:
-        first = fault.errors()[0]
-        raise GanpatchError(f"'{folder / INDEX}' is broken: {first['loc']}: {first['msg']}; remove it") from fault
+        raise GanpatchError(f"'{folder / INDEX}' is broken: {first_fault(fault)}; remove it") from fault
     if index.run != manifest.run:
         return {}
     try:
@@ -121,10 +116,9 @@ def save_suggestions(folder: Path, manifest: Manifest, suggested: Mapping[str, S
         for name in ("score", *_PER_UNIT, "mask")
         if (tensor := getattr(found, name)) is not None
     }
-    with replacing(folder / ARRAYS) as temporary:
-        save_file(tensors, temporary)
+    write_arrays(folder / ARRAYS, tensors)
     index = _Index(run=manifest.run, methods={method: one.facts for method, one in every.items()})
-    write_text(folder / INDEX, index.model_dump_json(indent=1) + "\n")
+    write_section(folder / INDEX, index)
 
 
 def chosen_method(suggested: Mapping[str, Suggested], method: str, folder: Path) -> Suggested:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganpatch.files import write_text
 from ganpatch.pictures import sprite_layout
-from ganpatch.ranking import ARRAYS, STATISTICS, LayerRanking, Manifest, read_arrays, read_manifest
+from ganpatch.ranking import ARRAYS, STATISTICS, LayerRanking, Manifest, read_layers, read_manifest
 from ganpatch.suggestions import read_suggestions
 
 PAGE = "index.html"
@@ -21,7 +21,7 @@ PAGE = "index.html"
 def write_page(folder: Path) -> Path:
     """Write index.html and layer-*.js into a run folder; give the page's path."""
     manifest = read_manifest(folder)
-    layers = read_arrays(folder / ARRAYS, manifest)
+    layers = read_layers(folder / ARRAYS, manifest)
     suggested = read_suggestions(folder, manifest)
     for index, (layer, ranked) in enumerate(layers.items()):
         scores = {method: _rounded(one.layers[layer].score) for method, one in suggested.items() if layer in one.layers}

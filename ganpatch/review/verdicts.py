@@ -8,24 +8,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from ganpatch.edit import Edit
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.files import read_bytes, write_text
 from ganpatch.patch import Patch, Provenance
 from ganpatch.ranking import Manifest
+from ganpatch.stored import Section
 from ganpatch.yaml_strict import shown_path
 
 VERDICTS = "verdicts.json"
 _LARGEST = 8_000_000
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Flag(_Section):
+class Flag(Section):
     """One flagged unit."""
 
     layer: str
@@ -33,7 +30,7 @@ class Flag(_Section):
     reason: Annotated[str, Field(max_length=2000)] = ""
 
 
-class Verdicts(_Section):
+class Verdicts(Section):
     """verdicts.json, as the review page gives it."""
 
     format: Literal["ganpatch-verdicts/1"] = "ganpatch-verdicts/1"

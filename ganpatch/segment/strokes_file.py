@@ -13,13 +13,14 @@ from typing import Annotated, Literal, Self
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from torch import Tensor
 
 from ganpatch.edit import Finite, Size, raise_faults
 from ganpatch.errors import GanpatchError, near_miss
-from ganpatch.files import read_bytes, write_text
+from ganpatch.files import read_bytes
 from ganpatch.patch import Model
+from ganpatch.stored import Section, first_fault, write_section
 
 UNLABELLED = 255
 _LARGEST = 64_000_000
@@ -28,11 +29,7 @@ _SCALE = 4  # drawn larger, so that a thin stroke keeps its place
 Concept = Annotated[str, Field(min_length=1, max_length=100)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Stroke(_Part):
+class Stroke(Section):
     """A line of round pen: points (x, y) and the pen's radius, in pixels."""
 
     concept: Concept
@@ -40,7 +37,7 @@ class Stroke(_Part):
     points: Annotated[tuple[tuple[Finite, Finite], ...], Field(min_length=1, max_length=100_000)]
 
 
-class PaintedImage(_Part):
+class PaintedImage(Section):
     """The strokes on the image of one seed."""
 
     seed: Annotated[int, Field(ge=0)]
@@ -48,7 +45,7 @@ class PaintedImage(_Part):
     strokes: tuple[Stroke, ...]
 
 
-class Strokes(_Part):
+class Strokes(Section):
     """A strokes file: the model whose images were painted on, the concepts in their order, the images."""
 
     format: Literal["ganpatch-strokes/1"] = "ganpatch-strokes/1"
@@ -77,13 +74,11 @@ class Strokes(_Part):
         try:
             return cls.model_validate_json(read_bytes(path, limit=_LARGEST))
         except ValidationError as fault:
-            first = fault.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise GanpatchError(f"'{path}': {place or 'the file'}: {first['msg']}") from fault
+            raise GanpatchError(f"'{path}': {first_fault(fault)}") from fault
 
     def save(self, path: Path) -> None:
         """Write the file whole or not at all."""
-        write_text(path, self.model_dump_json(indent=1) + "\n")
+        write_section(path, self)
 
     def labels(self, image: PaintedImage, size: tuple[int, int]) -> Tensor:
         """Draw the strokes of one image: [H, W] int64, indices into `concepts`, UNLABELLED elsewhere."""

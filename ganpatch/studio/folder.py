@@ -14,17 +14,17 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ganpatch.edit import Edit, Mask
 from ganpatch.errors import GanpatchError
-from ganpatch.files import read_bytes, replacing, write_bytes, write_text
+from ganpatch.files import replacing, write_bytes, write_text
 from ganpatch.identity import tensor_digest
 from ganpatch.patch import Model, Patch
+from ganpatch.stored import read_section
 from ganpatch.studio.changes import AddConcept, AnyChange, Overtaken, Pin, Redo, Undo, changed, changed_aside, placed
 from ganpatch.studio.state import Content, Entry, State
 from ganpatch.studio.strokes import strokes_file
@@ -32,8 +32,6 @@ from ganpatch.studio.strokes import strokes_file
 STATE, PATCH, STROKES = "studio.json", "patch.yaml", "strokes.json"
 _LARGEST = 200_000_000
 _SEEN, _UNDO = 1000, 1000
-
-_Kind = TypeVar("_Kind", State, Content)
 
 
 class Folder:
@@ -53,7 +51,7 @@ class Folder:
             content = Content(name=start.name if start else f"{name or 'model'}-studio")
             folder._commit(folder.state, content if start is None else _of_patch(content, start, 0))
             return folder
-        state = _read(path / STATE, State)
+        state = read_section(path / STATE, State, limit=_LARGEST)
         if state.model.fingerprint != model.fingerprint:
             raise GanpatchError(f"'{path}' is a studio session of {state.model.name} with other weights")
         if start is not None:
@@ -127,7 +125,7 @@ class Folder:
             raise Overtaken("something was changed in another tab; look before you undo")
         if not chain:
             raise Overtaken(f"there is nothing to {change.kind}")
-        content = _with_masks(_read(self._version(chain[-1]), Content), self.path)
+        content = _with_masks(read_section(self._version(chain[-1]), Content, limit=_LARGEST), self.path)
         left, grown = chain[:-1], (*other, state.version)
         undo, redo = (left, grown) if back else (grown, left)
         fields = {"content": content, "version": chain[-1], "undo": undo, "redo": redo}
@@ -172,7 +170,7 @@ class Folder:
         state = self.state
         if not state.undo:
             return None
-        content = _with_masks(_read(self._version(state.undo[-1]), Content), self.path)
+        content = _with_masks(read_section(self._version(state.undo[-1]), Content, limit=_LARGEST), self.path)
         return state.model_copy(update={"content": content}).patch()
 
 
@@ -203,15 +201,6 @@ def _of_patch(content: Content, patch: Patch, revision: int) -> Content:
     off = [entry for entry in content.edits if not entry.on and entry.id not in names]
     fields = {"name": patch.name, "description": patch.description, "edits": (*entries, *off)}
     return content.model_copy(update=fields)
-
-
-def _read(path: Path, kind: type[_Kind]) -> _Kind:
-    try:
-        return kind.model_validate_json(read_bytes(path, limit=_LARGEST))
-    except ValidationError as fault:
-        first = fault.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise GanpatchError(f"'{path}' is broken: {place or 'the file'}: {first['msg']}") from fault
 
 
 def _with_masks(content: Content, folder: Path) -> Content:

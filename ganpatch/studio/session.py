@@ -20,7 +20,7 @@ from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.generator import Generator
 from ganpatch.models import BUNDLED, load
 from ganpatch.patch import Model, Patch
-from ganpatch.ranking import ARRAYS, MANIFEST, LayerRanking, Manifest, read_arrays, read_manifest
+from ganpatch.ranking import ARRAYS, MANIFEST, LayerRanking, Manifest, read_layers, read_manifest
 from ganpatch.studio.engine import Engine
 from ganpatch.studio.folder import Folder
 from ganpatch.studio.frames import Frames, Levels
@@ -60,7 +60,7 @@ class Run:
     def layer(self, name: str) -> LayerRanking:
         """Read one layer's arrays."""
         only = self.manifest.model_copy(update={"layers": {name: self.manifest.layers[name]}})
-        return read_arrays(self.folder / ARRAYS, only)[name]
+        return read_layers(self.folder / ARRAYS, only)[name]
 
     def suggested(self, name: str) -> dict[str, list[float]]:
         """Read the scores that `ganpatch suggest` left in the folder for a layer, by method."""
