@@ -22,7 +22,6 @@ from ganpatch.causes import Causes, ConceptCauses, Curve
 from ganpatch.effect import BATCH, Interventions, ablated, inserted, one_place, unchanged
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.generator import Generator
-from ganpatch.iou import Upsampler
 from ganpatch.partial import SAVE_EVERY, load_partial, save_partial
 from ganpatch.patch import Model
 from ganpatch.segment import Segmenter
@@ -137,9 +136,7 @@ class _Seen:
                 presence.append(bench.presence(probabilities))
             labels = probabilities.argmax(1)
             sample = sample or LabelledSample(bench.units, pixels=labels[0].numel(), images=len(seeds))
-            upsampler = Upsampler(bench.size, (labels.shape[1], labels.shape[2]))
-            for row, seed in enumerate(part):
-                sample.update(upsampler(front.activation[row]).flatten(1), labels[row].flatten(), seed)
+            sample.update_images(front.activation, labels, part)
             quantiles.update(front.activation.flatten(2).float().cpu(), part)
             fronts.append(front)
         assert sample is not None

@@ -17,10 +17,11 @@ from ganpatch.activations import BATCH, OnActivation, Progress, stream, unseen
 from ganpatch.dissection import Dissection, LayerDissection
 from ganpatch.errors import GanpatchError
 from ganpatch.generator import Generator
-from ganpatch.iou import ConceptCounts, Upsampler
+from ganpatch.iou import ConceptCounts
 from ganpatch.passes import run_pass
 from ganpatch.rank import Plan, Ranker, check_choices, chosen_layers
 from ganpatch.segment import Segmenter
+from ganpatch.segment.kept import KeptActivations
 from ganpatch.spans import format_spans
 from ganpatch.thresholds import LabelledSample, best_thresholds, quantile_thresholds
 
@@ -67,36 +68,13 @@ def dissect(
     )
 
 
-class _Kept:
-    """The activations of one batch, kept until its images are there."""
-
-    def __init__(self, layers: Iterable[str]) -> None:
-        self.layers = tuple(dict.fromkeys(layers))
-        self.activations: dict[str, Tensor] = {}
-
-    def watch(self) -> dict[str, OnActivation]:
-        return {layer: self._keeper(layer) for layer in self.layers}
-
-    def _keeper(self, layer: str) -> OnActivation:
-        def keep(activation: Tensor, _seeds: Sequence[int]) -> None:
-            if activation.ndim != 4:
-                raise GanpatchError(f"layer '{layer}' gives {list(activation.shape)}, no maps [N, C, h, w] to compare")
-            self.activations[layer] = activation.clone()  # an in-place ReLU behind it would overwrite it
-
-        return keep
-
-    def labels(self, segmenter: Segmenter, images: Tensor) -> Tensor:
-        """Segment the images, with what the segmenter reads of the generator."""
-        return segmenter.labels(images, [self.activations[layer] for layer in segmenter.layers])
-
-
 class _Dissector:
     """A dissection on its way: a job for `run_pass`, which ranks as well."""
 
     def __init__(self, ranker: Ranker, segmenter: Segmenter, threshold: str, other: range) -> None:
         self.ranker, self.thresholds = ranker, dict[str, Tensor]()
         self._segmenter, self._threshold, self._other = segmenter, threshold, other
-        self._kept = _Kept([*ranker.plan.layers, *segmenter.layers])
+        self._kept = KeptActivations([*ranker.plan.layers, *segmenter.layers])
         self._counts: dict[str, ConceptCounts] = {}
 
     def described(self) -> dict[str, object]:
@@ -124,8 +102,8 @@ class _Dissector:
     def finish_batch(self, seeds: Sequence[int], images: Tensor) -> None:
         labels = self._kept.labels(self._segmenter, images)
         for layer in self.ranker.plan.layers:
-            self._count(layer).update(self._kept.activations[layer], labels)
-        self._kept.activations.clear()
+            self._count(layer).update(self._kept[layer], labels)
+        self._kept.clear()
         self.ranker.finish_batch(seeds, images)
 
     def _count(self, layer: str) -> ConceptCounts:
@@ -169,18 +147,15 @@ def _thresholds(
     batch_size: int,
 ) -> dict[str, Tensor]:
     """Find the thresholds of `layers`, each [C, K] or [C, 1], from the images of `seeds`."""
-    kept, samples = _Kept([*layers, *segmenter.layers]), dict[str, LabelledSample]()
+    kept, samples = KeptActivations([*layers, *segmenter.layers]), dict[str, LabelledSample]()
     for part, images in stream(generator, kept.watch(), seeds, batch_size=batch_size):
         assert images is not None
         labels = kept.labels(segmenter, images)
         for layer in layers:
-            activation = kept.activations[layer]
             if layer not in samples:
-                units, pixels = activation.shape[1], labels[0].numel()
+                units, pixels = kept[layer].shape[1], labels[0].numel()
                 samples[layer] = LabelledSample(units, pixels=pixels, images=len(seeds))
-            upsampler = Upsampler((activation.shape[2], activation.shape[3]), (labels.shape[1], labels.shape[2]))
-            for row, seed in enumerate(part):
-                samples[layer].update(upsampler(activation[row]).flatten(1), labels[row].flatten(), seed)
+            samples[layer].update_images(kept[layer], labels, part)
     if level is not None:
         return {layer: quantile_thresholds(sample.values, level) for layer, sample in samples.items()}
     concepts = len(segmenter.concepts)

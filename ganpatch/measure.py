@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganpatch.activations import OnActivation, Progress, stream, unseen
+from ganpatch.activations import Progress, stream, unseen
 from ganpatch.apply import edits_applied
 from ganpatch.edit import Edit
 from ganpatch.generator import Generator
 from ganpatch.segment import Segmenter
+from ganpatch.segment.kept import KeptActivations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,16 +69,11 @@ def _shares(
     within: Tensor | None,
     done: Callable[[int], None],
 ) -> Tensor:
-    features: dict[str, Tensor] = {}
-
-    def keeper(layer: str) -> OnActivation:
-        return lambda activation, _seeds: features.__setitem__(layer, activation.clone())
-
-    concepts = len(segmenter.concepts)
+    kept, concepts = KeptActivations(segmenter.layers), len(segmenter.concepts)
     found, finished = torch.zeros(concepts, dtype=torch.float64), 0
-    for part, images in stream(generator, {layer: keeper(layer) for layer in segmenter.layers}, seeds):
+    for part, images in stream(generator, kept.watch(), seeds):
         assert images is not None
-        labels = segmenter.labels(images, [features[layer] for layer in segmenter.layers])
+        labels = kept.labels(segmenter, images)
         weights = torch.ones(labels.shape[1:]) if within is None else within
         weights = (weights / weights.sum()).double().to(labels.device)
         flat = weights.flatten().repeat(len(labels))

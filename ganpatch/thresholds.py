@@ -6,9 +6,12 @@ thresholds, iou = best_thresholds(sample.values, sample.labels, concepts=10)    
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from ganpatch.iou import Upsampler
 
 _SIZE = 24576
 _EDGES = 128
@@ -33,6 +36,12 @@ class LabelledSample:
         self._values[:, self._count : stop] = maps[:, places.to(maps.device)].cpu()
         self._labels[self._count : stop] = labels[places.to(labels.device)].cpu()
         self._count = stop
+
+    def update_images(self, activation: Tensor, labels: Tensor, seeds: Sequence[int]) -> None:
+        """Take the activation [N, C, h, w] and labels [N, H, W] of the images of `seeds`, upsampled to the labels."""
+        upsampler = Upsampler((activation.shape[2], activation.shape[3]), (labels.shape[1], labels.shape[2]))
+        for maps, of_image, seed in zip(activation, labels, seeds, strict=True):
+            self.update(upsampler(maps).flatten(1), of_image.flatten(), seed)
 
     @property
     def values(self) -> Tensor:

@@ -15,20 +15,21 @@ from typing import Any
 import click
 import numpy as np
 import torch
+from PIL import Image
 
 import ganpatch
 from ganpatch import Effort, Generator, load_segmenter
-from ganpatch.activations import batched
+from ganpatch.activations import batched, stream
 from ganpatch.cause import HELD_OUT, TRAINING
 from ganpatch.causes import Causes
 from ganpatch.concept_patch import Wish, concept_patch
 from ganpatch.dissection import LEAST_IOU, Dissection
-from ganpatch.layers import hooked
 from ganpatch.pictures import save_picture
 from ganpatch.review.cause_run import cause_to_folder
 from ganpatch.review.dissect_run import dissect_to_folder
 from ganpatch.review.dissection_page import units_sheet
 from ganpatch.segment import Segmenter, strokes
+from ganpatch.segment.kept import KeptActivations
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS, DOCS = ROOT / "runs" / "show", ROOT / "docs"
@@ -54,8 +55,6 @@ def dissected(generator: Generator, segmenter: Segmenter) -> Figures:
     for concept in known:
         unit = int(layer.iou[:, found.index(concept)].argmax())
         sheets.append(np.asarray(units_sheet(found, LAYER, concept, [unit])))
-    from PIL import Image
-
     save_picture(Image.fromarray(np.concatenate(sheets)), DOCS / "dissection-units.png")
     return {
         "seconds": round(found.ranking.seconds),
@@ -140,20 +139,15 @@ def _agreement(generator: Generator, segmenter: Segmenter, probe: Segmenter) -> 
     """Give the IoU of probe and U-Net per concept, 0 for those that the probe does not know, and the pixel accuracy."""
     names = list(segmenter.concepts)
     own = torch.tensor([names.index(concept) for concept in probe.concepts])
-    kept: dict[str, torch.Tensor] = {}
+    kept = KeptActivations(probe.layers)
     both, either, right, total = torch.zeros(len(names)), torch.zeros(len(names)), 0, 0
-    watch: dict[str, Callable[..., None]] = {
-        layer: (lambda y, call, layer=layer: kept.update({layer: y.clone()})) for layer in probe.layers
-    }
-    with hooked(generator.module, watch):
-        for seeds in batched(TESTED):
-            images = generator.sample(seeds)
-            guessed = own[probe.labels(images, [kept[layer] for layer in probe.layers])]
-            wanted = segmenter.labels(images)
-            right, total = right + int((guessed == wanted).sum()), total + wanted.numel()
-            for place in range(len(names)):
-                both[place] += ((guessed == place) & (wanted == place)).sum()
-                either[place] += ((guessed == place) | (wanted == place)).sum()
+    for _, images in stream(generator, kept.watch(), TESTED):
+        assert images is not None
+        guessed, wanted = own[kept.labels(probe, images)], segmenter.labels(images)
+        right, total = right + int((guessed == wanted).sum()), total + wanted.numel()
+        for place in range(len(names)):
+            both[place] += ((guessed == place) & (wanted == place)).sum()
+            either[place] += ((guessed == place) | (wanted == place)).sum()
     return dict(zip(names, (both / either.clamp(min=1)).tolist(), strict=True)), right / total
 
 

@@ -18,6 +18,7 @@ from ganpatch.activations import batched, layer_facts, stream
 from ganpatch.errors import GanpatchError
 from ganpatch.generator import Generator
 from ganpatch.patch import Model
+from ganpatch.segment.kept import KeptActivations
 from ganpatch.segment.segmenter import Segmenter
 from ganpatch.segment.strokes_file import UNLABELLED, Strokes
 
@@ -44,8 +45,8 @@ def load(path: Path, generator: Generator, *, after: str | None = None) -> Segme
             f"'{path}' was painted on images of {strokes.model.name}, with other weights than {own.name}: "
             "the same seeds draw other images"
         )
-    size = (generator.sample([0]).shape[2], generator.sample([0]).shape[3])
-    painted = [Painted(seed=image.seed, labels=strokes.labels(image, size)) for image in strokes.images]
+    _, _, height, width = generator.sample([0]).shape
+    painted = [Painted(seed=image.seed, labels=strokes.labels(image, (height, width))) for image in strokes.images]
     return fit(f"strokes:{path}", strokes.concepts, painted, generator, after=after)
 
 
@@ -94,11 +95,10 @@ def feature_layers(generator: Generator, after: str | None = None) -> tuple[str,
 def _painted_pixels(generator: Generator, layers: Sequence[str], painted: Sequence[Painted]) -> tuple[Tensor, Tensor]:
     """Give the features [M, F] and labels [M] of the painted pixels, or of a sample of them."""
     each = max(64, _MOST_PIXELS // len(painted))
-    kept: dict[str, Tensor] = {}
-    watch = {layer: (lambda y, _seeds, layer=layer: kept.__setitem__(layer, y.clone())) for layer in layers}
+    kept = KeptActivations(layers)
     features, labels = [], []
     for part in batched(painted, 8):
-        for _ in stream(generator, watch, [image.seed for image in part], batch_size=8, with_images=False):
+        for _ in stream(generator, kept.watch(), [image.seed for image in part], batch_size=8, with_images=False):
             for row, image in enumerate(part):
                 places = (image.labels.flatten() != UNLABELLED).nonzero().flatten()
                 source = torch.Generator().manual_seed(image.seed)
