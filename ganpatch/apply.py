@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ganpatch.edit import Edit, Terms, edited, terms
 from ganpatch.errors import GanpatchError
@@ -73,20 +73,30 @@ def fitting_terms(edit: Edit, shape: Sequence[int]) -> Terms:
     return terms(edit, dims=len(size))
 
 
-def _on_output(layer: str, edits: Sequence[Edit]) -> Callable[[Any, int], Any]:
+def as_change(edits: Sequence[Edit]) -> Callable[..., Tensor]:
+    """Give `edits` of one layer, in their order, as a function of its activation [N, C, ...] and which run it is of."""
     prepared: dict[tuple[str, torch.dtype, torch.device], Terms] = {}
 
-    def on_output(output: Any, call: int) -> Any:
-        y = tensor_of(output)
-        if y is None:
-            raise GanpatchError(f"layer '{layer}' gives a {type(output).__name__} without a tensor [N, C, ...]")
+    def change(y: Tensor, call: int = 0) -> Tensor:
         for edit in edits:
             if edit.call is None or edit.call == call:
                 key = (edit.id, y.dtype, y.device)
                 if key not in prepared:
                     prepared[key] = fitting_terms(edit, y.shape).to(y)
                 y = edited(y, prepared[key])
-        return with_tensor(output, y)
+        return y
+
+    return change
+
+
+def _on_output(layer: str, edits: Sequence[Edit]) -> Callable[[Any, int], Any]:
+    change = as_change(edits)
+
+    def on_output(output: Any, call: int) -> Any:
+        y = tensor_of(output)
+        if y is None:
+            raise GanpatchError(f"layer '{layer}' gives a {type(output).__name__} without a tensor [N, C, ...]")
+        return with_tensor(output, change(y, call))
 
     return on_output
 

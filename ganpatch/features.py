@@ -13,7 +13,7 @@
 | `file.py:factory` | the user's module: images -> [N, D] or [N, D, h, w] | the user's |
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganpatch.activations import batched
 from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.generator import Generator
 from ganpatch.layers import hooked, layer_names, tensor_of
 from ganpatch.models.factory import is_factory, make_module
 from ganpatch.segment import bundled
@@ -53,6 +55,18 @@ class Features:
     def distance_name(self) -> str:
         """Name a Fréchet distance in these features: FID only where it is."""
         return "FID" if self.name == INCEPTION else f"Fréchet distance ({self.name})"
+
+
+@torch.inference_mode()
+def feature_maps(
+    generator: Generator, features: Features, seeds: Sequence[int], each: Callable[[int], None] = lambda done: None
+) -> Tensor:
+    """Give the maps [N, D, h, w] of the images of `seeds`; `each` is told how many images every batch had."""
+    found = []
+    for part in batched(seeds):
+        found.append(features.maps(generator.sample(part)))
+        each(len(part))
+    return torch.cat(found)
 
 
 def load_features(name: str = PLAIN) -> Features:

@@ -10,17 +10,17 @@ gives the curve. Each stop is then measured with all its edits together, and the
 taken.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from ganpatch.activations import Progress, batched, unseen
-from ganpatch.apply import applied, edits_applied
+from ganpatch.activations import Progress, unseen
+from ganpatch.apply import applied, as_change, edits_applied
 from ganpatch.edit import Edit
 from ganpatch.errors import GanpatchError
-from ganpatch.features import Features, load_features
+from ganpatch.features import Features, feature_maps, load_features
 from ganpatch.find.task import REFERENCE
 from ganpatch.find.usual import Usual
 from ganpatch.generator import Generator
@@ -48,7 +48,7 @@ class Bound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One way to edit one unit: `change` of its activation, the fields of the edit, and what it gains and costs."""
+    """One way to edit one unit: the fields of the edit, and what it gains and costs."""
 
     layer: str
     unit: int
@@ -141,10 +141,10 @@ class _Judge:
             top = tail.front(ranked.top_seeds[unit].tolist())
             before = self._usual.oddity(self._features.maps(tail(top, lambda y: y)))
             for option in _options(layer, unit, ranked):
-                change = _change(option)
+                change = as_change([_edit([option], ranked.units, "option")])
                 after = self._usual.oddity(self._features.maps(tail(top, change)))
                 gain, harm = (before - after).mean(), (tail(fine, change) - plain).abs().mean()
-                found.append(_measured(option, float(gain), float(harm)))
+                found.append(replace(option, gain=float(gain), damage=float(harm)))
                 self._report(len(top) + len(fine))
         return found
 
@@ -162,13 +162,8 @@ class _Judge:
             after, changed = self._usual.oddity(self._maps(most)), self.generator.sample(fine)
         return float((before - after).mean()), float((changed - plain).abs().mean())
 
-    @torch.no_grad()
     def _maps(self, seeds: Sequence[int]) -> Tensor:
-        found = []
-        for part in batched(seeds, BATCH):
-            found.append(self._features.maps(self.generator.sample(part)))
-            self._report(len(part))
-        return torch.cat(found)
+        return feature_maps(self.generator, self._features, seeds, self._report)
 
     def _report(self, done: int) -> None:
         self._done = min(self._done + done, self._total)
@@ -185,20 +180,19 @@ def _options(layer: str, unit: int, ranked: LayerRanking) -> list[Option]:
     return made
 
 
-def _change(option: Option) -> Callable[[Tensor], Tensor]:
-    def change(y: Tensor) -> Tensor:
-        y = y.clone()
-        own = y[:, option.unit]
-        changed = own + option.alpha * (option.value - own)
-        y[:, option.unit] = changed if option.above is None else torch.where(own > option.above, changed, own)
-        return y
-
-    return change
-
-
-def _measured(option: Option, gain: float, harm: float) -> Option:
-    fields = {name: getattr(option, name) for name in ("layer", "unit", "alpha", "value", "above")}
-    return Option(**fields, gain=gain, damage=harm)
+def _edit(options: Sequence[Option], channels: int, name: str, reason: str = "") -> Edit:
+    """Write options of one layer, all gated or none, as one edit."""
+    levels = tuple(option.above for option in options if option.above is not None)
+    return Edit(
+        id=name,
+        layer=options[0].layer,
+        channels=channels,
+        units=tuple(option.unit for option in options),
+        alpha=tuple(option.alpha for option in options),
+        value=tuple(option.value for option in options),
+        above=levels or None,
+        reason=reason,
+    )
 
 
 def _edits(options: Sequence[Option], patch: Patch) -> list[Edit]:
@@ -210,18 +204,8 @@ def _edits(options: Sequence[Option], patch: Patch) -> list[Edit]:
         groups.setdefault((option.layer, reason, option.above is not None), []).append(option)
     edits = []
     for number, ((layer, reason, gated), group) in enumerate(groups.items(), 1):
-        edits.append(
-            Edit(
-                id=f"{'held' if gated else 'off'}-{number}",
-                layer=layer,
-                channels=about[layer, group[0].unit].channels,
-                units=tuple(option.unit for option in group),
-                alpha=tuple(option.alpha for option in group),
-                value=tuple(option.value for option in group),
-                above=tuple(option.above for option in group if option.above is not None) if gated else None,
-                reason=reason,
-            )
-        )
+        name = f"{'held' if gated else 'off'}-{number}"
+        edits.append(_edit(group, about[layer, group[0].unit].channels, name, reason))
     return edits
 
 

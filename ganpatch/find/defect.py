@@ -18,7 +18,8 @@ from torch import Tensor
 
 from ganpatch.activations import stream
 from ganpatch.errors import GanpatchError
-from ganpatch.find.task import BATCH, Task, feature_maps
+from ganpatch.features import feature_maps
+from ganpatch.find.task import BATCH, Count, Task
 from ganpatch.suggestions import Found
 
 NAME = "defect"
@@ -40,8 +41,9 @@ def find(task: Task, layer: str) -> Found:
         raise GanpatchError(
             f"defect learns from images that you call broken; name at least {_FEWEST}: --broken 3,17-19"
         )
-    broken = feature_maps(task, task.broken)
-    normal = feature_maps(task, task.reference_seeds(), lambda done: task.progress(done, task.references))
+    report = Count(task, len(task.broken) + len(task.reference_seeds()))
+    broken = feature_maps(task.generator, task.features, task.broken, report)
+    normal = feature_maps(task.generator, task.features, task.reference_seeds(), report)
     where = scaled(probe(broken, normal)) > PROBE_LEVEL  # [B, h, w]
     ious: list[Tensor] = []
 

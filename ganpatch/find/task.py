@@ -1,14 +1,11 @@
 """What every finding method is given."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-from torch import Tensor
-
-from ganpatch.activations import Progress, batched, unseen
+from ganpatch.activations import Progress, unseen
 from ganpatch.features import Features, load_features
 from ganpatch.generator import Generator
 from ganpatch.ranking import Ranking
@@ -55,11 +52,13 @@ class Method(Protocol):
         """Say what of the task the scores depend on."""
 
 
-@torch.inference_mode()
-def feature_maps(task: Task, seeds: Sequence[int], each: Callable[[int], None] = lambda done: None) -> Tensor:
-    """Give the feature maps [N, D, h, w] of the images of `seeds`."""
-    found = []
-    for part in batched(seeds, BATCH):
-        found.append(task.features.maps(task.generator.sample(part)))
-        each(len(part))
-    return torch.cat(found)
+class Count:
+    """Counts images as they are done, and tells the task's progress."""
+
+    def __init__(self, task: Task, total: int) -> None:
+        self._task, self._total, self._done = task, total, 0
+
+    def __call__(self, done: int) -> None:
+        """Say that so many more are done."""
+        self._done += done
+        self._task.progress(self._done, self._total)

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from ganpatch.activations import batched
-from ganpatch.find.task import BATCH, Task, feature_maps
+from ganpatch.features import feature_maps
+from ganpatch.find.task import BATCH, Count, Task
 from ganpatch.find.usual import Usual
 from ganpatch.suggestions import Found
 from ganpatch.tail import Front, Tail
@@ -47,8 +48,8 @@ def by_gain(task: Task, layer: str, worth: Callable[[Tensor, Tensor], Tensor]) -
     top = ranked.top_seeds[:, : task.images]  # [C, K]
     seeds, rows = top.unique(return_inverse=True)
     tail = Tail.of(task.generator, layer)
-    report = _Count(task, len(task.reference_seeds()) + len(seeds) + top.numel())
-    usual = Usual(feature_maps(task, task.reference_seeds(), report))
+    report = Count(task, len(task.reference_seeds()) + len(seeds) + top.numel())
+    usual = Usual(feature_maps(task.generator, task.features, task.reference_seeds(), report))
     fronts, before = [], []
     for part in batched(seeds.tolist(), BATCH):
         fronts.append(tail.front(part))
@@ -83,14 +84,3 @@ def _largest(change: Tensor) -> Tensor:
     """Give the mean of the largest entries of each map [N, h, w]."""
     places = change.flatten(1)
     return places.topk(max(1, round(PLACES * places.shape[1])), 1).values.mean(1)
-
-
-class _Count:
-    """Counts images as they are done."""
-
-    def __init__(self, task: Task, total: int) -> None:
-        self._task, self._total, self._done = task, total, 0
-
-    def __call__(self, done: int) -> None:
-        self._done += done
-        self._task.progress(self._done, self._total)

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ganpatch.apply import fitting_terms
-from ganpatch.edit import Edit, edited
+from ganpatch.apply import as_change
+from ganpatch.edit import Edit
 from ganpatch.generator import Generator
 from ganpatch.studio.state import Point
 from ganpatch.tail import Front, Tail
@@ -46,14 +46,8 @@ class Tails:
         tail = self._tails.get(next(iter(layers))) if len(layers) == 1 else None
         if tail is None or not tail.is_split or any(edit.call is not None for edit in edits):
             return None
-
-        def change(y: Tensor) -> Tensor:
-            for edit in edits:
-                y = edited(y, fitting_terms(edit, y.shape).to(y))
-            return y
-
         with torch.no_grad():
-            return tail(self._front(tail, tuple(points)), change)
+            return tail(self._front(tail, tuple(points)), as_change(edits))
 
     def _front(self, tail: Tail, points: tuple[Point, ...]) -> Front:
         key = (tail.layer, points)
