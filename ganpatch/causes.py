@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
-from ganpatch.edit import Edit, Mask
+from ganpatch.edit import Edit, Mask, id_of
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.patch import Model, Provenance
 from ganpatch.stored import Section, Shapes, read_arrays, read_section, write_arrays, write_section
@@ -139,7 +139,7 @@ class Causes:
         """Make the edit that ablates the `units` most causal ones, everywhere or where `mask` [h, w] says."""
         chosen = self._chosen(concept, units, by)
         return Edit(
-            id=f"no-{_slug(concept)}",
+            id=f"no-{id_of(concept, 'concept')}",
             layer=self.layer,
             channels=self.channels,
             units=chosen,
@@ -154,7 +154,7 @@ class Causes:
         chosen = self._chosen(concept, units, by)
         values = self.insertion_values(concept, level)[list(chosen)].double().tolist()
         return Edit(
-            id=f"add-{_slug(concept)}",
+            id=f"add-{id_of(concept, 'concept')}",
             layer=self.layer,
             channels=self.channels,
             units=chosen,
@@ -218,8 +218,3 @@ class Causes:
 
 
 _MADE = ("format", "concepts", "created")
-
-
-def _slug(concept: str) -> str:
-    kept = "".join(sign if sign.isascii() and sign.isalnum() else "-" for sign in concept).strip("-")
-    return kept or "concept"

@@ -155,6 +155,12 @@ def edited(y: Tensor, terms: Terms) -> Tensor:
     return changed if terms.above is None else torch.where(y > terms.above, changed, y)
 
 
+def id_of(text: str, otherwise: str = "edit") -> str:
+    """Make an id of whatever something is called: letters, digits and dashes, or `otherwise` if none is left."""
+    kept = (letter if letter.isascii() and letter.isalnum() else "-" for letter in text)
+    return "".join(kept).strip("-")[:80] or otherwise
+
+
 def raise_faults(faults: list[tuple[tuple[str | int, ...], str]]) -> None:
     """Raise faults, each with its path inside the part, the way that pydantic collects; none: do nothing."""
     if faults:

@@ -6,6 +6,7 @@ with replacing(Path("out.safetensors")) as temporary:
 
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,6 +68,11 @@ def refuse_same_file(output: Path, *inputs: Path) -> None:
     for source in inputs:
         if output.exists() and source.exists() and output.samefile(source):
             raise GanpatchError(f"'{output}' is an input; an input is never overwritten: choose another -o")
+
+
+def file_name(text: str) -> str:
+    """Make a name for a file or folder of whatever a model or layer is called."""
+    return re.sub(r"[^\w.-]+", "-", text)
 
 
 def _umask() -> int:

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ganpatch.edit import Edit, Mask
+from ganpatch.edit import Edit, Mask, id_of
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.files import read_bytes
 from ganpatch.ranking import Manifest
@@ -68,10 +68,8 @@ class Found:
             name: tuple(tensor[chosen].tolist()) for name, tensor in numbers.items() if tensor is not None
         }
         mask = None if self.mask is None else Mask.of(self.mask[chosen])
-        name = "".join(letter if letter.isalnum() else "-" for letter in layer).strip("-") or "edit"
-        return Edit(
-            id=name, layer=layer, channels=len(self.score), units=tuple(chosen), mask=mask, reason=reason, **fields
-        )
+        fields |= {"id": id_of(layer), "layer": layer, "channels": len(self.score), "units": tuple(chosen)}
+        return Edit(mask=mask, reason=reason, **fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

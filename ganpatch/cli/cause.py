@@ -1,6 +1,5 @@
 """`ganpatch cause`."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from ganpatch.cli.options import (
     say,
     segmenter_option,
 )
+from ganpatch.files import file_name
 from ganpatch.reports import causes_json, causes_rows
 from ganpatch.review.cause_run import cause_to_folder
 from ganpatch.segment import load_segmenter
@@ -83,7 +83,7 @@ def cause(
         radius=radius,
         single=single,
     )
-    folder = out or Path(re.sub(r"[^\w.-]+", "-", f"{generator.name}-{layer}") + "-causes")
+    folder = out or Path(f"{file_name(generator.name)}-{file_name(layer)}-causes")
     with progress_bar("intervening") as progress:
         causes = cause_to_folder(
             generator,

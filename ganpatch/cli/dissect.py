@@ -1,6 +1,5 @@
 """`ganpatch dissect`."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,8 @@ import click
 from ganpatch.cli.options import (
     ANY_PATH,
     concepts_option,
+    first_seeds,
+    first_seeds_options,
     json_option,
     load_model,
     loading_options,
@@ -19,10 +20,10 @@ from ganpatch.cli.options import (
     say,
     segmenter_option,
 )
+from ganpatch.files import file_name
 from ganpatch.reports import dissection_json, dissection_rows
 from ganpatch.review.dissect_run import dissect_to_folder
 from ganpatch.segment import load_segmenter
-from ganpatch.spans import parse_spans
 
 
 @click.command()
@@ -30,8 +31,7 @@ from ganpatch.spans import parse_spans
 @click.option("--layer", "layers", multiple=True, help="A layer to dissect; may be given several times.")
 @segmenter_option
 @concepts_option
-@click.option("--n", default=1000, show_default=True, type=click.IntRange(1), help="Number of images, seeds 0 to n-1.")
-@click.option("--seeds", metavar="0,1,4-6", help="These seeds instead of the first n.")
+@first_seeds_options
 @click.option(
     "--threshold",
     default="best",
@@ -64,10 +64,10 @@ def dissect(
       ganpatch dissect --layer layer4 --layer layer6 --segmenter churches
       ganpatch dissect model.pt --layer layer4 --segmenter strokes:strokes.json -o run
     """
-    numbers = parse_spans(seeds, what="seed") if seeds else range(n)
     generator = load_model(model, loading)
+    numbers = first_seeds(generator, n, seeds)
     found = load_segmenter(segmenter, generator, concepts=concepts)
-    folder = out or Path(re.sub(r"[^\w.-]+", "-", generator.name) + "-dissection")
+    folder = out or Path(f"{file_name(generator.name)}-dissection")
     with progress_bar("dissecting") as progress:
         dissection = dissect_to_folder(generator, found, folder, layers, numbers, progress=progress, say=say, **choices)
     if as_json:

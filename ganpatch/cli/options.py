@@ -26,6 +26,8 @@ from ganpatch.spans import parse_spans
 
 Function = Callable[..., Any]
 
+_FIRST = "Number of images, seeds 0 to n-1."
+
 EXISTING = click.Path(exists=True, path_type=Path)
 ANY_PATH = click.Path(path_type=Path)
 
@@ -133,6 +135,17 @@ def seeds_option(default: str) -> Callable[[Function], Function]:
     return click.option(
         "--seeds", default=default, show_default=True, callback=_seeds, metavar="0,1,4-6", help="Seeds of the images."
     )
+
+
+def first_seeds_options(function: Function) -> Function:
+    """--n, or --seeds instead; `first_seeds` makes them seeds."""
+    n = click.option("--n", default=1000, show_default=True, type=click.IntRange(1), help=_FIRST)
+    return n(click.option("--seeds", metavar="0,1,4-6", help="These seeds instead of the first n.")(function))
+
+
+def first_seeds(generator: Generator, n: int, seeds: str | None) -> Sequence[int]:
+    """Give the seeds that were named, or the first n that the generator has."""
+    return parse_spans(seeds, what="seed") if seeds else generator.first_seeds(n)
 
 
 def say(text: str) -> None:

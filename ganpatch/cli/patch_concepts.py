@@ -23,7 +23,7 @@ from ganpatch.cli.options import (
 )
 from ganpatch.concept_patch import Wish, concept_patch
 from ganpatch.pictures import read_mask
-from ganpatch.review.verdicts import save_new_patch
+from ganpatch.review.verdicts import refuse_taken, save_new_patch
 from ganpatch.segment import load_segmenter
 
 
@@ -94,6 +94,7 @@ def _make(
     as_json: bool,
     **choices: Any,
 ) -> None:
+    refuse_taken(out, overwrite=overwrite)
     causes = Causes.load(folder)
     if concept is None and len(causes.concepts) > 1:
         raise click.UsageError(f"these causes are of {', '.join(causes.concepts)}: choose one with --concept")

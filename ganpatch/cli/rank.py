@@ -1,6 +1,5 @@
 """`ganpatch rank`."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,8 @@ import click
 
 from ganpatch.cli.options import (
     ANY_PATH,
+    first_seeds,
+    first_seeds_options,
     json_option,
     load_model,
     loading_options,
@@ -17,15 +18,14 @@ from ganpatch.cli.options import (
     say,
 )
 from ganpatch.config import read_settings
+from ganpatch.files import file_name
 from ganpatch.review.run import rank_to_folder
-from ganpatch.spans import parse_spans
 
 
 @click.command()
 @model_argument
 @click.option("--layer", "layers", multiple=True, help="A layer to rank; may be given several times.")
-@click.option("--n", default=1000, show_default=True, type=click.IntRange(1), help="Number of images, seeds 0 to n-1.")
-@click.option("--seeds", metavar="0,1,4-6", help="These seeds instead of the first n.")
+@first_seeds_options
 @click.option("--k", default=12, show_default=True, type=click.IntRange(1, 1000), help="Top images kept per unit.")
 @click.option(
     "--score",
@@ -57,8 +57,8 @@ def rank(
       ganpatch rank model.pt --layer layer4 --layer layer6 -o run
     """
     generator = load_model(model, loading)
-    numbers = parse_spans(seeds, what="seed") if seeds else generator.first_seeds(n)
-    folder = out or Path(re.sub(r"[^\w.-]+", "-", generator.name) + "-run")
+    numbers = first_seeds(generator, n, seeds)
+    folder = out or Path(f"{file_name(generator.name)}-run")
     layers = layers or read_settings(Path()).rank.layers
     with progress_bar("ranking") as progress:
         ranking = rank_to_folder(generator, folder, layers, numbers, progress=progress, say=say, **choices)

@@ -20,7 +20,7 @@ from ganpatch.cli.options import (
 )
 from ganpatch.features import load_features
 from ganpatch.patch import Patch
-from ganpatch.review.verdicts import save_new_patch
+from ganpatch.review.verdicts import refuse_taken, save_new_patch
 from ganpatch.spans import format_spans
 from ganpatch.tune import SEEDS, Bound
 from ganpatch.tune import tune as tune_patch
@@ -63,12 +63,12 @@ def tune(
     model, path = split_patch(model_and_patch)
     if path is None:
         raise click.UsageError("name the patch to tune, a .yaml file")
-    patch = Patch.load(path)
+    patch, written = Patch.load(path), out or path.with_name(f"{path.stem}-tuned.yaml")
+    refuse_taken(written, overwrite=overwrite)
     generator = load_model(model, loading)
     with progress_bar("tuning") as progress:
         bound = Bound(damage=damage, seeds=seeds, features=load_features(features))
         tuned = tune_patch(generator, patch, bound, progress=progress)
-    written = out or path.with_name(f"{path.stem}-tuned.yaml")
     save_new_patch(tuned.patch, written, overwrite=overwrite)
     write_tuning(tuned, written.with_suffix(".html"))
     heading, *rows = tuning_rows(tuned)

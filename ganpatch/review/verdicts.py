@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from ganpatch.edit import Edit
+from ganpatch.edit import Edit, id_of
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.files import read_bytes, write_text
 from ganpatch.patch import Patch, Provenance
@@ -85,7 +85,7 @@ def patch_from_flags(
                 groups.setdefault((layer, flag.reason), set()).add(flag.unit)
     edits = [
         Edit(
-            id=f"{_id_of(layer)}-{number}",
+            id=f"{id_of(layer)}-{number}",
             layer=layer,
             channels=manifest.layers[layer].units,
             units=tuple(sorted(units)),
@@ -104,12 +104,17 @@ def patch_from_flags(
     )
 
 
-def save_new_patch(patch: Patch, path: Path, *, overwrite: bool = False) -> None:
-    """Write a patch file; raise GanpatchError when the file exists and may not be replaced."""
+def refuse_taken(path: Path, *, overwrite: bool = False) -> None:
+    """Raise GanpatchError when `path` is no name for a patch, or exists and may not be replaced."""
     if path.suffix.lower() not in (".yaml", ".yml"):
         raise GanpatchError(f"'{path}': a patch ends in .yaml")
     if path.exists() and not overwrite:
         raise GanpatchError(f"'{path}' exists; choose another -o, or --overwrite")
+
+
+def save_new_patch(patch: Patch, path: Path, *, overwrite: bool = False) -> None:
+    """Write a patch file; raise GanpatchError when the file exists and may not be replaced."""
+    refuse_taken(path, overwrite=overwrite)
     patch.save(path)
 
 
@@ -121,7 +126,3 @@ def _fault(flag: Flag, manifest: Manifest) -> str | None:
     if flag.unit >= units:
         return f"unit {flag.unit} is outside layer '{flag.layer}' ({units} units, 0-{units - 1})"
     return None
-
-
-def _id_of(layer: str) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in layer).strip("-") or "edit"

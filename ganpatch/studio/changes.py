@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from ganpatch.edit import NAME, Edit, Part
+from ganpatch.edit import NAME, Edit, Part, id_of
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.studio.state import Content, Entry, Point, Revision, State
 from ganpatch.studio.strokes import Concept, LabelStroke
@@ -194,8 +194,7 @@ def free_name(wish: str, taken: set[str]) -> str:
 
 def numbered(text: str, taken: set[str]) -> str:
     """Give the first of `text-1`, `text-2`, … that is not taken, with what a name may not hold left out."""
-    stem = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in text).strip("-")[:80]
-    return next(name for number in range(1, len(taken) + 2) if (name := f"{stem or 'edit'}-{number}") not in taken)
+    return next(name for number in range(1, len(taken) + 2) if (name := f"{id_of(text)}-{number}") not in taken)
 
 
 def with_fields(edit: Edit, **fields: Any) -> Edit:

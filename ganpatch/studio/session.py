@@ -17,6 +17,7 @@ from ganpatch.causes import MANIFEST as CAUSES
 from ganpatch.causes import Causes
 from ganpatch.edit import Edit
 from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.files import file_name
 from ganpatch.generator import Generator
 from ganpatch.models import BUNDLED, load
 from ganpatch.patch import Model, Patch
@@ -107,7 +108,7 @@ class Studio:
         model = Model.of(generator.name, generator.fingerprint)
         for path in opening.runs:
             _check_run(read_manifest(path), path, model)
-        path = opening.out or Path(re.sub(r"[^\w.-]+", "-", generator.name) + "-studio")
+        path = opening.out or Path(f"{file_name(generator.name)}-studio")
         start = Patch.load(opening.patch) if opening.patch else None
         if start is not None and start.model.fingerprint != model.fingerprint:
             raise GanpatchError(f"patch '{start.name}' is for other weights than {generator.name}")
@@ -221,7 +222,7 @@ class Studio:
         return self.jobs.start(kind, f"{what}, {patch.digest[7:15]}", lambda report: self._baked(kind, patch, report))
 
     def _rank(self, layer: str, n: int, report: Progress) -> dict[str, Any]:
-        folder = self.folder.path / "runs" / re.sub(r"[^\w.-]+", "-", layer)
+        folder = self.folder.path / "runs" / file_name(layer)
         result = in_child(rank_task, report, **self._model, layer=layer, n=n, folder=folder)
         run = Run(folder=folder, manifest=read_manifest(folder))
         self.runs[run.manifest.run] = run
