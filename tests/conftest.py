@@ -1,12 +1,13 @@
 """What the tests share: small generators, patches for them, the face DCGAN."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from nets import dcgan, progressive
+from playwright.sync_api import Browser, sync_playwright
 
 import ganpatch
 from ganpatch import Edit, Generator, Patch
@@ -14,6 +15,14 @@ from ganpatch.patch import Model
 
 ROOT = Path(__file__).parent.parent
 FACES = ROOT / "runs" / "faces.tar"
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 torch.set_num_threads(1)  # the tests run in several processes
 
@@ -34,6 +43,14 @@ def small_dcgan() -> Generator:
 def faces() -> Path:
     assert FACES.exists(), "run tools/fetch_faces.py first; tools/check does"
     return FACES
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

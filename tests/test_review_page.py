@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from ganpatch import Generator, Patch, rank
 from ganpatch.ranking import read_manifest
@@ -18,22 +18,6 @@ from ganpatch.review.flags import chosen_flags
 from ganpatch.review.page import write_page
 from ganpatch.review.verdicts import patch_from_flags, read_verdicts
 from ganpatch.suggestions import Found, MethodFacts, Suggested, save_suggestions
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -1,10 +1,5 @@
-"""The studio without its page: strokes, changes, the session on disk, the engine."""
+"""The studio without its page: strokes, changes, painting."""
 
-import json
-import multiprocessing
-import threading
-import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,30 +7,20 @@ import torch
 
 from ganpatch import Edit, GanpatchError, Generator, Mask, Patch, applied
 from ganpatch.patch import Model
-from ganpatch.segment.strokes_file import Strokes
 from ganpatch.studio.changes import (
     Describe,
     Flag,
-    Label,
     Move,
     Overtaken,
-    Pin,
-    Redo,
     Remove,
-    Rename,
     Tune,
-    Undo,
     Unflag,
     changed,
 )
-from ganpatch.studio.engine import LONGEST, Busy, Engine
-from ganpatch.studio.folder import Folder, lock_folder
 from ganpatch.studio.frames import Frames, inputs_at
-from ganpatch.studio.jobs import Jobs
 from ganpatch.studio.palette import Brush, LayerShape, Painting, painted_edit, unit_brush
-from ganpatch.studio.state import Content, Entry, Painted, Point
-from ganpatch.studio.strokes import LabelStroke, Stroke, painted
-from ganpatch.studio.tasks import in_child
+from ganpatch.studio.state import Content, Point
+from ganpatch.studio.strokes import Stroke, painted
 
 CHANNELS = {"main.2": 12, "main.5": 8}
 
@@ -153,195 +138,6 @@ def test_a_unit_that_is_not_there_is_refused() -> None:
         after(flag(1, layer="main.4"))
 
 
-# ---- the session on disk ---------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def model(small_dcgan: Generator) -> Model:
-    return Model.of("small", small_dcgan.fingerprint)
-
-
-@pytest.fixture
-def folder(tmp_path: Path, model: Model) -> Folder:
-    return Folder.open(tmp_path / "s", model, CHANNELS)
-
-
-def again(folder: Folder) -> Folder:
-    return Folder.open(folder.path, folder.state.model, CHANNELS)
-
-
-def painted_entry(revision: int) -> Entry:
-    edit = Edit(id="painted-a", layer="main.5", channels=8, units=(2,), mask=Mask.of(torch.eye(8)))
-    stroke = Stroke(radius=2, points=[(1, 1)])
-    how = Painted(label="unit 2", mode="remove", seed=1, size=(16, 16), strokes=(stroke,))
-    return Entry(edit=edit, rev=revision, painted=how)
-
-
-def test_every_change_is_in_the_patch_at_once(folder: Folder, small_dcgan: Generator) -> None:
-    folder.change(Flag(id="1", layer="main.5", unit=3, reason="smear"))
-    folder.put("2", painted_entry)
-    patch = Patch.load(folder.path / "patch.yaml")
-    assert [(edit.id, edit.units) for edit in patch.edits] == [("main-5-1", (3,)), ("painted-a", (2,))]
-    assert torch.equal(patch.edits[1].mask.values, torch.eye(8))  # type: ignore[union-attr]
-    with applied(small_dcgan.module, patch):
-        small_dcgan.sample([0])
-    folder.change(Describe(id="3", edit="main-5-1", rev=2, on=False))
-    folder.change(Remove(id="4", edit="painted-a", rev=3))
-    assert not (folder.path / "patch.yaml").exists()
-    assert again(folder).state == folder.state
-
-
-def test_undo_and_redo_go_through_every_version_also_after_a_restart(folder: Folder) -> None:
-    for unit in (1, 2, 3):
-        folder.change(Flag(id=f"f{unit}", layer="main.5", unit=unit))
-    folder.put("p", painted_entry)
-    folder = again(folder)
-    seen = []
-    for number in range(4):
-        folder.change(Undo(id=f"u{number}", revision=folder.state.revision))
-        seen.append([entry.edit.units for entry in folder.state.content.edits])
-    assert seen == [[(1, 2, 3)], [(1, 2)], [(1,)], []]
-    with pytest.raises(Overtaken, match="nothing to undo"):
-        folder.change(Undo(id="more", revision=folder.state.revision))
-    folder = again(folder)
-    for number in range(4):
-        folder.change(Redo(id=f"r{number}", revision=folder.state.revision))
-    mask = folder.state.content.edits[1].edit.mask
-    assert mask is not None
-    assert torch.equal(mask.values, torch.eye(8))
-    folder.change(Undo(id="one", revision=folder.state.revision))
-    folder.change(Flag(id="other", layer="main.5", unit=7))
-    with pytest.raises(Overtaken, match="nothing to redo"):
-        folder.change(Redo(id="none", revision=folder.state.revision))
-
-
-def test_undo_of_something_unseen_is_refused(folder: Folder) -> None:
-    seen = folder.change(Flag(id="1", layer="main.5", unit=1)).revision
-    folder.change(Flag(id="2", layer="main.5", unit=2))
-    with pytest.raises(Overtaken, match="changed in another tab"):
-        folder.change(Undo(id="3", revision=seen))
-
-
-def test_a_change_that_arrives_twice_is_made_once(folder: Folder) -> None:
-    first = folder.change(Flag(id="1", layer="main.5", unit=1))
-    assert folder.change(Flag(id="1", layer="main.5", unit=1)) is first
-    folder.change(Undo(id="2", revision=first.revision))
-    assert again(folder).change(Flag(id="1", layer="main.5", unit=1)).content.edits == ()
-
-
-def test_a_kill_at_any_moment_loses_nothing(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever was written before the kill, the session opens with the state before or after the change, whole."""
-    from ganpatch.studio import folder as room
-
-    folder.change(Flag(id="0", layer="main.5", unit=1))
-
-    class Killed(BaseException):
-        pass
-
-    outcomes = set()
-    for moment in range(6):
-        count = [0]
-
-        def die(what: Any, count: list[int] = count, moment: int = moment) -> Any:
-            def wrapped(*given: Any, **named: Any) -> Any:
-                count[0] += 1
-                if count[0] > moment:
-                    raise Killed
-                return what(*given, **named)
-
-            return wrapped
-
-        unit = 2 + moment
-        with monkeypatch.context() as patched:
-            patched.setattr(room, "write_text", die(room.write_text))
-            try:
-                folder.change(Flag(id=f"k{moment}", layer="main.5", unit=unit))
-                outcomes.add("whole")
-            except Killed:
-                outcomes.add("killed")
-        folder = again(folder)
-        edits = folder.state.content.edits
-        assert Patch.load(folder.path / "patch.yaml").edits == tuple(entry.edit for entry in edits)
-        assert (f"k{moment}" in folder.state.seen) == (unit in edits[0].edit.units)
-    assert outcomes == {"whole", "killed"}
-
-
-def test_a_patch_changed_by_hand_is_taken_in(folder: Folder) -> None:
-    folder.change(Flag(id="1", layer="main.5", unit=1))
-    folder.change(Describe(id="2", edit="main-5-1", rev=2, on=True, reason="x"))
-    path = folder.path / "patch.yaml"
-    path.write_text(path.read_text().replace("units: [1]", "units: [1, 4]"))
-    opened = again(folder)
-    assert opened.state.content.edits[0].edit.units == (1, 4)
-    opened.change(Undo(id="u", revision=opened.state.revision))
-    assert Patch.load(path).edits[0].units == (1,)
-
-
-def test_a_broken_patch_is_kept_aside_and_written_again(folder: Folder) -> None:
-    folder.change(Flag(id="1", layer="main.5", unit=1))
-    (folder.path / "patch.yaml").write_text("{")
-    again(folder)
-    assert Patch.load(folder.path / "patch.yaml").edits[0].units == (1,)
-    assert [path.read_text() for path in (folder.path / "history").glob("broken-*")] == ["{"]
-
-
-def test_a_session_begins_with_a_patch_and_is_of_one_model(folder: Folder, model: Model, tmp_path: Path) -> None:
-    start = Patch(name="fix", model=model, edits=[Edit(id="a", layer="main.5", channels=8, units=(2,))])
-    begun = Folder.open(tmp_path / "t", model, CHANNELS, start)
-    assert Patch.load(begun.path / "patch.yaml").name == "fix"
-    with pytest.raises(GanpatchError, match="holds a session already"):
-        Folder.open(tmp_path / "t", model, CHANNELS, start)
-    other = model.model_copy(
-        update={"fingerprint": model.fingerprint.model_copy(update={"weights": "sha256:" + "0" * 64})}
-    )
-    with pytest.raises(GanpatchError, match="session of small with other weights"):
-        Folder.open(folder.path, other, CHANNELS)
-
-
-def test_two_studios_do_not_write_one_folder(tmp_path: Path) -> None:
-    lock = lock_folder(tmp_path)
-    with pytest.raises(GanpatchError, match="is open in another studio"):
-        lock_folder(tmp_path)
-    lock.close()
-    lock_folder(tmp_path).close()
-
-
-def test_strokes_for_a_concept_are_written_by_image(folder: Folder) -> None:
-    for number, (seed, concept) in enumerate([(4, "tree"), (9, "sky"), (4, "sky")]):
-        stroke = Stroke(radius=2, points=[(1, 2), (3, 4)])
-        label = LabelStroke(id=f"l{number}", seed=seed, size=(16, 16), concept=concept, stroke=stroke)
-        folder.change(Label(id=f"c{number}", label=label))
-    content = json.loads((folder.path / "strokes.json").read_text())
-    assert content["format"] == "ganpatch-strokes/1"
-    assert content["model"] == folder.state.model.model_dump()
-    assert content["concepts"] == ["tree", "sky"]
-    assert [image.seed for image in Strokes.load(folder.path / "strokes.json").images] == [4, 9]
-    assert [(one["seed"], one["size"], [s["concept"] for s in one["strokes"]]) for one in content["images"]] == [
-        (4, [16, 16], ["tree", "sky"]),
-        (9, [16, 16], ["sky"]),
-    ]
-    assert content["images"][0]["strokes"][0] == {"concept": "tree", "radius": 2.0, "points": [[1.0, 2.0], [3.0, 4.0]]}
-    folder.change(Undo(id="u", revision=folder.state.revision))
-    assert len(json.loads((folder.path / "strokes.json").read_text())["images"][0]["strokes"]) == 1
-
-
-def test_pins_and_names(folder: Folder) -> None:
-    folder.change(Pin(id="1", point=Point(seed=5)))
-    folder.change(Pin(id="2", point=Point(seed=5, to=6, t=0.5)))
-    folder.change(Pin(id="3", point=Point(seed=5), on=False))
-    folder.change(Rename(id="4", name="better"))
-    assert [(pin.seed, pin.to) for pin in again(folder).state.pins] == [(5, 6)]
-    assert again(folder).state.content.name == "better"
-
-
-def test_units_in_several_edits_are_said(folder: Folder) -> None:
-    for number, unit in enumerate((1, 2, 3)):
-        folder.change(Flag(id=f"f{number}", layer="main.5", unit=unit))
-    folder.put("p", painted_entry)
-    (conflict,) = folder.state.conflicts()
-    assert (conflict.layer, conflict.units, conflict.edits) == ("main.5", (2,), ("main-5-1", "painted-a"))
-
-
 # ---- painting ----------------------------------------------------------------------------------------------
 
 
@@ -425,103 +221,3 @@ def test_levels_are_those_of_all_pixels(small_dcgan: Generator) -> None:
     found = levels.histogram(3)
     assert found["high"] == pytest.approx(float(y[3].max()))
     assert (y[3] <= found["q99"]).float().mean() == pytest.approx(0.99, abs=0.005)
-
-
-# ---- the engine and the jobs ----------------------------------------------------------------------------------
-
-
-def test_the_newest_of_a_stream_replaces_what_waits() -> None:
-    engine, gate, done = Engine(), threading.Event(), []
-    engine.submit(gate.wait)
-    stale = [engine.submit(lambda number=number: done.append(number), stream="paint") for number in range(5)]
-    other = engine.submit(lambda: done.append("other"), stream="look")
-    gate.set()
-    other.result(5)
-    assert [future.cancelled() for future in stale] == [True] * 4 + [False]
-    assert done == [4, "other"]
-    engine.close()
-
-
-def test_calm_work_lets_others_go_first_and_faults_reach_whoever_waits() -> None:
-    engine, order = Engine(), []
-
-    def steps() -> Any:
-        for number in range(50):
-            order.append(number)
-            time.sleep(0.002)
-            yield
-        return "end"
-
-    calm = engine.submit_calm(steps())
-    time.sleep(0.02)
-    engine.submit(lambda: order.append("urgent")).result(5)
-    assert calm.result(5) == "end"
-    assert 0 < order.index("urgent") < 40
-    with pytest.raises(ZeroDivisionError):
-        engine.submit(lambda: 1 / 0).result(5)
-    engine.close()
-
-
-def test_more_than_anybody_waits_for_is_refused() -> None:
-    engine, gate = Engine(), threading.Event()
-    engine.submit(gate.wait)
-    time.sleep(0.05)
-    for _ in range(LONGEST):
-        engine.submit(int)
-    with pytest.raises(Busy):
-        engine.submit(int)
-    gate.set()
-    engine.close()
-
-
-def test_jobs_run_fail_and_are_cancelled() -> None:
-    jobs, gate = Jobs(), threading.Event()
-
-    def slow(report: Any) -> dict[str, Any]:
-        gate.wait(5)
-        report(1, 2)
-        return {"never": 1}
-
-    def fails(report: Any) -> dict[str, Any]:
-        raise GanpatchError("no such thing")
-
-    first, second, third = (
-        jobs.start("a", "slow", slow),
-        jobs.start("b", "fails", fails),
-        jobs.start("c", "waits", slow),
-    )
-    assert jobs.start("a", "slow", slow).id == first.id
-    jobs.cancel(first.id)
-    jobs.cancel(third.id)
-    gate.set()
-    deadline = time.monotonic() + 5
-    while {job.state for job in jobs.all()} & {"running", "waiting"} and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert [(job.state, job.error) for job in jobs.all()] == [
-        ("cancelled", ""),
-        ("failed", "no such thing"),
-        ("cancelled", ""),
-    ]
-    assert second.kind == "b"
-    assert jobs.cancel(99) is None
-
-
-def _counts(report: Any, upto: int) -> dict[str, Any]:
-    for number in range(upto):
-        report(number, upto)
-    if upto > 50:
-        raise GanpatchError("too far")
-    return {"upto": upto}
-
-
-def test_work_in_a_process_of_its_own_reports_answers_and_refuses() -> None:
-    seen: list[tuple[int, int]] = []
-    found = in_child(_counts, lambda *progress: seen.append(progress), upto=5)  # type: ignore[arg-type]
-    assert (found, (4, 5) in seen) == ({"upto": 5}, True)
-
-    def unwanted(done: int, total: int) -> None:
-        raise KeyError
-
-    with pytest.raises(KeyError):
-        in_child(_counts, unwanted, upto=5)
-    assert multiprocessing.active_children() == []

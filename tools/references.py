@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from ganpatch.models.parts import fixed_noise
+from ganpatch.vision import made_importable
 
 RANDN = torch.randn
-KEPT: list[Any] = []
 
 
 @dataclass
@@ -57,14 +57,6 @@ def stand_in(*names: str) -> None:
             importlib.import_module(name)
         except Exception:
             sys.modules[name] = Anything(name)
-
-
-def import_torchvision() -> None:
-    """With a CPU-only torch, the registry's torchvision lacks two operations; their schemas are enough to import it."""
-    library = torch.library.Library("torchvision", "DEF")
-    for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    KEPT.append(library)
 
 
 def constant_randn(*shape: Any, **_kwargs: Any) -> Tensor:
@@ -222,7 +214,7 @@ def lightweight(checkout: Path, **choices: Any) -> Reference:
 
 
 def autoencoder(_checkout: Path) -> Reference:
-    import_torchvision()
+    made_importable()
     from diffusers import AutoencoderKL
 
     config = {"block_out_channels": [8, 16, 16], "latent_channels": 4, "norm_num_groups": 4, "sample_size": 64}
@@ -232,7 +224,7 @@ def autoencoder(_checkout: Path) -> Reference:
 
 
 def autoencoder_tiny(_checkout: Path) -> Reference:
-    import_torchvision()
+    made_importable()
     from diffusers import AutoencoderTiny
 
     module = AutoencoderTiny(

@@ -4,7 +4,6 @@ Their weights come from the user's cache, or are downloaded by those libraries.
 """
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.segment.segmenter import Segmenter
-from ganpatch.vision import torchvision_models
+from ganpatch.vision import made_importable, torchvision_models
 
 
 def from_torchvision(name: str, concepts: Sequence[str]) -> Segmenter:
@@ -37,8 +36,7 @@ def from_torchvision(name: str, concepts: Sequence[str]) -> Segmenter:
 
 def from_transformers(name: str, concepts: Sequence[str]) -> Segmenter:
     """Load a semantic segmentation model of transformers: SegFormer and its kin, or Mask2Former and its kin."""
-    with suppress(GanpatchError):
-        torchvision_models()  # transformers imports it where it is there
+    made_importable()  # transformers imports torchvision where it is there
     try:
         import transformers
     except ImportError:
