@@ -1,7 +1,7 @@
 """Suggestions: scores that say which units of a run draw artifacts, and the edit that a method would make of each.
 
     suggestions = read_suggestions(folder, manifest)
-    suggestions["typicality"].layers["layer4"].first(20)        # the twenty units to look at first
+    suggestions["first-look"].layers["layer4"].first(20)        # the twenty units to look at first
 
 suggestions.json names the methods and says in a line what each score is; suggestions.safetensors holds the numbers.
 Both belong to one run: those of an earlier ranking in the same folder are not read.

@@ -13,15 +13,17 @@ from nets import dcgan
 from torch import Tensor, nn
 
 import ganpatch
-from ganpatch import Generator, Patch, Ranking, rank
+from ganpatch import Edit, Generator, Patch, Ranking, rank
+from ganpatch.apply import edits_applied
 from ganpatch.cli import cli
 from ganpatch.errors import GanpatchError
 from ganpatch.features import load_features, plain_maps
 from ganpatch.find import METHODS, suggest
 from ganpatch.find.defect import probe, scaled
+from ganpatch.find.first_look import FENCE, joined
+from ganpatch.find.look import Look, cut
 from ganpatch.find.run import suggest_for_run
 from ganpatch.find.task import Task
-from ganpatch.find.typicality import cut
 from ganpatch.find.usual import NEIGHBOURS, Usual
 from ganpatch.layers import hooked
 from ganpatch.ranking import read_manifest
@@ -69,12 +71,49 @@ def task_of(generator: Generator, ranking: Ranking, **given: Any) -> Task:
     return Task(generator=generator, ranking=ranking, images=6, references=100, **given)
 
 
-@pytest.mark.parametrize("method", ["typicality", "glaring"])
+@pytest.mark.parametrize("method", ["typicality", "first-look"])
 def test_the_unit_that_draws_a_fault_comes_first(blotched: Generator, ranking: Ranking, method: str) -> None:
     found = METHODS[method].find(task_of(blotched, ranking), "front.5")
     assert found.first(1) == [3]
     assert found.above is not None
     assert found.above.equal(ranking["front.5"].q99)
+
+
+def test_gains_and_oddest_places_are_those_of_brute_force(blotched: Generator, ranking: Ranking) -> None:
+    task = task_of(blotched, ranking)
+    look = Look(task, "front.5", with_cuts=True)
+    gains, oddest = look.gains(), look.oddest()
+    layer, features = ranking["front.5"], task.features
+    usual = Usual(features.maps(blotched.sample(task.reference_seeds())))
+    seeds = layer.top_seeds.unique()
+    odd = dict(zip(seeds.tolist(), usual.oddity(features.maps(blotched.sample(seeds.tolist()))).double(), strict=True))
+    mean = sum(odd.values()) / len(odd)
+    peaks, means = ({seed: f((o - mean).flatten()) for seed, o in odd.items()} for f in (torch.amax, torch.mean))
+    for unit, place in ((3, 0), (5, 4)):
+        seed = int(layer.top_seeds[unit, place])
+        edit = Edit(
+            id="e", layer="front.5", channels=8, units=(unit,), above=(layer.q99[unit],), value=(layer.q99[unit],)
+        )
+        with edits_applied(blotched.module, [edit]):
+            change = (odd[seed] - usual.oddity(features.maps(blotched.sample([seed])))[0]).flatten().sort().values
+        assert gains[unit, place].double() == pytest.approx(
+            float(change[-2:].mean() + 0.25 * change[:2].mean()), abs=1e-4
+        )
+        scaled_to = []
+        for numbers in (peaks, means):
+            every = torch.stack(list(numbers.values()))
+            middle = every.median()
+            scaled_to.append((numbers[seed] - middle) / (every.quantile(0.75) - middle))
+        assert oddest[unit, place].double() == pytest.approx(float(max(scaled_to)), rel=1e-3)
+
+
+def test_first_look_puts_what_stands_out_before_the_oddest() -> None:
+    gains = torch.tensor([0.1, 0.2, 0.15, 0.12, 2.0, 0.18, 1.0, 0.11])
+    oddity = torch.tensor([5.0, 1, 9, 2, 0, 3, 4, 8])
+    assert joined(gains, oddity).argsort(descending=True).tolist() == [4, 6, 2, 7, 0, 5, 3, 1]
+    quartiles = gains.quantile(torch.tensor([0.25, 0.75]))
+    assert gains[6] > quartiles[1] + FENCE * (quartiles[1] - quartiles[0]) > gains[1]
+    assert joined(torch.ones(8), oddity).argmax() == 2, "where nothing stands out, the oddest comes first"
 
 
 def test_without_the_fault_it_does_not(ranking: Ranking) -> None:
@@ -93,7 +132,7 @@ class _Unflat(nn.Module):
 
 
 def test_oddity_is_the_log_distance_to_neighbours_at_the_same_place() -> None:
-    maps = torch.randn(30, 4, 2, 3)
+    maps = torch.randn(80, 4, 2, 3)
     usual = Usual(maps)
     odd = usual.oddity(maps + 0.5)
     whiten = usual._whiten.double()
@@ -201,7 +240,7 @@ def test_another_generator_is_refused(
     ranking.save(tmp_path)
     with pytest.raises(GanpatchError, match="this model has other weights .*; name the ranked one: --model"):
         suggest_for_run(tmp_path, small_dcgan, ["spike"])
-    with pytest.raises(GanpatchError, match="method 'spik' is not one of typicality, .*; did you mean 'spike'"):
+    with pytest.raises(GanpatchError, match="method 'spik' is not one of first-look, .*; did you mean 'spike'"):
         suggest(task_of(blotched, ranking), ["spik"])
 
 

@@ -43,7 +43,7 @@ def flag(
     \b
       ganpatch flag run --units 3,17-19 --reason "smeared sky" -o fix.yaml
       ganpatch flag run --verdicts verdicts.json -o fix.yaml
-      ganpatch flag run --suggested typicality --first 20 -o fix.yaml
+      ganpatch flag run --suggested first-look --first 20 -o fix.yaml
     """
     manifest = read_manifest(run)
     about: Any = {"name": name or out.stem, "description": description}

@@ -58,11 +58,12 @@ def suggest(
       ganpatch suggest run
       ganpatch suggest run --by typicality --by spike --model model.pt
       ganpatch suggest run --by defect --broken 3,17-19,40
-      ganpatch flag run --suggested typicality --first 20 -o fix.yaml
+      ganpatch flag run --suggested first-look --first 20 -o fix.yaml
 
     \b
-    typicality  do its top images look more usual when it is cut? Needs no real images.
-    glaring     the same, for faults that stand out by themselves
+    first-look  typicality where a unit stands out by it, then oddity; needs no real images
+    typicality  do its top images look more usual when it is cut?
+    oddity      do its top images look odd?
     rarity      does it seldom fire?
     spike       does it fire far beyond its usual level?
     fd          are its top images far from real ones?

@@ -1,9 +1,10 @@
 """The find room: which units draw artifacts, one file per method.
 
-    suggested = suggest(Task(generator=generator, ranking=ranking), ["typicality", "spike"])
+    suggested = suggest(Task(generator=generator, ranking=ranking), ["first-look", "spike"])
 
-typicality          looks more usual without it? no real images needed; the default, by the figures of docs/finding.md
-glaring             the same for faults that stand out by themselves
+first-look          typicality where a unit stands out by it, else oddity; the default, by docs/finding.md
+typicality          do its top images look more usual without it? no real images needed
+oddity              do its top images look odd?
 rarity, spike       how it fires: seldom, or far beyond its usual level
 fd                  its top images against real ones
 defect              from images that a person called broken
@@ -14,15 +15,15 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from ganpatch.errors import GanpatchError, near_miss
-from ganpatch.find import defect, fd, glaring, rarity, spike, typicality
+from ganpatch.find import defect, fd, first_look, oddity, rarity, spike, typicality
 from ganpatch.find.task import Method, Task
 from ganpatch.plugins import Group, find_plugin, plugin_names
 from ganpatch.suggestions import MethodFacts, Suggested
 
 METHODS: Mapping[str, Method] = {
-    module.NAME: cast(Method, module) for module in (typicality, glaring, rarity, spike, fd, defect)
+    module.NAME: cast(Method, module) for module in (first_look, typicality, oddity, rarity, spike, fd, defect)
 }
-DEFAULT = typicality.NAME
+DEFAULT = first_look.NAME
 _PLUGINS: Group = "ganpatch.scorers"
 
 

@@ -28,7 +28,7 @@ class Task:
     real: Path | None = None
     broken: Sequence[int] = ()
     images: int = 12
-    references: int = 500
+    references: int = 1000
     progress: Progress = unseen
 
     def reference_seeds(self) -> Sequence[int]:

@@ -1,0 +1,90 @@
+"""A look at the top images of a layer's units: how odd they are, and how much less when a unit is cut.
+
+    look = Look(task, "layer4")
+    look.oddest()                           # [C, K] per unit and top image
+    look.gains()                            # [C, K]
+
+Typicality, oddity and first-look are made of these two.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from ganpatch.activations import batched
+from ganpatch.features import feature_maps
+from ganpatch.find.task import BATCH, Count, Task
+from ganpatch.find.usual import Usual
+from ganpatch.tail import Front, Tail
+
+PLACES = 1 / 128  # the share of an image's places at which a gain or a loss is read
+LOSS = 0.25  # how much of a loss elsewhere counts against a gain
+
+
+class Look:
+    """The top images [C, K] of the units of one ranked layer, and the oddity of each at each place."""
+
+    def __init__(self, task: Task, layer: str, *, with_cuts: bool) -> None:
+        self._task, self._layer = task, layer
+        self.levels = task.ranking[layer].q99
+        top = task.ranking[layer].top_seeds[:, : task.images]
+        seeds, self._rows = top.unique(return_inverse=True)
+        self._seeds = seeds.tolist()
+        cuts = len(seeds) + top.numel() if with_cuts else 0
+        self._report = Count(task, task.references + len(seeds) + cuts)
+        self._usual = Usual(self._maps(task.reference_seeds()))
+        self._odd = self._usual.oddity(self._maps(self._seeds))  # [S, h, w]
+
+    @torch.no_grad()
+    def oddest(self) -> Tensor:
+        """Give how odd each top image is [C, K], at its oddest place or as a whole, whichever is more unusual."""
+        beyond = self._odd - self._odd.mean(0)
+        scales = torch.stack([_scaled(beyond.flatten(1).amax(1)), _scaled(beyond.mean((1, 2)))])
+        return scales.amax(0)[self._rows]
+
+    @torch.no_grad()
+    def gains(self) -> Tensor:
+        """Give how much more usual each top image becomes [C, K] when what its unit gives beyond its level is cut."""
+        tail = Tail.of(self._task.generator, self._layer)
+        fronts = []
+        for part in batched(self._seeds, BATCH):
+            fronts.append(tail.front(part))
+            self._report(len(part))
+        front, rows = Front.joined(fronts), self._rows.flatten()
+        units = torch.arange(len(self._rows)).repeat_interleave(self._rows.shape[1])
+        gains = []
+        for part in batched(range(len(units)), BATCH):
+            of, row = units[list(part)], rows[list(part)]
+            images = tail(front.rows(row), cut(of, self.levels[of]))
+            change = self._odd[row] - self._usual.oddity(self._task.features.maps(images))
+            gains.append(_largest(change) - LOSS * _largest(-change))
+            self._report(len(part))
+        return torch.cat(gains).view(self._rows.shape)
+
+    def _maps(self, seeds: Sequence[int]) -> Tensor:
+        return feature_maps(self._task.generator, self._task.features, seeds, self._report)
+
+
+def cut(units: Tensor, levels: Tensor) -> Callable[[Tensor], Tensor]:
+    """Give the change that holds, in row i of an activation, unit `units[i]` at or below `levels[i]`."""
+
+    def change(y: Tensor) -> Tensor:
+        y, rows = y.clone(), torch.arange(len(units))
+        own = y[rows, units]
+        y[rows, units] = torch.minimum(own, levels.to(y).view(-1, *[1] * (own.ndim - 1)))
+        return y
+
+    return change
+
+
+def _largest(change: Tensor) -> Tensor:
+    """Give the mean of the largest entries of each map [N, h, w]."""
+    places = change.flatten(1)
+    return places.topk(max(1, round(PLACES * places.shape[1])), 1).values.mean(1)
+
+
+def _scaled(numbers: Tensor) -> Tensor:
+    """Give numbers from their median on, in the distance of the third quartile."""
+    middle = numbers.median()
+    return (numbers - middle) / (numbers.quantile(0.75) - middle).clamp(min=1e-9)

@@ -1,0 +1,28 @@
+"""Oddity: are the images in which a unit fires most odd ones?
+
+    score(u) = mean over the unit's top images of the oddity of `usual.py`, at the image's oddest place or as a whole,
+               whichever is more unusual among all top images
+
+Nothing is cut, so it cannot tell what draws a fault from what fires beside it. But faults that many units draw
+together, of which one alone changes little, show here and not in typicality. The suggested edit is ablation.
+"""
+
+from typing import Any
+
+from ganpatch.find import typicality
+from ganpatch.find.look import Look
+from ganpatch.find.task import Task
+from ganpatch.suggestions import Found
+
+NAME = "oddity"
+EXPLAINS = "how odd its top images look, at their oddest place or as a whole, beside the generator's other images"
+
+
+def settings(task: Task) -> dict[str, Any]:
+    """Say what of the task the scores depend on."""
+    return typicality.settings(task)
+
+
+def find(task: Task, layer: str) -> Found:
+    """Score the units of one ranked layer."""
+    return Found(score=Look(task, layer, with_cuts=False).oddest().mean(1))
