@@ -15,22 +15,27 @@ plantings take theirs from 500000 on. The methods were chosen on plantings 0, 2,
 import json
 import math
 import statistics
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
 from fetch_faces import FACES
-from planting import KINDS, Planting, plant
+from PIL import Image
+from planting import KINDS, Planted, Planting, plant
 from torch import Tensor
 
 import ganpatch
 from ganpatch import Patch
+from ganpatch.activations import batched
 from ganpatch.find import METHODS
 from ganpatch.find.task import Task
 from ganpatch.generator import Generator
+from ganpatch.pictures import to_pixels
 from ganpatch.rank import rank
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,7 +48,9 @@ WITHOUT_HELP = (
     "rarity",
     "spike",
 )  # methods that need neither real images nor broken ones
-COUNT, IMAGES = 20, 1000
+WITH_HELP = ("fd", "defect")  # fd gets images of the healthy generator as real, defect those that changed most
+COUNT, IMAGES, BROKEN = 20, 1000, 24
+HEALTHY = range(600_000, 601_000)
 BY_EYE = "natural, by eye"
 CHURCHES_BY_EYE = [10, 43, 47, 63, 88, 117, 119, 149, 152, 163, 169, 172, 173, 188, 196, 227, 238, 244, 247, 248]
 
@@ -78,18 +85,30 @@ def measured(score: Tensor, truth: Sequence[int], out: Sequence[int]) -> tuple[f
     )
 
 
-def run(
-    generator: Generator, layer: str, truth: Sequence[int], out: Sequence[int], about: dict, methods: Sequence[str]
-) -> Iterator[Case]:
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Which units of a layer are meant: the `truth`, without the units `out`; `help` for methods that need some."""
+
+    generator: Generator
+    layer: str
+    truth: Sequence[int]
+    out: Sequence[int] = ()
+    help: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run(question: Question, about: dict, methods: Sequence[str]) -> Iterator[Case]:
+    generator, layer = question.generator, question.layer
     started = time.process_time()
     ranking = rank(generator, [layer], range(IMAGES))
     ranked_in = time.process_time() - started
-    task = Task(generator=generator, ranking=ranking)
+    task = Task(generator=generator, ranking=ranking, **question.help)
     for method in methods:
+        if method in WITH_HELP and not question.help:
+            continue
         started = time.process_time()
         found = METHODS[method].find(task, layer)
         spent = (time.process_time() - started) / ranked_in
-        precision, average, recalled = measured(found.score, truth, out)
+        precision, average, recalled = measured(found.score, question.truth, question.out)
         yield Case(
             **about, method=method, precision=precision, average=average, found=recalled, times_ranking=round(spent, 2)
         )
@@ -110,7 +129,7 @@ def cases(
                 answers = {kind: out} | ({BY_EYE: CHURCHES_BY_EYE} if model == "churches" else {})
                 for name, truth in answers.items():
                     about = {"model": model, "layer": layer, "kind": name, "strength": 1.0, "rate": 0.0, "draw": 0}
-                    yield from run(generator, layer, truth, (), about, methods)
+                    yield from run(Question(generator=generator, layer=layer, truth=truth), about, methods)
                 continue
             settings = [(layer, 1.0, 0.05, draw) for draw in draws]
             if wide:
@@ -122,14 +141,31 @@ def cases(
                 known = out if where == layer else []
                 planted = plant(generator, where, planting, avoid=known)
                 about = {"model": model, "layer": where, "kind": kind, "strength": strength, "rate": rate, "draw": draw}
-                yield from run(planted.generator, planted.layer, planted.units, known, about, methods)
+                with tempfile.TemporaryDirectory() as folder:
+                    yield from run(asked(generator, planted, known, Path(folder), methods), about, methods)
+
+
+def asked(healthy: Generator, planted: Planted, known: Sequence[int], folder: Path, methods: Sequence[str]) -> Question:
+    """Make a question of a planting, with what fd and defect want where they are among the methods."""
+    aid: dict[str, Any] = {}
+    if set(WITH_HELP) & set(methods):
+        pairs = ((planted.generator.sample(seeds), healthy.sample(seeds)) for seeds in batched(range(IMAGES)))
+        changes = [(after - before).abs().mean((1, 2, 3)) for after, before in pairs]
+        for seeds in batched(HEALTHY):
+            for seed, pixels in zip(seeds, to_pixels(healthy.sample(seeds)), strict=True):
+                Image.fromarray(pixels).save(folder / f"{seed}.png")
+        aid = {"real": folder, "broken": torch.cat(changes).topk(BROKEN).indices.sort().values.tolist()}
+    units = planted.units
+    return Question(generator=planted.generator, layer=planted.layer, truth=units, out=known, help=aid)
 
 
 @click.command(help=__doc__)
 @click.option("--model", "models", multiple=True, type=click.Choice(list(MODELS)))
 @click.option("--kind", "kinds", multiple=True, type=click.Choice([*KINDS, "natural"]))
 @click.option("--draw", "draws", multiple=True, type=int, default=(1, 5, 6), show_default=True)
-@click.option("--method", "methods", multiple=True, type=click.Choice(WITHOUT_HELP), default=WITHOUT_HELP)
+@click.option(
+    "--method", "methods", multiple=True, type=click.Choice([*WITHOUT_HELP, *WITH_HELP]), default=WITHOUT_HELP
+)
 @click.option("--wide", is_flag=True, help="Other layers, strengths and rates as well.")
 @click.option(
     "--results", type=click.Path(path_type=Path), help="Keep every case here, as JSON lines, and go on there."
