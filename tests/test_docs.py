@@ -9,13 +9,14 @@ from pathlib import Path
 import click
 import pytest
 import torch
+import yaml
 from conftest import ROOT, patch_for
 from nets import dcgan
 
 import ganpatch
 from ganpatch.cli import cli
 
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")), *ROOT.glob("patches/*.md"), *ROOT.glob("ganpatch/models/*/CARD.md")]  # fmt: skip
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("patches/*.md"), *ROOT.glob("ganpatch/**/CARD.md")])  # fmt: skip
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -45,12 +46,12 @@ def test_the_example_in_the_readme_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_exist_with_the_options_named(page: Path) -> None:
     for line in commands(page):
         words = shlex.split(line.replace("\\|", "|"))[1:]
         command: click.Command = cli
-        while isinstance(command, click.Group) and words:
+        while isinstance(command, click.Group) and words and not words[0].startswith("-"):
             name = words.pop(0)
             choices = name.split("|")
             assert set(choices) <= command.commands.keys(), f"{page.name}: {line}"
@@ -63,13 +64,24 @@ def test_commands_exist_with_the_options_named(page: Path) -> None:
             assert not word.startswith("--") or word in known, f"{page.name}: {line}: {word}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)#]+)\)", text):
         assert re.match(r"https?://", target) or (page.parent / target).exists(), f"{page.name}: {target}"
     for target in re.findall(r"`((?:docs|tools|tests|patches|ganpatch)/[\w./-]+\.\w+)`", text):
         assert (ROOT / target).exists() or "*" in target, f"{page.name}: {target}"
+
+
+def test_the_citation_is_complete() -> None:
+    """What Citation File Format 1.2.0 asks for."""
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (cited["cff-version"], cited["version"], cited["type"]) == ("1.2.0", ganpatch.__version__, "software")
+    assert cited["message"]
+    assert cited["authors"] == [{"name": "The ganpatch authors"}]
+    for work in cited["references"]:
+        assert {"type", "title", "authors", "year"} <= work.keys(), work
+        assert all(author.keys() == {"family-names", "given-names"} for author in work["authors"]), work
 
 
 def test_every_command_stands_in_the_readme() -> None:
