@@ -249,7 +249,7 @@ def _faults_of(error: ValidationError) -> Iterator[Fault]:
             yield Fault(path, _in_words(one))
 
 
-_PATTERNS = {
+PATTERNS = {  # what texts must look like, in words
     SHA256: "should look like sha256:<64 hex digits>",
     NAME: "may hold letters, digits, '.', '_' and '-', and begins with a letter or digit",
     LAYER: "should be a dotted module name without spaces",
@@ -258,7 +258,7 @@ _PATTERNS = {
 
 
 def _in_words(found: Any) -> str:
-    words = _PATTERNS.get(found.get("ctx", {}).get("pattern", ""), found["msg"].removeprefix("Input "))
+    words = PATTERNS.get(found.get("ctx", {}).get("pattern", ""), found["msg"].removeprefix("Input "))
     given = found["input"]
     shown = f", not {str(given)[:60]!r}" if isinstance(given, str | int | float) else ""
     return f"{words[0].lower()}{words[1:]}{shown}"

@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ganpatch.patch import PATTERNS
+
 Schema = Mapping[str, Any]
 
 _PARTS = {
@@ -66,7 +68,7 @@ def _bounds(field: Schema) -> Iterator[str]:
     elif low is not None:
         yield f"from {low:,g}"
     if "pattern" in field:
-        yield f"`{field['pattern']}`"
+        yield f"that {PATTERNS[field['pattern']]}" if field["pattern"] in PATTERNS else f"`{field['pattern']}`"
 
 
 def _default(field: Schema, needed: bool) -> str:
