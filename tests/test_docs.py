@@ -35,15 +35,25 @@ def test_generated_pages_are_current() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def runs(code: str, folder: Path) -> None:
+    """Run Python as a reader would, in a folder of its own."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_example_in_the_readme_runs(tmp_path: Path) -> None:
     torch.save(dcgan()[0].state_dict(), tmp_path / "model.pt")
     generator = ganpatch.load(tmp_path / "model.pt")
     patch_for(generator, {"layer": "main.5", "channels": 8, "units": [3]}).save(tmp_path / "fix.yaml")
     (example,) = blocks(ROOT / "README.md", "python")
     assert sum(bool(line.strip()) for line in example.splitlines()) == 5
-    code = f"{example}\nassert images.shape == (16, 3, 16, 16) and 0 <= images.min() and images.max() <= 1"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    runs(f"{example}\nassert images.shape == (16, 3, 16, 16) and 0 <= images.min() and images.max() <= 1", tmp_path)
+
+
+def test_the_example_on_the_start_page_runs(tmp_path: Path) -> None:
+    (example,) = blocks(ROOT / "docs" / "index.md", "python")
+    runs(example.replace("range(1000)", "range(8)"), tmp_path)
+    assert (tmp_path / "run" / "index.html").is_file()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
