@@ -22,6 +22,25 @@ _ganpatch
 printf '%s\\n' "${{COMPREPLY[@]}}"
 """
 
+CASES = [
+    (("ra",), {"rank"}),
+    (("patch", "me"), {"merge"}),
+    (("completion", ""), set(SHELLS)),
+    (("rank", "--score", ""), {"max", "mean", "q99"}),
+    (("suggest", "--by", "r"), {"rarity"}),
+    (("patch", "remove", "--by", ""), {"alpha", "ace", "iou"}),
+    (("rank", "--la"), {"--layer", "--latent", "--labels"}),
+    (("rank", "m"), {"model.pt", "my model.onnx"}),
+    (("rank", "ch"), {"churches"}),
+    (("rank", "n"), set()),
+    (("patch", "check", ""), {"fix.yaml", "run", "tools"}),
+    (("apply", "model.pt", "f"), {"fix.yaml"}),
+    (("flag", "r"), {"run"}),
+    (("flag", "run", "--layer", ""), {"main.2", "main.5"}),
+    (("rank", "-o", "n"), {"notes.txt"}),
+    (("rank", "rank", "--mo"), set()),
+]
+
 
 @pytest.fixture(scope="module")
 def folder(small_dcgan: Generator, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -53,28 +72,7 @@ def commands(command: click.Command, *words: str) -> Iterator[tuple[tuple[str, .
         yield from commands(child, *words, name)
 
 
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (("ra",), {"rank"}),
-        (("patch", "me"), {"merge"}),
-        (("completion", ""), set(SHELLS)),
-        (("rank", "--score", ""), {"max", "mean", "q99"}),
-        (("suggest", "--by", "r"), {"rarity"}),
-        (("patch", "remove", "--by", ""), {"alpha", "ace", "iou"}),
-        (("rank", "--la"), {"--layer", "--latent", "--labels"}),
-        (("rank", "m"), {"model.pt", "my model.onnx"}),
-        (("rank", "ch"), {"churches"}),
-        (("rank", "n"), set()),
-        (("patch", "check", ""), {"fix.yaml", "run", "tools"}),
-        (("apply", "model.pt", "f"), {"fix.yaml"}),
-        (("flag", "r"), {"run"}),
-        (("flag", "run", "--layer", ""), {"main.2", "main.5"}),
-        (("rank", "-o", "n"), {"notes.txt"}),
-        (("rank", "rank", "--mo"), set()),
-    ],
-    ids=" ".join,
-)
+@pytest.mark.parametrize(("words", "expected"), CASES, ids=[" ".join(words) for words, _ in CASES])
 def test_what_tab_gives(folder: Path, words: tuple[str, ...], expected: set[str]) -> None:
     assert answers(folder, *words) == expected
 

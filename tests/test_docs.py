@@ -14,7 +14,10 @@ from conftest import ROOT, patch_for
 from nets import dcgan
 
 import ganpatch
+from ganpatch import causes, dissection, ranking, suggestions
 from ganpatch.cli import cli
+from ganpatch.config import ModelSettings, RankSettings
+from ganpatch.review import page, run, verdicts
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("patches/*.md"), *ROOT.glob("ganpatch/**/CARD.md")])  # fmt: skip
 
@@ -81,6 +84,17 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert re.match(r"https?://", target) or (page.parent / target).exists(), f"{page.name}: {target}"
     for target in re.findall(r"`((?:docs|tools|tests|patches|ganpatch)/[\w./-]+\.\w+)`", text):
         assert (ROOT / target).exists() or "*" in target, f"{page.name}: {target}"
+
+
+def test_every_file_setting_and_variable_is_explained() -> None:
+    text = (ROOT / "docs" / "files.md").read_text()
+    names = [ranking.MANIFEST, ranking.ARRAYS, dissection.DISSECTION, dissection.ARRAYS, causes.MANIFEST, causes.ARRAYS]
+    names += [suggestions.INDEX, suggestions.ARRAYS, page.PAGE, page.layer_script(0), run.PARTIAL, verdicts.VERDICTS]
+    names += [*ModelSettings.model_fields, *RankSettings.model_fields]
+    for path in (ROOT / "ganpatch").rglob("*.py"):
+        names += re.findall(r"environ(?:\.get\(|\[)\"(\w+)\"", path.read_text())
+    assert "GANPATCH_TRACEBACK" in names
+    assert [name for name in names if name not in text] == []
 
 
 def test_the_citation_is_complete() -> None:

@@ -137,7 +137,7 @@ def test_it_can_be_searched_without_a_network(site: Path, browser: Browser) -> N
     page.goto(f"file://{site}/index.html")
     page.get_by_placeholder("Search").fill("typicality")
     page.keyboard.press("Enter")
-    expect(page.locator("ul.search li a").first).to_be_visible(timeout=10_000)
+    expect(page.locator("ul.search li a").first).to_be_visible(timeout=60_000)
     assert any("scores" in (link.get_attribute("href") or "") for link in page.locator("ul.search li a").all())
     page.close()
 

@@ -13,7 +13,7 @@ from nbclient.exceptions import CellExecutionError
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-_LONGEST = 120  # seconds for a cell
+_LONGEST = 600  # seconds for a cell, or for a kernel to begin, on a busy machine
 _LOG = logging.getLogger(__name__)
 
 
@@ -41,8 +41,13 @@ def run(notebook: Any) -> None:
     """Run a notebook in an empty folder, and keep in it what its cells gave."""
     getLogger("traitlets").setLevel("ERROR")  # it speaks of every kernel that it starts
     with tempfile.TemporaryDirectory() as folder:
-        place = {"metadata": {"path": folder}}
-        NotebookClient(notebook, timeout=_LONGEST, resources=place, extra_arguments=["--log-level=ERROR"]).execute()
+        NotebookClient(
+            notebook,
+            timeout=_LONGEST,
+            startup_timeout=_LONGEST,
+            resources={"metadata": {"path": folder}},
+            extra_arguments=["--log-level=ERROR"],
+        ).execute()
 
 
 def as_markdown(notebook: Any) -> Iterator[str]:
