@@ -17,6 +17,7 @@ import ganpatch
 from ganpatch import causes, dissection, ranking, suggestions
 from ganpatch.cli import cli
 from ganpatch.config import ModelSettings, RankSettings
+from ganpatch.find import METHODS
 from ganpatch.review import page, run, verdicts
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("patches/*.md"), *ROOT.glob("ganpatch/**/CARD.md")])  # fmt: skip
@@ -95,6 +96,13 @@ def test_every_file_setting_and_variable_is_explained() -> None:
         names += re.findall(r"environ(?:\.get\(|\[)\"(\w+)\"", path.read_text())
     assert "GANPATCH_TRACEBACK" in names
     assert [name for name in names if name not in text] == []
+
+
+def test_every_method_has_its_formula() -> None:
+    text = (ROOT / "docs" / "methods" / "scores.md").read_text().lower()
+    headings = re.findall(r"^## (.*)", text, re.MULTILINE)
+    called = {"fd": "fréchet distance", "first-look": "first look"}
+    assert [name for name in METHODS if not any(called.get(name, name) in title for title in headings)] == []
 
 
 def test_the_citation_is_complete() -> None:
