@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test bench clean
+.PHONY: demo test docs bench clean
 
 demo: .venv/ready
 	$(BIN)/python tools/demo.py
 
 test: .venv/ready-dev
 	$(BIN)/python tools/check
+
+docs: .venv/ready-dev
+	$(BIN)/python tools/make_site.py
 
 bench: .venv/ready-dev
 	$(BIN)/python tools/bench.py
@@ -20,8 +23,8 @@ bench: .venv/ready-dev
 	touch $@
 
 .venv/ready-dev: .venv/ready
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
 	touch $@
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo build

@@ -67,6 +67,7 @@ A module imports only what stands above it in this list (tests/test_architecture
     probe, settings   what a model takes, gives and allows, found out by trying; ganpatch.toml written
     verify, reports   do hooks, bake and files agree; rows and sentences for people
     studio/           ROOM: all of it by hand in the browser, live
+    completion        words that end a command, as scripts for shells
     cli/              ROOM: one file per command, no logic
 
 Shapes: N images, C units (channels) of a layer, h x w its maps, K top images per unit, Z the latent.

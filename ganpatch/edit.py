@@ -34,26 +34,27 @@ Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
 Unit = Annotated[int, Field(ge=0, lt=MOST_UNITS, strict=True)]
 Size = Annotated[int, Field(gt=0, le=65536, strict=True)]
-_OneOrMany = BeforeValidator(_listed, json_schema_input_type=float | tuple[float, ...])
-PerUnit = Annotated[tuple[Finite, ...], _OneOrMany, Field(strict=False, min_length=1)]
-SharePerUnit = Annotated[tuple[Share, ...], _OneOrMany, Field(strict=False, min_length=1)]
+_Several = Field(strict=False, min_length=1)
+_ANY, _SHARE = Finite | Annotated[tuple[Finite, ...], _Several], Share | Annotated[tuple[Share, ...], _Several]
+PerUnit = Annotated[tuple[Finite, ...], BeforeValidator(_listed, json_schema_input_type=_ANY), _Several]
+SharePerUnit = Annotated[tuple[Share, ...], BeforeValidator(_listed, json_schema_input_type=_SHARE), _Several]
 
 
 class Part(BaseModel):
-    """A part of a patch file: no unknown keys, never changed."""
+    """A part of a patch file: no unknown keys, never changed; the text below a field describes it in the schema."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_max_length=10_000)
+    model_config = ConfigDict(extra="forbid", frozen=True, str_max_length=10_000, use_attribute_docstrings=True)
 
 
 class Mask(Part):
-    """Where an edit works, in [0, 1] at the layer's resolution; its values stand in a safetensors file beside it.
+    """Where an edit works, in [0, 1] at the layer's resolution; its values stand in a safetensors file beside it."""
 
-    `size` is (h, w), and the tensor [h, w] for all units or [U, h, w], float32.
-    """
-
-    tensor: Annotated[str, Field(pattern=MASK_PLACE)]
+    tensor: Annotated[str, Field(pattern=MASK_PLACE, examples=["fix.safetensors#soft"])]
+    """File and name of the tensor, float32, [h, w] for all units or [units, h, w]."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    size: Annotated[tuple[Size, Size], Field(strict=False)]
+    """Digest of the tensor; one that has changed is refused."""
+    size: Annotated[tuple[Size, Size], Field(strict=False, examples=[[16, 16]])]
+    """Height and width of the layer's maps."""
 
     _values: Tensor | None = PrivateAttr(default=None)
 
@@ -96,16 +97,26 @@ class Mask(Part):
 class Edit(Part):
     """One edit of some units of one layer; `alpha`, `value` and `above` are one number for all, or one per unit."""
 
-    id: Annotated[str, Field(pattern=NAME, max_length=100)]
-    layer: Annotated[str, Field(pattern=LAYER)]
-    channels: Annotated[int, Field(gt=0, le=MOST_UNITS, strict=True)]
-    units: Annotated[tuple[Unit, ...], Field(strict=False, min_length=1)]
-    alpha: SharePerUnit = (1.0,)
-    value: PerUnit = (0.0,)
-    above: PerUnit | None = None
+    id: Annotated[str, Field(pattern=NAME, max_length=100, examples=["smears"])]
+    """Its name, which no other edit of the patch has."""
+    layer: Annotated[str, Field(pattern=LAYER, examples=["layer4", "synthesis.b32.conv1"])]
+    """The layer, by its dotted name as `ganpatch layers` lists it."""
+    channels: Annotated[int, Field(gt=0, le=MOST_UNITS, strict=True, examples=[512])]
+    """How many units the layer has; a layer that gives another number is refused."""
+    units: Annotated[tuple[Unit, ...], Field(strict=False, min_length=1, examples=[[12, 77, 301]])]
+    """The units that are edited, counted from 0, sorted."""
+    alpha: Annotated[SharePerUnit, Field(examples=[0.8, [0.8, 0.5]])] = (1.0,)
+    """How much of a unit is replaced: 1 wholly, 0 not at all."""
+    value: Annotated[PerUnit, Field(examples=[0.031, [0.031, -0.12]])] = (0.0,)
+    """What replaces it."""
+    above: Annotated[PerUnit | None, Field(examples=[2.5])] = None
+    """Only where the activation exceeds this level; elsewhere nothing changes, bit for bit."""
     call: Annotated[int, Field(ge=0, strict=True)] | None = None
+    """Which run of a layer that runs several times per forward pass, counted from 0; without it, every one."""
     mask: Mask | None = None
-    reason: str = ""
+    """Where in the map; without it, everywhere."""
+    reason: Annotated[str, Field(examples=["smeared sky"])] = ""
+    """Why, for people."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

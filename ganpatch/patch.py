@@ -32,10 +32,12 @@ Sha256 = Annotated[str, Field(pattern=SHA256)]
 
 
 class Prints(Part):
-    """sha256 over the names and shapes of the parameters, and over their bytes."""
+    """Which parameters a model has."""
 
     structure: Sha256
+    """Digest of their names and shapes; another one is always an error."""
     weights: Sha256
+    """Digest of their types and bytes as well; another one is an error unless it is allowed."""
 
     @classmethod
     def of(cls, fingerprint: Fingerprint) -> Self:
@@ -46,8 +48,10 @@ class Prints(Part):
 class Model(Part):
     """Which model a patch was made for; `name` is for people, the fingerprint decides."""
 
-    name: str
+    name: Annotated[str, Field(examples=["churches"])]
+    """What people call it."""
     fingerprint: Prints
+    """Which weights it has."""
 
     @classmethod
     def of(cls, name: str, fingerprint: Fingerprint) -> Self:
@@ -58,9 +62,12 @@ class Model(Part):
 class Provenance(Part):
     """Which tool wrote the patch, when, and from which patches."""
 
-    tool: str = ""
-    created: str = ""
+    tool: Annotated[str, Field(examples=["ganpatch 0.1.0"])] = ""
+    """What wrote the file."""
+    created: Annotated[str, Field(examples=["2026-11-23T07:50:00Z"])] = ""
+    """When."""
     parents: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Names of the patches that this one was made of."""
 
     @classmethod
     def now(cls, parents: tuple[str, ...] = ()) -> Self:
@@ -73,12 +80,19 @@ class Patch(Part):
     """A patch file."""
 
     format: Literal["ganpatch/1"] = "ganpatch/1"
-    name: Annotated[str, Field(pattern=NAME, max_length=100)]
+    """The version of this format."""
+    name: Annotated[str, Field(pattern=NAME, max_length=100, examples=["churches-smears"])]
+    """Its name."""
     description: str = ""
+    """What it repairs, for people."""
     model: Model
+    """The model that it is for."""
     edits: Annotated[tuple[Edit, ...], Field(strict=False, min_length=1)]
+    """What it does, in the order in which it does it."""
     evidence: dict[str, Any] = {}
+    """What was measured, as `ganpatch evaluate --write` notes it; free content, numbers are finite."""
     provenance: Provenance = Provenance()
+    """Where it comes from."""
 
     @field_validator("evidence")
     @classmethod
@@ -235,7 +249,7 @@ def _faults_of(error: ValidationError) -> Iterator[Fault]:
             yield Fault(path, _in_words(one))
 
 
-_PATTERNS = {
+PATTERNS = {  # what texts must look like, in words
     SHA256: "should look like sha256:<64 hex digits>",
     NAME: "may hold letters, digits, '.', '_' and '-', and begins with a letter or digit",
     LAYER: "should be a dotted module name without spaces",
@@ -244,7 +258,7 @@ _PATTERNS = {
 
 
 def _in_words(found: Any) -> str:
-    words = _PATTERNS.get(found.get("ctx", {}).get("pattern", ""), found["msg"].removeprefix("Input "))
+    words = PATTERNS.get(found.get("ctx", {}).get("pattern", ""), found["msg"].removeprefix("Input "))
     given = found["input"]
     shown = f", not {str(given)[:60]!r}" if isinstance(given, str | int | float) else ""
     return f"{words[0].lower()}{words[1:]}{shown}"

@@ -1,11 +1,14 @@
 """What the tests share: small generators, patches for them, the face DCGAN."""
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from nets import dcgan, progressive
 from playwright.sync_api import Browser, sync_playwright
 
@@ -56,6 +59,19 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def churches() -> Generator:
     return ganpatch.load("churches")
+
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Make a folder by `make(folder)`, once for all processes of a test run."""
+    shared = factory.getbasetemp()
+    place = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / name
+    with FileLock(f"{place}.lock"):
+        if not (place / "made").exists():
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir()
+            make(place)
+            (place / "made").touch()
+    return place
 
 
 def patch_for(generator: Generator, *edits: dict[str, Any], **fields: Any) -> Patch:

@@ -1,6 +1,7 @@
 """Every family does what a generator must do, and draws what the family's own code drew (tools/conformance)."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,18 @@ FIXTURES = sorted((ROOT / "tests" / "families").glob("*.json"))
 LARGE = {
     "fastgan", "hf-biggan", "rosinality", "lightweight-gan", "lightweight-gan-grey", "lucidrains-no-const",
     "biggan", "biggan-deep", "biggan-hier",
+}  # fmt: skip
+
+
+# The page of each fixture in docs/families, and the column of its table of layers that names those of the family.
+PAGES = {
+    "gandissect": ("progressive-gan", 0), "gan-zoo-progressive": ("progressive-gan", 1),
+    "biggan": ("biggan", 0), "biggan-hier": ("biggan", 0), "biggan-unshared": ("biggan", 0),
+    "biggan-deep": ("biggan", 1), "hf-biggan": ("biggan", 2),
+    "rosinality": ("stylegan2", 0), "lucidrains": ("stylegan2", 1), "lucidrains-no-const": ("stylegan2", 1),
+    "fastgan": ("light-gans", 0), "lightweight-gan": ("light-gans", 1), "lightweight-gan-grey": ("light-gans", 1),
+    "cyclegan": ("image-to-image", 0), "cyclegan-batch-norm": ("image-to-image", 0), "pix2pix": ("image-to-image", 1),
+    "diffusers-kl": ("autoencoders", 0), "diffusers-tiny": ("autoencoders", 1),
 }  # fmt: skip
 
 
@@ -33,6 +46,13 @@ def opened(fixture: Fixture, folder: Path, pictures: Path) -> ganpatch.Generator
     return ganpatch.load(folder / "model.pt", **given)
 
 
+def named_layers(page: str, column: int) -> list[str]:
+    """Read the layers that a page tells its reader to rank, the first one first."""
+    text = (ROOT / "docs" / "families" / f"{page}.md").read_text().partition("## Layers")[2].partition("\n## ")[0]
+    rows = [line[1:-1].split("|") for line in text.splitlines() if line.startswith("|")][2:]
+    return [name for row in rows for name in re.findall(r"`([\w.]+)`", row[column] if column < len(row) else "")]
+
+
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.stem)
 def test_a_family_conforms(path: Path, tmp_path: Path, pictures: Path) -> None:
     fixture = Fixture.read(path)
@@ -40,6 +60,12 @@ def test_a_family_conforms(path: Path, tmp_path: Path, pictures: Path) -> None:
     drawn = pixels_of(raw(generator, [0, 1]))
     largest = max(map(abs, fixture.pixels))
     assert drawn == pytest.approx(fixture.pixels, abs=10 * SAME * largest), "the real code drew something else"
+    if path.stem in PAGES:
+        names = [name for name, _ in generator.module.named_modules()]
+        for layer in (layers := named_layers(*PAGES[path.stem])):
+            like = re.sub(r"\d+", r"\\d+", re.escape(layer))
+            assert any(re.fullmatch(like, name) for name in names), f"docs/families: no layer is called like {layer}"
+        assert layers
     if path.stem in LARGE:
         check_seeds(generator)
     else:

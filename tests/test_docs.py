@@ -9,13 +9,18 @@ from pathlib import Path
 import click
 import pytest
 import torch
+import yaml
 from conftest import ROOT, patch_for
 from nets import dcgan
 
 import ganpatch
+from ganpatch import causes, dissection, ranking, suggestions
 from ganpatch.cli import cli
+from ganpatch.config import ModelSettings, RankSettings
+from ganpatch.find import METHODS
+from ganpatch.review import page, run, verdicts
 
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")), *ROOT.glob("patches/*.md"), *ROOT.glob("ganpatch/models/*/CARD.md")]  # fmt: skip
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("patches/*.md"), *ROOT.glob("ganpatch/**/CARD.md")])  # fmt: skip
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -34,23 +39,33 @@ def test_generated_pages_are_current() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def runs(code: str, folder: Path) -> None:
+    """Run Python as a reader would, in a folder of its own."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_example_in_the_readme_runs(tmp_path: Path) -> None:
     torch.save(dcgan()[0].state_dict(), tmp_path / "model.pt")
     generator = ganpatch.load(tmp_path / "model.pt")
     patch_for(generator, {"layer": "main.5", "channels": 8, "units": [3]}).save(tmp_path / "fix.yaml")
     (example,) = blocks(ROOT / "README.md", "python")
     assert sum(bool(line.strip()) for line in example.splitlines()) == 5
-    code = f"{example}\nassert images.shape == (16, 3, 16, 16) and 0 <= images.min() and images.max() <= 1"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    runs(f"{example}\nassert images.shape == (16, 3, 16, 16) and 0 <= images.min() and images.max() <= 1", tmp_path)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_example_on_the_start_page_runs(tmp_path: Path) -> None:
+    (example,) = blocks(ROOT / "docs" / "index.md", "python")
+    runs(example.replace("range(1000)", "range(8)"), tmp_path)
+    assert (tmp_path / "run" / "index.html").is_file()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_exist_with_the_options_named(page: Path) -> None:
     for line in commands(page):
         words = shlex.split(line.replace("\\|", "|"))[1:]
         command: click.Command = cli
-        while isinstance(command, click.Group) and words:
+        while isinstance(command, click.Group) and words and not words[0].startswith("-"):
             name = words.pop(0)
             choices = name.split("|")
             assert set(choices) <= command.commands.keys(), f"{page.name}: {line}"
@@ -63,13 +78,42 @@ def test_commands_exist_with_the_options_named(page: Path) -> None:
             assert not word.startswith("--") or word in known, f"{page.name}: {line}: {word}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)#]+)\)", text):
         assert re.match(r"https?://", target) or (page.parent / target).exists(), f"{page.name}: {target}"
     for target in re.findall(r"`((?:docs|tools|tests|patches|ganpatch)/[\w./-]+\.\w+)`", text):
         assert (ROOT / target).exists() or "*" in target, f"{page.name}: {target}"
+
+
+def test_every_file_setting_and_variable_is_explained() -> None:
+    text = (ROOT / "docs" / "files.md").read_text()
+    names = [ranking.MANIFEST, ranking.ARRAYS, dissection.DISSECTION, dissection.ARRAYS, causes.MANIFEST, causes.ARRAYS]
+    names += [suggestions.INDEX, suggestions.ARRAYS, page.PAGE, page.layer_script(0), run.PARTIAL, verdicts.VERDICTS]
+    names += [*ModelSettings.model_fields, *RankSettings.model_fields]
+    for path in (ROOT / "ganpatch").rglob("*.py"):
+        names += re.findall(r"environ(?:\.get\(|\[)\"(\w+)\"", path.read_text())
+    assert "GANPATCH_TRACEBACK" in names
+    assert [name for name in names if name not in text] == []
+
+
+def test_every_method_has_its_formula() -> None:
+    text = (ROOT / "docs" / "methods" / "scores.md").read_text().lower()
+    headings = re.findall(r"^## (.*)", text, re.MULTILINE)
+    called = {"fd": "fréchet distance", "first-look": "first look"}
+    assert [name for name in METHODS if not any(called.get(name, name) in title for title in headings)] == []
+
+
+def test_the_citation_is_complete() -> None:
+    """What Citation File Format 1.2.0 asks for."""
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (cited["cff-version"], cited["version"], cited["type"]) == ("1.2.0", ganpatch.__version__, "software")
+    assert cited["message"]
+    assert cited["authors"] == [{"name": "The ganpatch authors"}]
+    for work in cited["references"]:
+        assert {"type", "title", "authors", "year"} <= work.keys(), work
+        assert all(author.keys() == {"family-names", "given-names"} for author in work["authors"]), work
 
 
 def test_every_command_stands_in_the_readme() -> None:

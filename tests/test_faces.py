@@ -1,19 +1,24 @@
 """The documented flow on a real checkpoint from the package registry, through the command line, once."""
 
 import hashlib
-import json
+import importlib
+import re
+import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from conftest import ROOT
 
 import ganpatch
 from ganpatch import Patch
 from ganpatch.checkpoint import read_checkpoint
+from ganpatch.cli import cli
 from ganpatch.ranking import Ranking
 
 GANPATCH = str(Path(sys.executable).parent / "ganpatch")
@@ -25,25 +30,55 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def test_from_ranking_to_repaired_onnx(faces: Path, tmp_path: Path) -> None:
-    shown = json.loads(run(tmp_path, "layers", str(faces), "--json").stdout)
-    assert {"name": "main.5", "kind": "ReLU", "units": 256, "size": [8, 8], "calls": 1} in shown
-    run(tmp_path, "rank", str(faces), "--n", "96", "-o", "run")
-    run(tmp_path, "flag", "run", "--units", "111,132,140", "--reason", "green smears", "-o", "fix.yaml")
-    run(tmp_path, "sample", str(faces), "--patch", "fix.yaml", "--before-after", "--seeds", "0-7", "-o", "pairs.png")
-    run(tmp_path, "apply", str(faces), "fix.yaml", "-o", "fixed.tar")
-    run(tmp_path, "export", str(faces), "fix.yaml", "-o", "fixed.onnx")
-    said = run(tmp_path, "verify", str(faces), "fix.yaml", "fixed.tar", "fixed.onnx", "--seeds", "0-3").stdout
-    assert said.count("agrees") == 3
-    original, fixed = (
-        torch.load(path, weights_only=True, map_location="cpu") for path in (faces, tmp_path / "fixed.tar")
+SHORT = {"--n": "96", "--seeds": "1000-1007"}  # what the tutorial does with hundreds of images
+LONG = ("suggest", "evaluate", "review")  # their own tests run them
+
+
+def test_the_tutorial(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its commands, in their order, from ranking to a repaired ONNX graph and back."""
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    monkeypatch.chdir(tmp_path)
+    tutorial = importlib.import_module("draw_tutorial")
+    shutil.copy(faces, tmp_path / "faces.tar")
+    shown = {}
+    for words in tutorial.commands(tutorial.PAGE.read_text()):
+        if words[0] not in LONG:
+            shown[words[0]] = typed(*(SHORT.get(before, word) for before, word in pairwise(["", *words])))
+    assert "main.5   ReLU               256    8x8      1  ranked by default" in shown["layers"]
+    assert shown["verify"].count("agrees") == 3
+    text = tutorial.PAGE.read_text()
+    assert all(line.rstrip() in text for line in shown["layers"].splitlines()), "the page shows what there is"
+    assert [tuple(edit.units) for edit in Patch.load("fix.yaml").edits] == [
+        tuple(edit.units) for edit in Patch.load(ROOT / "patches" / "faces.yaml").edits
+    ]
+    original, fixed, back = (
+        torch.load(path, weights_only=True, map_location="cpu")
+        for path in ("faces.tar", "faces.fixed.tar", "faces.fixed.reverted.tar")
     )
-    assert original.keys() == fixed.keys(), "the code that trained it finds what it wrote"
-    changed = [name for name, tensor in state(tmp_path / "fixed.tar").items() if not tensor.equal(state(faces)[name])]
-    assert changed == ["main.4.weight", "main.4.bias"]
-    run(tmp_path, "export", str(faces), "-o", "plain.onnx")
-    run(tmp_path, "apply", "plain.onnx", "fix.yaml", "-o", "patched.onnx")
-    run(tmp_path, "verify", str(faces), "fix.yaml", "patched.onnx", "--seeds", "0-3")
+    assert original.keys() == fixed.keys() == back.keys(), "the code that trained it finds what it wrote"
+    same = {name for name, tensor in state(tmp_path / "faces.fixed.tar").items() if tensor.equal(state(faces)[name])}
+    assert state(faces).keys() - same == {"main.4.weight", "main.4.bias"}
+    reverted = state(tmp_path / "faces.fixed.reverted.tar")
+    assert all(tensor.equal(reverted[name]) for name, tensor in state(faces).items())
+    code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
+    found: dict[str, np.ndarray] = {}
+    exec(code, found)
+    assert found["faces"].shape == (16, 3, 64, 64)
+
+
+def test_an_exported_graph_is_patched(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    patch = str(ROOT / "patches" / "faces.yaml")
+    typed("export", str(faces), "-o", "plain.onnx")
+    typed("apply", "plain.onnx", patch, "-o", "patched.onnx")
+    typed("verify", str(faces), patch, "patched.onnx", "--seeds", "0-3")
+
+
+def typed(*words: str) -> str:
+    """Run a command in this process; give what it printed."""
+    done = CliRunner().invoke(cli, words, catch_exceptions=False)
+    assert done.exit_code == 0, f"{words}: {done.output}"
+    return done.stdout
 
 
 def state(path: Path) -> dict[str, torch.Tensor]:

@@ -14,6 +14,7 @@ from ganpatch.cli import (
     apply,
     cause,
     compare,
+    completion,
     dissect,
     evaluate,
     export,
@@ -70,6 +71,7 @@ for command in (
     revert.revert,
     patch.patch,
     studio.studio,
+    completion.completion,
 ):
     cli.add_command(command)
 

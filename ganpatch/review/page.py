@@ -18,8 +18,9 @@ from ganpatch.suggestions import read_suggestions
 PAGE = "index.html"
 
 
-def write_page(folder: Path) -> Path:
+def write_page(folder: str | Path) -> Path:
     """Write index.html and layer-*.js into a run folder; give the page's path."""
+    folder = Path(folder)
     manifest = read_manifest(folder)
     layers = read_layers(folder / ARRAYS, manifest)
     suggested = read_suggestions(folder, manifest)

@@ -1,0 +1,1 @@
+"""What the documentation site needs beyond Sphinx: formulas, notebooks, navigation. `make docs` builds it."""
