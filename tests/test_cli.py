@@ -92,7 +92,11 @@ def test_the_whole_way(folder: Path) -> None:
 def test_a_dry_run_writes_nothing(folder: Path) -> None:
     right("rank", "model.pt", "--n", "8", "-o", "run")
     right("flag", "run", "--units", "1", "-o", "fix.yaml")
+    right("export", "model.pt", "-o", "model.onnx")
     before = entries(folder)
+    graph = json.loads(right("apply", "model.onnx", "fix.yaml", "--dry-run", "--json").stdout)
+    assert graph["written"] is None
+    assert [edit["outcome"] for edit in graph["edits"]] == ["folded"]
     done = right("apply", "model.pt", "fix.yaml", "--dry-run", "--json")
     assert json.loads(done.stdout) == {
         "written": None,

@@ -1,6 +1,7 @@
 """`ganpatch apply`."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -19,11 +20,14 @@ from ganpatch.cli.options import (
     say,
 )
 from ganpatch.export import export_onnx
+from ganpatch.models import weights_file
 from ganpatch.onnx_patch import patch_onnx
 from ganpatch.patch import Patch
 from ganpatch.record import is_made_for_base, read_record, refuse_repetition
 from ganpatch.repair import Request, file_kind, repair, repaired_path, source_file
 from ganpatch.reports import exported_text, graph_text, proof_text
+
+_NOTHING = "nothing is written (--dry-run)"
 
 
 @click.command()
@@ -60,19 +64,24 @@ def apply(
     """
     patch = Patch.load(patch_file)
     strict = {"mode": mode, "allow_other_weights": allow_other_weights}
+    file = weights_file(model)
+    if file is not None and kind_of(file) == "onnx":
+        with TemporaryDirectory() as scratch:
+            out = Path(scratch) / file.name if dry_run else out or repaired_path(file)
+            graph = patch_onnx(file, patch, out, sequence=sequence, **strict)
+        print_decisions(graph.decisions, None if dry_run else out, as_json)
+        say(graph_text(graph))
+        say(_NOTHING if dry_run else f"repaired model in {out}")
+        return
     if dry_run:
         baked = bake(load_model(model, loading), patch, **strict)
         print_decisions(baked.decisions, None, as_json)
         say(proof_text(baked.proof))
-        say("nothing is written (--dry-run)")
+        say(_NOTHING)
         return
     source = source_file(model)
     out = out or repaired_path(source)
-    if kind_of(source) == "onnx":
-        graph = patch_onnx(source, patch, out, sequence=sequence, **strict)
-        print_decisions(graph.decisions, out, as_json)
-        say(graph_text(graph))
-    elif file_kind(out, source) == "onnx":
+    if file_kind(out, source) == "onnx":
         generator, record = load_model(model, loading), read_record(source)
         refuse_repetition(source, record, patch, sequence=sequence)
         strict["allow_other_weights"] |= is_made_for_base(record, patch, generator.fingerprint.weights)
