@@ -8,7 +8,7 @@ its images are segmented, and not longer. With `partial`, an interrupted pass go
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -19,10 +19,12 @@ from ganpatch.errors import GanpatchError
 from ganpatch.generator import Generator
 from ganpatch.iou import ConceptCounts
 from ganpatch.passes import run_pass
-from ganpatch.rank import Plan, Ranker, check_choices, chosen_layers
+from ganpatch.processes import ALONE, Group
+from ganpatch.rank import Ranker, check_choices, chosen_layers
 from ganpatch.segment import Segmenter
 from ganpatch.segment.kept import KeptActivations
 from ganpatch.spans import format_spans
+from ganpatch.tally import Plan
 from ganpatch.thresholds import LabelledSample, best_thresholds, quantile_thresholds
 
 THRESHOLD_IMAGES = 96
@@ -42,6 +44,7 @@ def dissect(
     batch_size: int = BATCH,
     progress: Progress = unseen,
     partial: Path | None = None,
+    group: Group = ALONE,
 ) -> Dissection:
     """Rank the units of `layers` over `seeds` and measure the IoU of each with each concept of `segmenter`.
 
@@ -53,12 +56,15 @@ def dissect(
     level = _quantile_of(threshold)
     start = max(seeds) + 1
     other = range(start, start + min(THRESHOLD_IMAGES, max(8, len(seeds))))
-    dissector = _Dissector(Ranker(Plan.of(generator, names, seeds, k, "max")), segmenter, threshold, other)
-    if partial is None or not partial.exists():
-        dissector.thresholds = _thresholds(generator, segmenter, names, other, level, batch_size)
-    seconds = run_pass(generator, dissector, seeds, batch_size=batch_size, progress=progress, partial=partial)
+    ranker = Ranker(Plan.of(generator, names, seeds, k, "max"))
+    dissector = _Dissector(
+        ranker, segmenter, threshold, other, lambda: _thresholds(generator, segmenter, names, other, level, batch_size)
+    )
+    seconds = run_pass(
+        generator, dissector, seeds, batch_size=batch_size, progress=progress, partial=partial, group=group
+    )
     return Dissection(
-        ranking=dissector.ranker.result(generator, seeds, seconds),
+        ranking=ranker.result(generator, seeds, seconds, group),
         segmenter=segmenter.name,
         threshold=threshold,
         threshold_seeds=format_spans(other),
@@ -71,9 +77,11 @@ def dissect(
 class _Dissector:
     """A dissection on its way: a job for `run_pass`, which ranks as well."""
 
-    def __init__(self, ranker: Ranker, segmenter: Segmenter, threshold: str, other: range) -> None:
+    def __init__(
+        self, ranker: Ranker, segmenter: Segmenter, threshold: str, other: range, find: Callable[[], dict[str, Tensor]]
+    ) -> None:
         self.ranker, self.thresholds = ranker, dict[str, Tensor]()
-        self._segmenter, self._threshold, self._other = segmenter, threshold, other
+        self._segmenter, self._threshold, self._other, self._find = segmenter, threshold, other, find
         self._kept = KeptActivations([*ranker.plan.layers, *segmenter.layers])
         self._counts: dict[str, ConceptCounts] = {}
 
@@ -85,6 +93,12 @@ class _Dissector:
             "threshold": self._threshold,
             "threshold_seeds": format_spans(self._other),
         }
+
+    def begin(self, group: Group) -> None:
+        """Find the thresholds, once: all processes count above the same ones."""
+        if group.is_first and not self.thresholds:
+            self.thresholds = self._find()
+        self.thresholds = group.from_first(self.thresholds)
 
     def watch(self) -> dict[str, OnActivation]:
         ranking, keeping = self.ranker.watch(), self._kept.watch()
@@ -114,21 +128,22 @@ class _Dissector:
     def tensors(self) -> dict[str, Tensor]:
         state = self.ranker.tensors()
         for layer in self.ranker.plan.layers:
-            state[f"{_STATE}/{layer}/thresholds"] = self.thresholds[layer]
             state |= {f"{_STATE}/{layer}/{name}": t for name, t in self._count(layer).tensors().items()}
         return state
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        own = {key: tensor for key, tensor in tensors.items() if key.startswith(f"{_STATE}/")}
-        self.ranker.restore({key: tensor for key, tensor in tensors.items() if key not in own})
+    def merge(self, tensors: Mapping[str, Tensor]) -> None:
+        self.ranker.merge(tensors)
         for layer in self.ranker.plan.layers:
-            self.thresholds[layer] = own[f"{_STATE}/{layer}/thresholds"]
-            for name, tensor in self._count(layer).tensors().items():
-                tensor.copy_(own[f"{_STATE}/{layer}/{name}"])
+            prefix = f"{_STATE}/{layer}/"
+            own = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
+            self.thresholds.setdefault(layer, own["thresholds"])
+            other = ConceptCounts(self.thresholds[layer], len(self._segmenter.concepts))
+            other.take(own)
+            self._count(layer).merge(other)
 
     def shares(self) -> tuple[float, ...]:
         """Give the share of all pixels that each concept covers."""
-        counts = next(iter(self._counts.values()))
+        counts = self._count(self.ranker.plan.layers[0])
         return tuple((counts.of_concept / counts.pixels).tolist())
 
     def result(self, layer: str) -> LayerDissection:

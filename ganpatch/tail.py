@@ -94,7 +94,7 @@ class Tail:
             return self._graph.front(args)
         kept: list[Tensor] = []
         with hooked(self.generator.module, {self.layer: lambda output, _call: kept.append(_tensor(output).clone())}):
-            self.generator.module(*args, **kwargs)
+            self.generator.outputs(args, kwargs)
         if not kept:
             raise GanpatchError(f"layer '{self.layer}' does not run in a forward pass of {self.generator.name}")
         return Front(activation=kept[0], read=args)
@@ -111,7 +111,7 @@ class Tail:
             return with_tensor(output, change(_tensor(output)))
 
         with hooked(self.generator.module, {self.layer: on_output}):
-            return self.generator.images(self.generator.module(*front.read))
+            return self.generator.images(self.generator.outputs(front.read, {}))
 
     def _agrees(self, size: int) -> bool:
         """Tell whether front and rest together give the generator's own images."""

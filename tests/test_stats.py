@@ -56,7 +56,7 @@ def test_moments_equal_plain_ones() -> None:
     activation = torch.randn(13, 5, 7)
     one, two = Moments(5), Moments(5)
     for target, part in ((one, activation[:6]), (two, activation[6:])):
-        target.update(part, part.amax(2))
+        target.update(part, part.sum(2), part.amax(2))
     one.merge(two)
     mean, firing_rate, peak = one.result()
     assert torch.allclose(mean, activation.mean((0, 2)), atol=1e-6)
