@@ -176,14 +176,25 @@ def _compiled(generator: Generator, watch: Mapping[str, OnActivation]) -> Iterat
     def run(seeds: Sequence[int]) -> tuple[Tensor | None, set[str]]:
         nonlocal size
         size = size or len(seeds)
-        with torch.inference_mode(), generator.compute.casting():
+        with torch.inference_mode(), generator.compute.casting(), _refusals_to_compile(generator.name):
             output, found = (fast if len(seeds) == size else forward)(*generator.inputs(seeds))
-            for name, activation in found:
-                watch[name](activation, seeds)
-            return generator.images(output), {name for name, _ in found}
+        for name, activation in found:
+            watch[name](activation, seeds)
+        return generator.images(output), {name for name, _ in found}
 
     with hooked(generator.module, {name: keeper(name) for name in watch}):
         yield run
+
+
+@contextmanager
+def _refusals_to_compile(name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as fault:
+        if not type(fault).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        reason = " ".join(line for line in str(fault).splitlines()[:2] if line) or type(fault).__name__
+        raise GanpatchError(f"{name}: torch.compile refuses it: {reason}; run it without compiling") from fault
 
 
 def _activation(name: str, output: Any) -> Tensor:

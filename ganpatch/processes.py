@@ -84,6 +84,15 @@ class Group:
         """Give this process's batches."""
         return batches[self.rank :: self.size]
 
+    def mapped(self, work: Callable[[T], Tensor], batches: Sequence[T]) -> Tensor:
+        """Give the rows [n, ...] that `work` makes of each batch, behind each other; each process does its share."""
+        own = [work(batch) for batch in self.share(batches)]
+        if self.size == 1:
+            return torch.cat(own)
+        parts = self.gathered({str(place): rows for place, rows in enumerate(own)})
+        device = own[0].device if own else self._device
+        return torch.cat([parts[i % self.size][str(i // self.size)] for i in range(len(batches))]).to(device)
+
     def gathered(self, tensors: Mapping[str, Tensor], *, first_only: bool = False) -> list[dict[str, Tensor]]:
         """Give the tensors of all processes, on the CPU, in the order of the processes.
 

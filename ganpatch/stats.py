@@ -78,7 +78,7 @@ class TopK(Running):
         units = (scores.amax(0) >= self.scores[:, -1]).nonzero().flatten()
         if not len(units):
             return units
-        arrived = torch.as_tensor(seeds, device=scores.device).expand(len(units), -1)
+        arrived = torch.as_tensor(seeds).to(scores.device).expand(len(units), -1)
         kept = self._keep_best(units, scores.T[units], arrived, repeated=again, ordered=ordered)
         place, position = (kept >= self.scores.shape[1]).nonzero(as_tuple=True)
         rows = kept[place, position] - self.scores.shape[1]
@@ -209,7 +209,7 @@ class QuantileSample(Running):
 
     def result(self, levels: Sequence[float]) -> list[Tensor]:
         """Give the quantile [C] at each level in (0, 1), linear between neighbours."""
-        tail = min(self.count, int(self.count * (1 - min(levels))) + 2)
+        tail = _tail(self.count, min(levels))
         highest = _highest(self.values[:, : self.count], tail)
         return [_quantile(highest, self.count, level) for level in levels]
 
@@ -267,6 +267,17 @@ def _highest(values: Tensor, count: int) -> Tensor:
     chosen = blocked.amax(1).topk(count, 1).indices
     candidates = blocked.gather(2, chosen.unsqueeze(1).expand(-1, _BLOCK, -1)).flatten(1)
     return torch.cat([candidates, values[:, blocks * _BLOCK :]], 1).topk(count, 1).values
+
+
+def quantile_of(values: Tensor, level: float) -> Tensor:
+    """Give the quantile of each row of `values` [C, S] at a level in (0, 1); torch's own takes few values only."""
+    count = values.shape[1]
+    return _quantile(_highest(values, _tail(count, level)), count, level)
+
+
+def _tail(count: int, level: float) -> int:
+    """Say how many of the highest of `count` values a quantile is read from."""
+    return min(count, int(count * (1 - level)) + 2)
 
 
 def _quantile(highest: Tensor, count: int, level: float) -> Tensor:

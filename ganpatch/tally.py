@@ -19,7 +19,7 @@ from ganpatch.generator import Generator
 from ganpatch.patch import Model
 from ganpatch.ranking import LayerRanking, Score
 from ganpatch.spans import format_spans
-from ganpatch.stats import Moments, QuantileSample, TopK
+from ganpatch.stats import Moments, QuantileSample, TopK, quantile_of
 
 LARGEST_MAP = 16
 _MOST_POOLED = 1 << 24  # activations gathered at once for the small maps
@@ -154,4 +154,4 @@ def _scores(flat: Tensor, peaks: Tensor, sums: Tensor, score: Score) -> Tensor:
         return peaks
     if score == "mean":
         return sums / flat.shape[2]
-    return torch.quantile(flat.float(), 0.99, dim=2)
+    return quantile_of(flat.flatten(0, 1), 0.99).view(peaks.shape)
