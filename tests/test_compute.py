@@ -101,7 +101,7 @@ def test_the_device_that_is_not_there_would_find_a_forgotten_move() -> None:
     ],
 )
 def test_a_device_that_is_not_here(device: str, cards: int, message: str, small_dcgan: Generator) -> None:
-    with mock.patch("torch.cuda.device_count", lambda: cards), pytest.raises(GanpatchError) as fault:
+    with mock.patch("torch.cuda.device_count", return_value=cards), pytest.raises(GanpatchError) as fault:
         small_dcgan.placed(Compute(device=device))
     assert str(fault.value) == message
 
