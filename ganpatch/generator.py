@@ -36,10 +36,25 @@ class Generator:
     compute: Compute = field(default_factory=Compute)
 
     def placed(self, compute: Compute) -> "Generator":
-        """Move the module to a device, and give the generator that runs there; raise GanpatchError without one."""
+        """Move the module to where `compute` says, and give the generator that runs there and so.
+
+        Raises GanpatchError when there is no such device, or the module does not run so.
+        """
         compute = compute.resolved()
         self.module.to(compute.device)
-        return replace(self, compute=compute)
+        if compute.channels_last:
+            self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        placed = replace(self, compute=compute)
+        if compute != Compute():
+            placed._try_out()
+        return placed
+
+    def _try_out(self) -> None:
+        try:
+            self.sample([0, 1])
+        except (RuntimeError, TypeError) as fault:
+            reason = (str(fault).strip().splitlines() or [type(fault).__name__])[0]
+            raise GanpatchError(f"{self.name}: a forward pass {self.compute} fails: {reason}") from fault
 
     @property
     def device(self) -> torch.device:

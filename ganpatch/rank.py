@@ -129,7 +129,11 @@ class Ranker:
             created=Provenance.now().created,
             seconds=round(seconds, 3),
             computed=Computed(
-                device=compute.described, dtype=compute.dtype, compiled=compute.compile, processes=group.size
+                device=compute.device_name,
+                dtype=compute.dtype,
+                channels_last=compute.channels_last,
+                compiled=compute.compile,
+                processes=group.size,
             ),
         )
 

@@ -58,6 +58,7 @@ class Computed(Section):
 
     device: str = "cpu"
     dtype: Dtype = "float32"
+    channels_last: bool = False
     compiled: bool = False
     processes: Count = 1
 

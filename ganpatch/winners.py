@@ -33,7 +33,8 @@ class Winners:
     def keep(self, seeds: Sequence[int], images: Tensor, still: Callable[[], set[int]], most: int) -> None:
         """Keep images [M, 3, H, W] of `seeds`; at most `most` can win at last, and `still` gives those that now do."""
         self._largest = largest_thumbnail(most)
-        self._pixels.update(zip(seeds, thumbnails(images, self._largest), strict=True))
+        drawn = thumbnails(images, self._largest)
+        self._pixels.update({seed: own.copy() for seed, own in zip(seeds, drawn, strict=True)})  # not the whole batch
         if len(self._pixels) > 2 * most:
             self._pixels = {seed: self._pixels[seed] for seed in still() & self._pixels.keys()}
 

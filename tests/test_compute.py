@@ -118,6 +118,29 @@ def test_each_process_gets_a_card_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
     assert str(fault.value) == ("process 2 has no CUDA device of its own, of 2 here; start at most --nproc-per-node 2")
 
 
+def test_a_model_that_does_not_run_so_is_refused(small_dcgan: Generator) -> None:
+    class Views(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = torch.nn.ConvTranspose2d(6, 12, 4), torch.nn.Linear(192, 48)
+
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            return self.last(self.first(z[:, :, None, None]).view(len(z), 192)).view(len(z), 3, 4, 4)
+
+    generator = ganpatch.load(Views(), latent="normal:6")
+    with pytest.raises(GanpatchError) as fault:
+        generator.placed(Compute(channels_last=True))
+    assert str(fault.value).startswith("Views: a forward pass on cpu in float32, channels last fails: view size is not")
+
+
+def test_another_layout_gives_the_same_winners() -> None:
+    wanted = rank(small(), ["main.5"], SEEDS, k=5)["main.5"]
+    ranking = rank(small().placed(Compute(channels_last=True)), ["main.5"], SEEDS, k=5)
+    assert torch.equal(ranking["main.5"].top_seeds, wanted.top_seeds)
+    assert torch.allclose(ranking["main.5"].top_scores, wanted.top_scores, atol=1e-5)
+    assert ranking.computed.channels_last
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_other_number_formats_are_near_and_are_noted(dtype: str, small_dcgan: Generator, tmp_path: Path) -> None:
     exact = rank(small_dcgan, ["main.5"], SEEDS, k=5)["main.5"]

@@ -12,6 +12,7 @@ from io import StringIO
 from types import FrameType
 
 import click
+import torch
 
 from ganpatch.cli import (
     apply,
@@ -126,7 +127,7 @@ def _told(fault: BaseException, group: Group) -> tuple[int, str]:
         return 1, ""
     if isinstance(fault, GanpatchError):
         return 1, _error(str(fault))
-    if isinstance(fault, MemoryError):
+    if isinstance(fault, MemoryError | torch.OutOfMemoryError):
         return 1, _error("out of memory; a smaller --batch-size needs less")
     first = str(fault).strip().splitlines()
     what = f"unexpected, this is a fault of ganpatch: {type(fault).__name__}: {first[0] if first else ''}"
