@@ -21,7 +21,7 @@ from torch import Tensor
 
 _NO_SEED = torch.iinfo(torch.int64).max
 _BLOCK = 16
-_AT_ONCE = 1 << 18  # activations compared at once: they stay in the processor's cache
+_AT_ONCE = 1 << 20  # activations compared at once: most of them stay in the processor's cache
 
 MapsOf = Callable[[Tensor, Tensor], Tensor]
 

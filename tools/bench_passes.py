@@ -3,10 +3,12 @@
 With and without its page; one layer and four. Memory is the peak of a process of its own.
 """
 
+import copy
 import resource
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,6 +17,7 @@ from bench_measure import Case, How, bare, ratios
 import ganpatch
 from ganpatch.activations import batched
 from ganpatch.cli import _keep_freed_memory
+from ganpatch.compute import Compute
 from ganpatch.dissect import dissect
 from ganpatch.rank import rank
 from ganpatch.review.run import rank_to_folder
@@ -24,6 +27,9 @@ from ganpatch.segment import load_segmenter
 def ranking(case: Case, how: How) -> dict[str, str]:
     torch.set_num_threads(1)
     generator, seeds = case.load(how), range(case.images)
+    other_layout = replace(generator, module=copy.deepcopy(generator.module)).placed(
+        Compute(device=how.device, channels_last=True)
+    )
     given = {"batch_size": how.batch_size}
 
     def to_page() -> None:
@@ -37,6 +43,8 @@ def ranking(case: Case, how: How) -> dict[str, str]:
         "rank, 1 layer": lambda: rank(generator, [case.one], seeds, **given),
         "rank, 4 layers": lambda: rank(generator, case.four, seeds, **given),
         "rank to finished review page": to_page,
+        "rank, 1 layer, channels last": lambda: rank(other_layout, [case.one], seeds, **given),
+        "rank, 4 layers, channels last": lambda: rank(other_layout, case.four, seeds, **given),
     }
     limit()
     speed = case.images / how.seconds(limit)
