@@ -180,8 +180,8 @@ class Group:
 
     def loss(self, gone: Sequence[int]) -> str:
         """Say that the processes `gone` are gone, or that it is not known which."""
-        who = format_spans(gone) if gone else "on another machine"
-        return f"process {who} of {self.size} died; the others stopped"
+        who = f"process {format_spans(gone)} of {self.size}" if gone else "a process on another machine"
+        return f"{who} died; the others stopped"
 
 
 def _is_alive(pid: int) -> bool:

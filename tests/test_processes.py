@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 from together import LAYERS, METHODS, small, work
+from torch.distributed import HashStore
 
 import ganpatch
 from ganpatch import Dissection, GanpatchError, Ranking, rank
@@ -132,6 +134,38 @@ def test_what_every_process_kept_is_joined_once(small_dcgan: ganpatch.Generator,
     assert str(fault.value) == (
         f"'{partial_of(less, 3)}' is broken; remove it to start anew: what it holds was done twice"
     )
+
+
+def test_one_process_tells_how_it_ended() -> None:
+    store = HashStore()
+    first, second = Group(0, 2, store), Group(1, 2, store)
+    assert [group.is_teller() for group in (second, first)] == [True, False]
+    assert Group().is_teller()
+
+
+def test_a_process_that_is_gone_is_told_from_one_that_left() -> None:
+    store = HashStore()
+    first, second = Group(0, 2, store), Group(1, 2, store)
+    assert first.lost() == []
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    store.set("process/1", f"elsewhere {dead.pid}")
+    assert first.lost() == [], "of another machine nothing is known"
+    store.set("process/1", f"{socket.gethostname()} {dead.pid}")
+    assert first.lost() == [1]
+    second.leave(well=False)
+    assert first.lost() == []
+    assert first.loss([1]) == "process 1 of 2 died; the others stopped"
+    assert first.loss([]) == "a process on another machine died; the others stopped"
+
+
+def test_progress_is_that_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganpatch.processes._TELL", -1.0)
+    store, shown = HashStore(), list[int]()
+    counts = [Group(rank, 2, store).counting(lambda done, total: shown.append(done)) for rank in range(2)]
+    for rank, done in ((0, 8), (1, 8), (1, 16), (0, 16), (0, 0)):  # the next method begins at 0
+        counts[rank](done, 100)
+    assert shown == [8, 32, 16]
 
 
 def test_other_commands_run_alone() -> None:
