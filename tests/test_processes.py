@@ -163,8 +163,8 @@ def test_progress_is_that_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ganpatch.processes._TELL", -1.0)
     store, shown = HashStore(), list[int]()
     counts = [Group(rank, 2, store).counting(lambda done, total: shown.append(done)) for rank in range(2)]
-    for rank, done in ((0, 8), (1, 8), (1, 16), (0, 16), (0, 0)):  # the next method begins at 0
-        counts[rank](done, 100)
+    for process, done in ((0, 8), (1, 8), (1, 16), (0, 16), (0, 0)):  # the next method begins
+        counts[process](done, 100)
     assert shown == [8, 32, 16]
 
 
