@@ -59,7 +59,7 @@ class How:
 
 
 CASES = {
-    "churches": Case(model="churches", one="layer4", four=("layer2", "layer4", "layer6", "layer8"), images=512),
+    "churches": Case(model="churches", one="layer4", four=("layer2", "layer4", "layer6", "layer8"), images=384),
     "face DCGAN": Case(model=str(FACES), one="main.5", four=("main.2", "main.5", "main.8", "main.11"), images=1000),
 }
 

@@ -10,6 +10,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from bench_measure import Case, How, bare, ratios
@@ -89,7 +90,7 @@ def peers(case: Case, how: How) -> dict[str, str]:
         for layers in ([case.one], case.four)
     }
     same_winners(generator, case, how)
-    found = ratios(lambda: bare(generator, case.images, how.batch_size), jobs, how)
+    found = ratios(lambda: bare(generator, case.images, how.batch_size), jobs, replace(how, repeats=1))
     rows = {f"{name} [x bare]": f"{ratio:.2f}" for name, ratio in found.items()}
     for way in ("ganpatch rank", "stored activations"):
         peaks = [peak_memory(case, way, images) for images in (case.images, 4 * case.images)]

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ _ALL = ("main.2", "main.5", "main.8", "main.11", "main.1", "main.4", "main.7", "
 def scaling(how: How) -> dict[str, dict[str, str]]:
     """Give a table per what grows."""
     torch.set_num_threads(1)
+    how = replace(how, repeats=1)
     name, case = next(reversed(cases().items()))
     generator = case.load(how)
     layers = {"churches": [*case.four, "layer1", "layer3", "layer5", "layer7"]}.get(name, _ALL)
