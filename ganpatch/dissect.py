@@ -171,7 +171,7 @@ class _Dissector:
         return state
 
     def merge(self, tensors: Mapping[str, Tensor]) -> None:
-        self.ranker.merge(tensors)
+        self.ranker.merge({key: t for key, t in tensors.items() if not key.startswith(f"{_STATE}/")})
         for layer in self.ranker.plan.layers:
             prefix = f"{_STATE}/{layer}/"
             own = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}

@@ -123,7 +123,8 @@ class _Kept:
             if len(files) > 1:
                 self.save()  # before another process writes where one of the files is
                 for path in files:
-                    path.unlink() if path != self._path else None
+                    if path != self._path:
+                        path.unlink()
         return self._group.from_first({"done": self._done})["done"]
 
     def start(self) -> None:

@@ -54,7 +54,12 @@ class Group:
         """Give the group that torchrun's environment describes, or one of this process alone."""
         if int(os.environ.get("WORLD_SIZE", 1)) == 1:
             return cls()
-        store, rank, size = next(iter(rendezvous("env://", timeout=timedelta(minutes=10))))
+        try:
+            store, rank, size = next(iter(rendezvous("env://", timeout=timedelta(minutes=10))))
+        except (ValueError, RuntimeError) as fault:
+            raise GanpatchError(
+                f"WORLD_SIZE is set, and the processes cannot meet: {fault}; torchrun starts them"
+            ) from fault
         return cls(rank, size, store)
 
     @property
@@ -71,8 +76,15 @@ class Group:
         backend = "gloo" if self._device.type == "cpu" else "nccl"
         if backend == "nccl":
             torch.cuda.set_device(self._device)
+        self._wait_for_all(self._store)
         store = PrefixStore("group", self._store)
         dist.init_process_group(backend, store=store, rank=self.rank, world_size=self.size, timeout=_LONGEST)
+
+    def _wait_for_all(self, store: Store) -> None:
+        """Wait here, where signals are heard: one of the others may have died before it came so far."""
+        store.set(f"here/{self.rank}", "")
+        while not store.check([f"here/{rank}" for rank in range(self.size)]):
+            time.sleep(_GLANCE)
 
     def leave(self, *, well: bool) -> None:
         """Say that this process ends of itself, and part from the others if all is well."""

@@ -94,8 +94,9 @@ class Ranker:
         self._refuse_not_finite(seeds)
         rows = torch.cat(self._entered).unique()
         if len(rows):
-            most = sum(tally.units for tally in self.tallies.values()) * self.plan.k
-            self._winners.keep([seeds[row] for row in rows.tolist()], images[rows], self._seeds_of_winners, most)
+            self._winners.keep(
+                [seeds[row] for row in rows.tolist()], images[rows], self._seeds_of_winners, self._most()
+            )
         self._entered.clear()
         self._sums.clear()
 
@@ -109,8 +110,12 @@ class Ranker:
                 seed = seeds[int((~finite).nonzero()[0])]
                 raise GanpatchError(f"layer '{layer}' gives activations that are not finite at seed {seed}")
 
+    def _most(self) -> int:
+        """Give how many images can win."""
+        return sum(tally.units for tally in self.tallies.values()) * self.plan.k
+
     def _seeds_of_winners(self) -> set[int]:
-        return {seed for tally in self.tallies.values() for seed in tally.top.result().seeds.flatten().tolist()}
+        return set[int]().union(*(tally.top.winners() for tally in self.tallies.values()))
 
     def result(self, generator: Generator, seeds: Sequence[int], seconds: float, group: Group) -> Ranking:
         """Give the ranking; `seconds` is what it took."""
@@ -124,7 +129,7 @@ class Ranker:
             seeds=seeds,
             score=plan.score,
             layers={name: self.tallies[name].result() for name in plan.layers},
-            thumbnails=self._winners.result(generator, self._seeds_of_winners(), group),
+            thumbnails=self._winners.result(generator, self._seeds_of_winners(), self._most(), group),
             versions={"ganpatch": VERSION, "torch": torch.__version__, "python": sys.version.split()[0]},
             created=Provenance.now().created,
             seconds=round(seconds, 3),
@@ -141,11 +146,11 @@ class Ranker:
         return {f"{layer}/{name}": t for layer, tally in self.tallies.items() for name, t in tally.tensors().items()}
 
     def merge(self, tensors: Mapping[str, Tensor]) -> None:
-        for layer in self.plan.layers:
+        for layer in self.plan.layers if tensors else ():  # a process without a batch has none
             own = {key.removeprefix(f"{layer}/"): t for key, t in tensors.items() if key.startswith(f"{layer}/")}
-            if own and layer in self.tallies:
+            if layer in self.tallies:
                 self.tallies[layer].merge(own)
-            elif own:
+            else:
                 self.tallies[layer] = LayerTally.of(own, self.plan)
 
 

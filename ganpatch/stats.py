@@ -99,6 +99,10 @@ class TopK(Running):
         super().take(tensors)
         self._highest = self._highest_kept()
 
+    def winners(self) -> set[int]:
+        """Give the seeds that are among the best of some unit."""
+        return set(self.seeds.flatten().tolist()) - {_NO_SEED}
+
     def result(self) -> Top:
         """Give the best images, best first, ties by the smaller seed."""
         filled = int((self.seeds[0] != _NO_SEED).sum()) if len(self.seeds) else 0

@@ -2,7 +2,7 @@
 
     winners = Winners()
     winners.keep(seeds, images, still, most)        # images [M, 3, H, W] that have just won a place
-    winners.result(generator, final, group)         # {seed: pixels} on the first process
+    winners.result(generator, final, most, group)   # {seed: pixels} on the first process
 
 There are never more than twice as many as can win, and they are smaller where many can: memory, and the run folder, do
 not grow with the number of images. Those that an interruption lost are drawn again.
@@ -28,22 +28,20 @@ class Winners:
 
     def __init__(self) -> None:
         self._pixels: dict[int, Pixels] = {}
-        self._largest = LARGEST_THUMBNAIL
 
     def keep(self, seeds: Sequence[int], images: Tensor, still: Callable[[], set[int]], most: int) -> None:
         """Keep images [M, 3, H, W] of `seeds`; at most `most` can win at last, and `still` gives those that now do."""
-        self._largest = largest_thumbnail(most)
-        drawn = thumbnails(images, self._largest)
+        drawn = thumbnails(images, largest_thumbnail(most))
         self._pixels.update({seed: own.copy() for seed, own in zip(seeds, drawn, strict=True)})  # not the whole batch
         if len(self._pixels) > 2 * most:
             self._pixels = {seed: self._pixels[seed] for seed in still() & self._pixels.keys()}
 
-    def result(self, generator: Generator, final: Collection[int], group: Group) -> dict[int, Pixels]:
-        """Give the thumbnails of the `final` winners on the first process of `group`; nothing on the others."""
+    def result(self, generator: Generator, final: Collection[int], most: int, group: Group) -> dict[int, Pixels]:
+        """Give the thumbnails of the `final` winners, at most `most`, on the first process; nothing on the others."""
         own = {seed: self._pixels[seed] for seed in final if seed in self._pixels}
         kept = {seed for part in group.gathered({"seeds": _numbers(own)}) for seed in part["seeds"].tolist()}
         for seeds in group.share(list(batched(sorted(set(final) - kept)))):
-            own.update(zip(seeds, thumbnails(generator.sample(seeds), self._largest), strict=True))
+            own.update(zip(seeds, thumbnails(generator.sample(seeds), largest_thumbnail(most)), strict=True))
         found: dict[int, Pixels] = {}
         pixels = {"pixels": torch.from_numpy(np.stack(list(own.values())))} if own else {}
         for part in group.gathered({"seeds": _numbers(own), **pixels}, first_only=True):
