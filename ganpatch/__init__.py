@@ -25,17 +25,21 @@ A module imports only what stands above it in this list (tests/test_architecture
     inputs, given, config
                       latents and labels from seeds, inputs from files; ganpatch.toml
     plugins           what installed packages add, by name
+    compute           on which device and in which numbers forward passes run
     generator         a module, how to draw its inputs, how to read its images
     models/           ROOM: one file per family of generators; the bundled one
     stats             running TopK, moments, quantiles: update -> merge -> result
-    activations, partial, passes
-                      seeds -> activations and images, in batches; a long run that resumes; one pass over seeds
+    activations       seeds -> activations and images, in batches
+    interrupts, partial, processes, passes
+                      signals wait for a batch's end; a long run that resumes; several processes; one pass over seeds
     edit, patch       one edit and THE equation; the patch file
     compose           patches compared and joined
     pictures, charts, report_page
                       grids, pairs, contact sheets, sprites; small SVG charts; pages to read from disk
     loopback          a server on this machine, for nobody else
-    ranking, rank     the result of ranking, and its folder; the pass that makes it
+    ranking           the result of ranking, and its folder
+    tally, winners, rank
+                      statistics of one layer; thumbnails of its best images; the pass that makes a ranking
     vision            torchvision, also where it was built for another torch
     segment/          ROOM: concept masks, one file per kind of segmenter
     iou, thresholds   how well units agree with concepts; from what level on a unit fires
@@ -68,7 +72,7 @@ A module imports only what stands above it in this list (tests/test_architecture
     verify, reports   do hooks, bake and files agree; rows and sentences for people
     studio/           ROOM: all of it by hand in the browser, live
     completion        words that end a command, as scripts for shells
-    cli/              ROOM: one file per command, no logic
+    cli/, __main__    ROOM: one file per command, no logic; python -m ganpatch
 
 Shapes: N images, C units (channels) of a layer, h x w its maps, K top images per unit, Z the latent.
 """

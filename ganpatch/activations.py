@@ -9,6 +9,7 @@ ReLU behind it can overwrite it; nothing is kept, so memory does not grow with t
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ BATCH = 32
 T = TypeVar("T")
 OnActivation = Callable[[Tensor, Sequence[int]], None]
 Progress = Callable[[int, int], None]
+_Run = Callable[[Sequence[int]], tuple[Tensor | None, set[str]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,25 +69,14 @@ def stream(
     Yields per batch the seeds and the images [N, 3, H, W] in [0, 1], or None without `with_images`, where the forward
     pass ends after the last watched layer. A layer that runs several times per pass is handed over each time.
     """
-    missing = set(watch)
-    current: Sequence[int] = ()
-
-    def watcher(name: str, on_activation: OnActivation) -> Callable[[Any, int], None]:
-        def on_output(output: Any, _call: int) -> None:
-            on_activation(_activation(name, output), current)
-            missing.discard(name)
-            if not with_images and not missing:
-                raise _Enough
-
-        return on_output
-
-    with hooked(generator.module, {name: watcher(name, callback) for name, callback in watch.items()}):
-        for current in batched(seeds, batch_size):
-            missing = set(watch)
-            images = _forward(generator, current)
-            if missing:
+    compiled = generator.compute.compile
+    running = _compiled(generator, watch) if compiled else _watched(generator, watch, with_images=with_images)
+    with running as run:
+        for part in batched(seeds, batch_size):
+            images, seen = run(part)
+            if missing := watch.keys() - seen:
                 raise GanpatchError(f"layer '{min(missing)}' does not run in a forward pass of {generator.name}")
-            yield current, images
+            yield part, images
 
 
 def layer_facts(generator: Generator) -> list[LayerFacts]:
@@ -136,13 +127,74 @@ def default_layer(facts: Sequence[LayerFacts]) -> LayerFacts:
     return [fact for fact in best if fact.name.count(".") == depth][-1]
 
 
-def _forward(generator: Generator, seeds: Sequence[int]) -> Tensor | None:
-    args, kwargs = generator.inputs(seeds)
+@contextmanager
+def _watched(generator: Generator, watch: Mapping[str, OnActivation], *, with_images: bool) -> Iterator[_Run]:
+    """Give what runs seeds with the callbacks as hooks."""
+    seen: set[str] = set()
+    current: Sequence[int] = ()
+
+    def watcher(name: str, on_activation: OnActivation) -> Callable[[Any, int], None]:
+        def on_output(output: Any, _call: int) -> None:
+            on_activation(_activation(name, output), current)
+            seen.add(name)
+            if not with_images and len(seen) == len(watch):
+                raise _Enough
+
+        return on_output
+
+    def run(seeds: Sequence[int]) -> tuple[Tensor | None, set[str]]:
+        nonlocal current
+        current = seeds
+        seen.clear()
+        try:
+            return generator.sample(seeds), seen
+        except _Enough:
+            return None, seen
+
+    with hooked(generator.module, {name: watcher(name, callback) for name, callback in watch.items()}):
+        yield run
+
+
+@contextmanager
+def _compiled(generator: Generator, watch: Mapping[str, OnActivation]) -> Iterator[_Run]:
+    """Give what runs seeds compiled, and hands over copies of all activations behind each pass.
+
+    A batch of another size than the first, as the last one may be, runs as it is: compiling again takes longer.
+    """
+    kept: list[tuple[str, Tensor]] = []
+
+    def keeper(name: str) -> Callable[[Any, int], None]:
+        return lambda output, _call: kept.append((name, _activation(name, output).clone()))
+
+    def forward(args: tuple[Tensor, ...], kwargs: Mapping[str, Any]) -> tuple[Any, list[tuple[str, Tensor]]]:
+        kept.clear()
+        return generator.module(*args, **kwargs), list(kept)
+
+    torch.compiler.reset()  # else a pass with other hooks would be taken for this one
+    fast, size = torch.compile(forward, dynamic=False), 0
+
+    def run(seeds: Sequence[int]) -> tuple[Tensor | None, set[str]]:
+        nonlocal size
+        size = size or len(seeds)
+        with torch.inference_mode(), generator.compute.casting(), _refusals_to_compile(generator.name):
+            output, found = (fast if len(seeds) == size else forward)(*generator.inputs(seeds))
+        for name, activation in found:
+            watch[name](activation, seeds)
+        return generator.images(output), {name for name, _ in found}
+
+    with hooked(generator.module, {name: keeper(name) for name in watch}):
+        yield run
+
+
+@contextmanager
+def _refusals_to_compile(name: str) -> Iterator[None]:
     try:
-        with torch.inference_mode():
-            return generator.images(generator.module(*args, **kwargs))
-    except _Enough:
-        return None
+        yield
+    except Exception as fault:
+        if not type(fault).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        reason = " ".join(line for line in str(fault).splitlines()[:2] if line) or type(fault).__name__
+        raise GanpatchError(f"{name}: torch.compile refuses it: {reason}; run it without compiling") from fault
 
 
 def _activation(name: str, output: Any) -> Tensor:

@@ -8,27 +8,32 @@ its images are segmented, and not longer. With `partial`, an interrupted pass go
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from ganpatch.activations import BATCH, OnActivation, Progress, stream, unseen
+from ganpatch.activations import BATCH, OnActivation, Progress, batched, stream, unseen
 from ganpatch.dissection import Dissection, LayerDissection
 from ganpatch.errors import GanpatchError
 from ganpatch.generator import Generator
 from ganpatch.iou import ConceptCounts
 from ganpatch.passes import run_pass
-from ganpatch.rank import Plan, Ranker, check_choices, chosen_layers
+from ganpatch.processes import ALONE, Group
+from ganpatch.rank import Ranker, check_choices, chosen_layers
 from ganpatch.segment import Segmenter
 from ganpatch.segment.kept import KeptActivations
 from ganpatch.spans import format_spans
+from ganpatch.tally import Plan
 from ganpatch.thresholds import LabelledSample, best_thresholds, quantile_thresholds
 
 THRESHOLD_IMAGES = 96
 BEST = "best"
 _QUANTILE = re.compile(r"q(0?\.\d+)")
-_STATE = "dissect"
+_STATE, _LABELS = "dissect", "labels of pixels"
+_AT_ONCE = 64  # units whose thresholds are found at once
 
 
 def dissect(
@@ -42,6 +47,7 @@ def dissect(
     batch_size: int = BATCH,
     progress: Progress = unseen,
     partial: Path | None = None,
+    group: Group = ALONE,
 ) -> Dissection:
     """Rank the units of `layers` over `seeds` and measure the IoU of each with each concept of `segmenter`.
 
@@ -50,31 +56,72 @@ def dissect(
     """
     names = chosen_layers(generator, layers)
     check_choices(seeds, k, "max")
-    level = _quantile_of(threshold)
+    _level_of(threshold)
     start = max(seeds) + 1
-    other = range(start, start + min(THRESHOLD_IMAGES, max(8, len(seeds))))
-    dissector = _Dissector(Ranker(Plan.of(generator, names, seeds, k, "max")), segmenter, threshold, other)
-    if partial is None or not partial.exists():
-        dissector.thresholds = _thresholds(generator, segmenter, names, other, level, batch_size)
-    seconds = run_pass(generator, dissector, seeds, batch_size=batch_size, progress=progress, partial=partial)
+    behind = range(start, start + min(THRESHOLD_IMAGES, max(8, len(seeds))))
+    ranker = Ranker(Plan.of(generator, names, seeds, k, "max"))
+    other = _Other(generator=generator, segmenter=segmenter, layers=names, seeds=behind, batch_size=batch_size)
+    dissector = _Dissector(ranker, other, threshold)
+    seconds = run_pass(
+        generator, dissector, seeds, batch_size=batch_size, progress=progress, partial=partial, group=group
+    )
     return Dissection(
-        ranking=dissector.ranker.result(generator, seeds, seconds),
+        ranking=ranker.result(generator, seeds, seconds, group),
         segmenter=segmenter.name,
         threshold=threshold,
-        threshold_seeds=format_spans(other),
+        threshold_seeds=format_spans(behind),
         concepts=segmenter.concepts,
         shares=dissector.shares(),
         layers={name: dissector.result(name) for name in names},
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Other:
+    """Other images than those that are counted: the thresholds of `layers` come from them."""
+
+    generator: Generator
+    segmenter: Segmenter
+    layers: tuple[str, ...]
+    seeds: range
+    batch_size: int
+
+    def thresholds(self, level: float | None, group: Group) -> dict[str, Tensor]:
+        """Find the thresholds of each layer: [C, K] that maximise I/H, or the [C, 1] at a quantile `level`."""
+        parts = [part for part in group.gathered(self._pixels(group)) if part]
+        labels = torch.cat([part[_LABELS] for part in parts])
+
+        def found(values: Tensor) -> Tensor:
+            if level is not None:
+                return quantile_thresholds(values, level)
+            return best_thresholds(values, labels, len(self.segmenter.concepts))[0]
+
+        values = {layer: torch.cat([part[layer] for part in parts], 1) for layer in self.layers}
+        return {layer: group.mapped(found, of_layer.split(_AT_ONCE)) for layer, of_layer in values.items()}
+
+    def _pixels(self, group: Group) -> dict[str, Tensor]:
+        """Give the labels [S] and activations [C, S] of some pixels of this process's share of the images."""
+        kept, samples = KeptActivations([*self.layers, *self.segmenter.layers]), dict[str, LabelledSample]()
+        seeds = [seed for part in group.share(list(batched(self.seeds, self.batch_size))) for seed in part]
+        for part, images in stream(self.generator, kept.watch(), seeds, batch_size=self.batch_size):
+            assert images is not None
+            labels = kept.labels(self.segmenter, images)
+            for layer in self.layers:
+                if layer not in samples:
+                    units, pixels = kept[layer].shape[1], labels[0].numel()
+                    samples[layer] = LabelledSample(units, pixels=pixels, images=len(self.seeds))
+                samples[layer].update_images(kept[layer], labels, part)
+        found = {layer: sample.values for layer, sample in samples.items()}
+        return found | {_LABELS: samples[self.layers[0]].labels} if samples else {}
+
+
 class _Dissector:
     """A dissection on its way: a job for `run_pass`, which ranks as well."""
 
-    def __init__(self, ranker: Ranker, segmenter: Segmenter, threshold: str, other: range) -> None:
+    def __init__(self, ranker: Ranker, other: _Other, threshold: str) -> None:
         self.ranker, self.thresholds = ranker, dict[str, Tensor]()
-        self._segmenter, self._threshold, self._other = segmenter, threshold, other
-        self._kept = KeptActivations([*ranker.plan.layers, *segmenter.layers])
+        self._segmenter, self._other, self._threshold = other.segmenter, other, threshold
+        self._kept = KeptActivations([*ranker.plan.layers, *self._segmenter.layers])
         self._counts: dict[str, ConceptCounts] = {}
 
     def described(self) -> dict[str, object]:
@@ -83,8 +130,14 @@ class _Dissector:
             "segmenter": self._segmenter.name,
             "concepts": list(self._segmenter.concepts),
             "threshold": self._threshold,
-            "threshold_seeds": format_spans(self._other),
+            "threshold_seeds": format_spans(self._other.seeds),
         }
+
+    def begin(self, group: Group) -> None:
+        """Find the thresholds, together and once: all processes count above the same ones."""
+        self.thresholds = group.from_first(self.thresholds)
+        if not self.thresholds:
+            self.thresholds = group.from_first(self._other.thresholds(_level_of(self._threshold), group))
 
     def watch(self) -> dict[str, OnActivation]:
         ranking, keeping = self.ranker.watch(), self._kept.watch()
@@ -114,21 +167,22 @@ class _Dissector:
     def tensors(self) -> dict[str, Tensor]:
         state = self.ranker.tensors()
         for layer in self.ranker.plan.layers:
-            state[f"{_STATE}/{layer}/thresholds"] = self.thresholds[layer]
             state |= {f"{_STATE}/{layer}/{name}": t for name, t in self._count(layer).tensors().items()}
         return state
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        own = {key: tensor for key, tensor in tensors.items() if key.startswith(f"{_STATE}/")}
-        self.ranker.restore({key: tensor for key, tensor in tensors.items() if key not in own})
+    def merge(self, tensors: Mapping[str, Tensor]) -> None:
+        self.ranker.merge({key: t for key, t in tensors.items() if not key.startswith(f"{_STATE}/")})
         for layer in self.ranker.plan.layers:
-            self.thresholds[layer] = own[f"{_STATE}/{layer}/thresholds"]
-            for name, tensor in self._count(layer).tensors().items():
-                tensor.copy_(own[f"{_STATE}/{layer}/{name}"])
+            prefix = f"{_STATE}/{layer}/"
+            own = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
+            self.thresholds.setdefault(layer, own["thresholds"])
+            other = ConceptCounts(self.thresholds[layer], len(self._segmenter.concepts))
+            other.take(own)
+            self._count(layer).merge(other)
 
     def shares(self) -> tuple[float, ...]:
         """Give the share of all pixels that each concept covers."""
-        counts = next(iter(self._counts.values()))
+        counts = self._count(self.ranker.plan.layers[0])
         return tuple((counts.of_concept / counts.pixels).tolist())
 
     def result(self, layer: str) -> LayerDissection:
@@ -138,31 +192,7 @@ class _Dissector:
         )
 
 
-def _thresholds(
-    generator: Generator,
-    segmenter: Segmenter,
-    layers: Sequence[str],
-    seeds: range,
-    level: float | None,
-    batch_size: int,
-) -> dict[str, Tensor]:
-    """Find the thresholds of `layers`, each [C, K] or [C, 1], from the images of `seeds`."""
-    kept, samples = KeptActivations([*layers, *segmenter.layers]), dict[str, LabelledSample]()
-    for part, images in stream(generator, kept.watch(), seeds, batch_size=batch_size):
-        assert images is not None
-        labels = kept.labels(segmenter, images)
-        for layer in layers:
-            if layer not in samples:
-                units, pixels = kept[layer].shape[1], labels[0].numel()
-                samples[layer] = LabelledSample(units, pixels=pixels, images=len(seeds))
-            samples[layer].update_images(kept[layer], labels, part)
-    if level is not None:
-        return {layer: quantile_thresholds(sample.values, level) for layer, sample in samples.items()}
-    concepts = len(segmenter.concepts)
-    return {layer: best_thresholds(sample.values, sample.labels, concepts)[0] for layer, sample in samples.items()}
-
-
-def _quantile_of(threshold: str) -> float | None:
+def _level_of(threshold: str) -> float | None:
     if threshold == BEST:
         return None
     match = _QUANTILE.fullmatch(threshold)

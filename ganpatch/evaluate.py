@@ -215,7 +215,7 @@ def _reference(generator: Generator, choices: Choices) -> tuple[Tensor, str]:
         vectors.append(features.vectors(images))
     own = torch.cat(maps)
     odd = torch.cat([Usual(own[count:]).oddity(own[:count]), Usual(own[:count]).oddity(own[count:])])
-    typical = odd.mean((1, 2)).argsort()[:count]
+    typical = odd.mean((1, 2)).argsort()[:count].cpu()
     return torch.cat(vectors)[typical], f"the {count} more usual of {2 * count} images of its own: no real ones"
 
 

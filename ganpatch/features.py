@@ -26,6 +26,7 @@ from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.generator import Generator
 from ganpatch.layers import hooked, layer_names, tensor_of
 from ganpatch.models.factory import is_factory, make_module
+from ganpatch.processes import ALONE, Group
 from ganpatch.segment import bundled
 from ganpatch.vision import made_importable, torchvision_models
 
@@ -46,10 +47,10 @@ class Features:
     with_spread: bool = False
 
     def vectors(self, images: Tensor) -> Tensor:
-        """Give one vector per image: the mean of its maps, and with `with_spread` their deviation over its places."""
+        """Give one vector per image, on the CPU: the mean of its maps, with `with_spread` also their deviation."""
         maps = self.maps(images)
         mean = maps.mean((2, 3))
-        return torch.cat([mean, maps.std((2, 3))], 1) if self.with_spread else mean
+        return (torch.cat([mean, maps.std((2, 3))], 1) if self.with_spread else mean).cpu()
 
     @property
     def distance_name(self) -> str:
@@ -59,14 +60,20 @@ class Features:
 
 @torch.inference_mode()
 def feature_maps(
-    generator: Generator, features: Features, seeds: Sequence[int], each: Callable[[int], None] = lambda done: None
+    generator: Generator,
+    features: Features,
+    seeds: Sequence[int],
+    each: Callable[[int], None] = lambda done: None,
+    group: Group = ALONE,
 ) -> Tensor:
     """Give the maps [N, D, h, w] of the images of `seeds`; `each` is told how many images every batch had."""
-    found = []
-    for part in batched(seeds):
-        found.append(features.maps(generator.sample(part)))
+
+    def maps_of(part: Sequence[int]) -> Tensor:
+        maps = features.maps(generator.sample(part))
         each(len(part))
-    return torch.cat(found)
+        return maps
+
+    return group.mapped(maps_of, list(batched(seeds)))
 
 
 def load_features(name: str = PLAIN) -> Features:
@@ -122,7 +129,7 @@ def _blurred(x: Tensor, width: int) -> Tensor:
 def _of_module(module: nn.Module, name: str) -> Maps:
     def maps(images: Tensor) -> Tensor:
         with torch.inference_mode():
-            found = tensor_of(module(images))
+            found = tensor_of(module.to(images.device)(images))
         if found is None or found.ndim not in (2, 4) or len(found) != len(images):
             shape = "no tensor" if found is None else str(list(found.shape))
             raise GanpatchError(f"features '{name}' give {shape} for {len(images)} images, not [N, D] or [N, D, h, w]")
@@ -135,7 +142,7 @@ def _churches() -> Maps:
     net = bundled.load_net()
 
     def maps(images: Tensor) -> Tensor:
-        *_, quarter, eighth = net.scales(images)
+        *_, quarter, eighth = net.to(images.device).scales(images)
         return torch.cat([quarter, F.interpolate(eighth, quarter.shape[-2:], mode="bilinear")], 1)
 
     return maps
@@ -156,7 +163,7 @@ def _inception() -> Maps:
 
     def maps(images: Tensor) -> Tensor:
         with torch.inference_mode():
-            vectors: Tensor = network(images.mul(255).round().to(torch.uint8))
+            vectors: Tensor = network.to(images.device)(images.mul(255).round().to(torch.uint8))
         return vectors[:, :, None, None].float()
 
     return maps
@@ -171,9 +178,9 @@ def _torchvision(name: str) -> Maps:
         network: nn.Module = models.get_model(name, weights="DEFAULT").eval()
     except Exception as fault:
         raise _unreachable(f"{TORCHVISION}{name}", fault) from fault
-    mean, deviation = (torch.tensor(numbers).view(3, 1, 1) for numbers in (_MEAN, _DEVIATION))
 
     def maps(images: Tensor) -> Tensor:
+        mean, deviation = (torch.tensor(numbers).view(3, 1, 1).to(images) for numbers in (_MEAN, _DEVIATION))
         kept: dict[str, Tensor] = {}
 
         def keep(output: Any, _call: int) -> None:
@@ -183,7 +190,7 @@ def _torchvision(name: str) -> Maps:
 
         wide = F.interpolate(images, (224, 224), mode="bilinear", antialias=True)
         with hooked(network, dict.fromkeys(layer_names(network), keep)), torch.inference_mode():
-            network((wide - mean) / deviation)
+            network.to(images.device)((wide - mean) / deviation)
         return kept["last"].float()
 
     return maps

@@ -7,12 +7,13 @@ images = generator.images(generator.module(*args, **kwargs))      # [2, 3, H, W]
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ganpatch.compute import Compute
 from ganpatch.errors import GanpatchError
 from ganpatch.identity import Fingerprint, fingerprint
 from ganpatch.inputs import Drawn, Labels, draw_inputs
@@ -32,6 +33,28 @@ class Generator:
     labels: Labels | None = None
     range: tuple[float, float] = (-1.0, 1.0)
     unused: tuple[str, ...] = ()
+    compute: Compute = field(default_factory=Compute)
+
+    def placed(self, compute: Compute) -> "Generator":
+        """Move the module to where `compute` says, and give the generator that runs there and so.
+
+        Raises GanpatchError when there is no such device, or the module does not run so.
+        """
+        compute = compute.resolved()
+        self.module.to(compute.device)
+        if compute.channels_last:
+            self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        placed = replace(self, compute=compute)
+        if compute != Compute():
+            placed._try_out()
+        return placed
+
+    def _try_out(self) -> None:
+        try:
+            self.sample([0, 1])
+        except (RuntimeError, TypeError) as fault:
+            reason = (str(fault).strip().splitlines() or [type(fault).__name__])[0]
+            raise GanpatchError(f"{self.name}: a forward pass {self.compute} fails: {reason}") from fault
 
     @property
     def device(self) -> torch.device:
@@ -59,6 +82,11 @@ class Generator:
         drawn = draw_inputs(self.latent, self.labels, seeds)
         return tuple(part.to(self.device) for part in drawn), {}
 
+    def outputs(self, args: tuple[Tensor, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run the module, in the number format that was asked for."""
+        with self.compute.casting():
+            return self.module(*args, **kwargs)
+
     def images(self, output: Any) -> Tensor:
         """Read a module's output as images [N, 3, H, W] in [0, 1]; grey images are repeated to three channels."""
         tensor = tensor_of(output)
@@ -73,4 +101,4 @@ class Generator:
     def sample(self, seeds: Sequence[int]) -> Tensor:
         """Draw images [N, 3, H, W] in [0, 1] of `seeds`, in one batch."""
         args, kwargs = self.inputs(seeds)
-        return self.images(self.module(*args, **kwargs))
+        return self.images(self.outputs(args, kwargs))

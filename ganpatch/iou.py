@@ -11,10 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_MOST_VALUES = 1 << 20  # upsampled at once: they stay in the processor's cache
+from ganpatch.stats import Running
+
+_CPU = torch.device("cpu")
+_MOST_VALUES = {"cpu": 1 << 20}  # upsampled at once: they stay in the processor's cache
+_MOST_ON_DEVICE = 1 << 26
 
 
-class ConceptCounts:
+class ConceptCounts(Running):
     """Pixels above the threshold, of them those in the concept, per unit and concept; pixels of each concept."""
 
     def __init__(self, thresholds: Tensor, concepts: int) -> None:
@@ -26,35 +30,34 @@ class ConceptCounts:
 
     def update(self, activation: Tensor, labels: Tensor) -> None:
         """Take an activation [N, C, h, w] and labels [N, H, W]; a label outside 0..K-1 is no concept."""
+        self.move(activation.device)
         concepts, (height, width) = len(self.of_concept), labels.shape[-2:]
         among = torch.where((labels >= 0) & (labels < concepts), labels, concepts)
         masks = F.one_hot(among.flatten(1), concepts + 1)[..., :concepts].transpose(1, 2).float()
-        self.of_concept += masks.sum((0, 2)).double().cpu()
+        self.of_concept += masks.sum((0, 2)).double()
         self.pixels += labels.numel()
-        tile = max(1, _MOST_VALUES // (height * width))
+        tile = max(1, _MOST_VALUES.get(activation.device.type, _MOST_ON_DEVICE) // (height * width))
         upsampler = Upsampler((activation.shape[-2], activation.shape[-1]), (height, width))
-        thresholds = self.thresholds.to(activation)
         for image, of_image in zip(activation, masks.contiguous(), strict=True):
             for start in range(0, len(image), tile):
                 units = slice(start, min(start + tile, len(image)))
-                above, both = _counted(upsampler(image[units]).flatten(1), thresholds[units], of_image)
-                self.above[units] += above.double().cpu()
-                self.both[units] += both.double().cpu()
+                above, both = _counted(upsampler(image[units]).flatten(1), self.thresholds[units], of_image)
+                self.above[units] += above.double()
+                self.both[units] += both.double()
 
     def merge(self, other: "ConceptCounts") -> None:
-        """Take in what another process saw."""
-        for name, tensor in self.tensors().items():
-            tensor += other.tensors()[name]
+        """Take in what another process saw, with the same thresholds."""
+        self.above += other.above
+        self.both += other.both
+        self.of_concept += other.of_concept
+        self.pixels += other.pixels
 
     def result(self) -> tuple[Tensor, Tensor]:
         """Give IoU and pixel accuracy, each [C, K] float32; 0 where neither unit nor concept was ever there."""
+        self.move(_CPU)
         union = self.above + self.of_concept - self.both
         agree = self.pixels - union + self.both
         return (self.both / union.clamp(min=1)).float(), (agree / self.pixels.clamp(min=1)).float()
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Give the counts."""
-        return {"above": self.above, "both": self.both, "of_concept": self.of_concept, "pixels": self.pixels}
 
 
 def _counted(maps: Tensor, thresholds: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,9 @@
-"""What is done of a long run, in one file that is replaced as a whole: tensors, and a plan that tells runs apart.
+"""What is done of a long run, in one file per process that is replaced as a whole: tensors, and a plan that tells runs
+apart.
 
-save_partial(path, plan, tensors, {"done": 320})
-tensors, state = load_partial(path, plan)
+save_partial(partial_of(path, rank), plan, tensors, {"seconds": 320.0})
+for path in partials(path):
+    tensors, state = load_partial(path, plan)
 """
 
 import json
@@ -19,11 +21,22 @@ from ganpatch.files import replacing
 SAVE_EVERY = 30.0  # seconds
 
 
+def partial_of(path: Path, rank: int) -> Path:
+    """Give the file of one process of several: "partial.safetensors", then "partial-1.safetensors" and so on."""
+    return path if rank == 0 else path.with_name(f"{path.stem}-{rank}{path.suffix}")
+
+
+def partials(path: Path) -> list[Path]:
+    """Give the files of all processes that are there, that of the first one first."""
+    others = sorted(path.parent.glob(f"{path.stem}-*{path.suffix}"))
+    return [path, *others] if path.exists() else others
+
+
 def save_partial(path: Path, plan: Mapping[str, object], tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
     """Keep what is done."""
     metadata = {"ganpatch": json.dumps({"plan": dict(plan), "state": state})}
     with replacing(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=metadata)
+        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, temporary, metadata=metadata)
 
 
 def load_partial(path: Path, plan: Mapping[str, object]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -34,8 +47,13 @@ def load_partial(path: Path, plan: Mapping[str, object]) -> tuple[dict[str, Tens
             tensors = {key: file.get_tensor(key) for key in list(file.keys())}
         before, state = dict(kept["plan"]), dict(kept["state"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as fault:
-        raise GanpatchError(f"'{path}' is broken; remove it to start anew: {fault}") from fault
+        raise broken(path, fault) from fault
     for name, wanted in plan.items():
         if before.get(name) != wanted:
             raise GanpatchError(f"cannot resume: the interrupted run had {name} {before.get(name)}, this one {wanted}")
     return tensors, state
+
+
+def broken(path: Path, fault: Exception) -> GanpatchError:
+    """Say that a file cannot be gone on from."""
+    return GanpatchError(f"'{path}' is broken; remove it to start anew: {fault}")

@@ -1,9 +1,10 @@
-"""One streaming pass over seeds that can be interrupted and goes on where it was.
+"""One streaming pass over seeds, by one process or several, that can be interrupted and goes on where it was.
 
-    seconds = run_pass(generator, job, seeds, partial=folder / "partial.safetensors")
+    seconds = run_pass(generator, job, seeds, partial=folder / "partial.safetensors", group=group)
 
-A job watches layers, takes each batch, and gives its state as tensors. With `partial`, the state is kept there now
-and then and when the pass is interrupted; the next pass with the same plan goes on from it.
+A job watches layers, takes each batch, and gives its state as tensors, which it can merge with others'. With `partial`,
+every process keeps its state in a file there now and then and when the pass is interrupted; the next pass with the same
+plan goes on from all these files, with any number of processes.
 """
 
 import time
@@ -11,11 +12,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from ganpatch.activations import BATCH, OnActivation, Progress, stream, unseen
 from ganpatch.generator import Generator
-from ganpatch.partial import SAVE_EVERY, load_partial, save_partial
+from ganpatch.interrupts import waiting_for_batches
+from ganpatch.partial import SAVE_EVERY, broken, load_partial, partial_of, partials, save_partial
+from ganpatch.processes import ALONE, Group
+
+_SAVING = 0.01  # of the time at most: statistics of many units are large files
 
 
 class Job(Protocol):
@@ -23,6 +29,9 @@ class Job(Protocol):
 
     def described(self) -> dict[str, object]:
         """Say what the job is of; jobs of equal descriptions can continue each other."""
+
+    def begin(self, group: Group) -> None:
+        """Find out, together, what has to be known beforehand; what was kept is merged by then."""
 
     def watch(self) -> Mapping[str, OnActivation]:
         """Give what takes the activations of each layer."""
@@ -33,10 +42,11 @@ class Job(Protocol):
     def tensors(self) -> dict[str, Tensor]:
         """Give the state."""
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from a state."""
+    def merge(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take in the state of a part that was done elsewhere, or before an interruption."""
 
 
+@torch.inference_mode()
 def run_pass(
     generator: Generator,
     job: Job,
@@ -45,30 +55,109 @@ def run_pass(
     batch_size: int = BATCH,
     progress: Progress = unseen,
     partial: Path | None = None,
+    group: Group = ALONE,
 ) -> float:
-    """Stream `seeds` through `job`; give the seconds that this took, with those before an interruption."""
-    done, before = 0, 0.0
-    if partial is not None and partial.exists():
-        tensors, state = load_partial(partial, job.described())
-        job.restore(tensors)
-        done, before = int(state.get("done", 0)), float(state.get("seconds", 0))
-    started = saved = time.monotonic()
+    """Stream `seeds` through `job`; give the seconds that this took, with those before an interruption.
 
-    def seconds() -> float:
-        return before + time.monotonic() - started
+    At the end the job of every process holds the whole. Raises Lost when a process of the group dies.
+    """
+    kept = _Kept(partial, job, group, len(seeds))
+    own = _own_places(kept.resume(), batch_size, group)
+    job.begin(group)
+    kept.start()
+    report, taken = group.counting(progress), iter(own.split(batch_size))
+    if group.is_first:
+        progress(kept.count, len(seeds))
+    with waiting_for_batches() as stop:
+        try:
+            for part, images in stream(generator, job.watch(), [seeds[i] for i in own.tolist()], batch_size=batch_size):
+                assert images is not None
+                job.finish_batch(part, images)
+                kept.add(next(taken))
+                report(kept.count, len(seeds))
+                stop.if_asked()
+        except KeyboardInterrupt:
+            if not stop.at_once:
+                kept.save()
+            raise
+    if group.size > 1:
+        kept.save()
+        _merge_all(job, group)
+        progress(len(seeds), len(seeds))
+    return kept.seconds
 
-    progress(done, len(seeds))
-    try:
-        for part, images in stream(generator, job.watch(), seeds[done:], batch_size=batch_size):
-            assert images is not None
-            job.finish_batch(part, images)
-            done += len(part)
-            progress(done, len(seeds))
-            if partial is not None and time.monotonic() - saved > SAVE_EVERY:
-                save_partial(partial, job.described(), job.tensors(), {"done": done, "seconds": seconds()})
-                saved = time.monotonic()
-    except KeyboardInterrupt:
-        if partial is not None and done:
-            save_partial(partial, job.described(), job.tensors(), {"done": done, "seconds": seconds()})
-        raise
-    return seconds()
+
+def _own_places(done: Tensor, batch_size: int, group: Group) -> Tensor:
+    """Give the places of the seeds that this process takes, of those not `done` [n]: whole batches."""
+    batches = group.share((~done).nonzero().flatten().split(batch_size))
+    return torch.cat(list(batches)) if batches else torch.zeros(0, dtype=torch.int64)
+
+
+def _merge_all(job: Job, group: Group) -> None:
+    for rank, tensors in enumerate(group.gathered(job.tensors())):
+        if rank != group.rank:
+            job.merge(tensors)
+
+
+class _Kept:
+    """Which of `n` images this process's job has taken, and the file that keeps its state."""
+
+    def __init__(self, path: Path | None, job: Job, group: Group, n: int) -> None:
+        self._shared, self._job, self._group = path, job, group
+        self._path = None if path is None else partial_of(path, group.rank)
+        self._done, self.count = torch.zeros(n, dtype=torch.bool), 0
+        self._before, self._started = 0.0, time.monotonic()
+        self._due = self._started + SAVE_EVERY
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, with what was before an interruption."""
+        return self._before + time.monotonic() - self._started
+
+    def resume(self) -> Tensor:
+        """Merge all that was kept into the job of the first process; give what is done [n] on all."""
+        if self._group.is_first and self._shared is not None:
+            files = partials(self._shared)
+            for path in files:
+                self._merge(path)
+            if len(files) > 1:
+                self.save()  # before another process writes where one of the files is
+                for path in files:
+                    if path != self._path:
+                        path.unlink()
+        return self._group.from_first({"done": self._done})["done"]
+
+    def start(self) -> None:
+        """Let the time begin."""
+        self._started = time.monotonic()
+
+    def add(self, places: Tensor) -> None:
+        """Say that these are done, and keep them if it is time."""
+        self._done[places] = True
+        self.count += len(places)
+        if time.monotonic() > self._due:
+            self.save()
+
+    def save(self) -> None:
+        """Keep the job's state, if there is any."""
+        if self._path is None or not self.count:
+            return
+        started = time.monotonic()
+        tensors = {**self._job.tensors(), "done": self._done}
+        save_partial(self._path, self._job.described(), tensors, {"seconds": self.seconds})
+        now = time.monotonic()
+        self._due = now + max(SAVE_EVERY, (now - started) / _SAVING)
+
+    def _merge(self, path: Path) -> None:
+        tensors, state = load_partial(path, self._job.described())
+        try:
+            done = tensors.pop("done")
+            if not (done & self._done).any():
+                self._job.merge(tensors)
+            elif (done & ~self._done).any():
+                raise ValueError("what it holds was done twice")
+            self._done |= done
+            self.count = int(self._done.sum())
+            self._before = max(self._before, float(state["seconds"]))
+        except (KeyError, ValueError, TypeError, IndexError, RuntimeError) as fault:
+            raise broken(path, fault) from fault

@@ -30,7 +30,7 @@ _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 def to_pixels(images: Tensor) -> Pixels:
     """Turn images [N, 3, H, W] in [0, 1] into pixels [N, H, W, 3] uint8."""
-    return images.mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return images.mul(255).round_().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def thumbnails(images: Tensor, largest: int = LARGEST_THUMBNAIL) -> Pixels:

@@ -11,7 +11,7 @@ sprite sheets with the thumbnails. The review stage adds index.html.
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from pydantic import Field
 from torch import Tensor
 
+from ganpatch.compute import Dtype
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.patch import Model
 from ganpatch.pictures import Pixels, contact_sheet, save_picture, sprite_layout, sprite_sheets
@@ -52,6 +53,16 @@ class Thumbnails(Section):
     sheets: tuple[Annotated[str, Field(pattern=r"^thumbs-\d{3,6}\.png$")], ...]
 
 
+class Computed(Section):
+    """How the forward passes ran, as it may show in the last digits."""
+
+    device: str = "cpu"
+    dtype: Dtype = "float32"
+    channels_last: bool = False
+    compiled: bool = False
+    processes: Count = 1
+
+
 class Manifest(Section):
     """manifest.json of a run folder."""
 
@@ -70,6 +81,7 @@ class Manifest(Section):
     versions: dict[str, str]
     created: str
     seconds: float
+    computed: Computed = Computed()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +123,7 @@ class Ranking:
     versions: Mapping[str, str]
     created: str
     seconds: float
+    computed: Computed = field(default_factory=Computed)
 
     def __getitem__(self, layer: str) -> LayerRanking:
         if layer not in self.layers:
@@ -165,6 +178,7 @@ class Ranking:
             versions=dict(self.versions),
             created=self.created,
             seconds=self.seconds,
+            computed=self.computed,
         )
         write_section(folder / MANIFEST, manifest)
 
@@ -186,6 +200,7 @@ class Ranking:
             versions=manifest.versions,
             created=manifest.created,
             seconds=manifest.seconds,
+            computed=manifest.computed,
         )
 
     def _repr_html_(self) -> str:

@@ -91,10 +91,11 @@ class Tail:
     def front_of(self, args: tuple[Tensor, ...], kwargs: Mapping[str, Any]) -> Front:
         """Run what stands before the layer for inputs of the module."""
         if self._graph is not None:
-            return self._graph.front(args)
+            with self.generator.compute.casting():
+                return self._graph.front(args)
         kept: list[Tensor] = []
         with hooked(self.generator.module, {self.layer: lambda output, _call: kept.append(_tensor(output).clone())}):
-            self.generator.module(*args, **kwargs)
+            self.generator.outputs(args, kwargs)
         if not kept:
             raise GanpatchError(f"layer '{self.layer}' does not run in a forward pass of {self.generator.name}")
         return Front(activation=kept[0], read=args)
@@ -105,13 +106,14 @@ class Tail:
         Gradients flow from the images into what `change` uses, where they are switched on.
         """
         if self._graph is not None:
-            return self.generator.images(self._graph.rest(front, change))
+            with self.generator.compute.casting():
+                return self.generator.images(self._graph.rest(front, change))
 
         def on_output(output: Any, _call: int) -> Any:
             return with_tensor(output, change(_tensor(output)))
 
         with hooked(self.generator.module, {self.layer: on_output}):
-            return self.generator.images(self.generator.module(*front.read))
+            return self.generator.images(self.generator.outputs(front.read, {}))
 
     def _agrees(self, size: int) -> bool:
         """Tell whether front and rest together give the generator's own images."""

@@ -14,6 +14,7 @@ from ganpatch import GanpatchError, Generator, Ranking, rank
 from ganpatch.layers import hooked
 from ganpatch.pictures import to_pixels
 from ganpatch.review.run import PARTIAL, rank_to_folder
+from ganpatch.winners import Winners, largest_thumbnail
 
 SEEDS = [5, 3, 900, 17, 2, 44, 1, 8, 13, 21, 34]
 
@@ -74,6 +75,23 @@ def test_thumbnails_are_the_winners_images(small_dcgan: Generator) -> None:
     assert set(ranking.thumbnails) == set(ranking["main.5"].top_seeds.flatten().tolist())
     for seed, pixels in ranking.thumbnails.items():
         assert np.abs(to_pixels(small_dcgan.sample([seed]))[0].astype(int) - pixels).max() <= 1
+
+
+def test_thumbnails_are_bounded(small_dcgan: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[int] = []
+    monkeypatch.setattr("ganpatch.winners.Winners.keep", watching(Winners.keep, kept))
+    ranking = rank(small_dcgan, ["main.5"], range(400), k=2, batch_size=8)
+    assert max(kept) <= 2 * 8 * 2
+    assert set(ranking.thumbnails) == set(ranking["main.5"].top_seeds.flatten().tolist())
+    assert [largest_thumbnail(most) for most in (100, 6144, 24_576, 10**7)] == [128, 128, 73, 32]
+
+
+def watching(keep, kept: list[int]):  # type: ignore[no-untyped-def]
+    def keep_and_count(winners: Winners, *given: object) -> None:
+        keep(winners, *given)
+        kept.append(len(winners._pixels))
+
+    return keep_and_count
 
 
 def test_fewer_images_than_k(small_dcgan: Generator) -> None:

@@ -1,11 +1,12 @@
 """Running statistics against plain ones over everything at once, on odd sizes, in any order and any split."""
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ganpatch.stats import Moments, QuantileSample, TopK
+from ganpatch.stats import Moments, QuantileSample, TopK, quantile_of
 
 
 def brute_top(scores: Tensor, seeds: list[int], k: int) -> tuple[list[list[int]], Tensor]:
@@ -21,13 +22,16 @@ def brute_top(scores: Tensor, seeds: list[int], k: int) -> tuple[list[list[int]]
 def test_top_k_equals_sorting_everything(images: int, units: int, k: int, random) -> None:  # type: ignore[no-untyped-def]
     scores = torch.tensor([[float(random.randint(-3, 3)) for _ in range(units)] for _ in range(images)])  # many ties
     seeds = random.sample(range(1000), images)
+    seeds = random.choice([seeds, sorted(seeds)])  # seeds that rise take a shorter way
     wanted_seeds, wanted_scores = brute_top(scores, seeds, k)
     parts = [TopK(units, k), TopK(units, k)]
     place = 0
     while place < images:
         size = random.randint(1, 5)
         maps_of = lambda rows, units: torch.zeros(len(rows), 0, 0)  # noqa: E731
-        random.choice(parts).update(scores[place : place + size], seeds[place : place + size], maps_of)
+        part = random.choice(parts)
+        part.update(scores[place : place + size], seeds[place : place + size], maps_of)
+        part.take(part.tensors())  # as one that goes on from what was kept
         place += size
     parts[0].merge(parts[1])
     top = parts[0].result()
@@ -56,12 +60,44 @@ def test_moments_equal_plain_ones() -> None:
     activation = torch.randn(13, 5, 7)
     one, two = Moments(5), Moments(5)
     for target, part in ((one, activation[:6]), (two, activation[6:])):
-        target.update(part, part.amax(2))
+        target.update(part, part.sum(2), part.amax(2))
     one.merge(two)
     mean, firing_rate, peak = one.result()
     assert torch.allclose(mean, activation.mean((0, 2)), atol=1e-6)
     assert torch.equal(firing_rate, ((activation > 0).double().mean((0, 2))).float())
     assert torch.equal(peak, activation.amax((0, 2)))
+
+
+def test_counting_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganpatch.stats._AT_ONCE", 16)
+    activation = torch.randn(7, 5, 6)
+    moments = Moments(5)
+    moments.update(activation, activation.sum(2), activation.amax(2))
+    assert moments.positive.tolist() == (activation > 0).sum((0, 2)).tolist()
+
+
+@pytest.mark.parametrize("size", [1, 2, 37, 900, 20_011])
+def test_a_quantile_equals_torchs(size: int) -> None:
+    torch.manual_seed(size)
+    values = torch.randn(3, size).round(decimals=2)  # with ties
+    for level in (0.5, 0.99, 0.999):
+        assert torch.allclose(quantile_of(values, level), values.quantile(level, dim=1), atol=1e-6), level
+
+
+def test_what_enters_is_told() -> None:
+    top = TopK(2, k=2)
+    assert sorted(top.update(torch.tensor([[1.0, 5.0], [2.0, 4.0], [0.0, 3.0]]), [10, 11, 12]).tolist()) == [0, 0, 1, 1]
+    assert top.update(torch.tensor([[0.5, 3.0]]), [13]).tolist() == []
+    assert top.update(torch.tensor([[0.0, 0.0], [9.0, 0.0]]), [14, 15]).tolist() == [1]
+
+
+def test_state_that_does_not_fit_is_refused() -> None:
+    for mine, other in (
+        (TopK(3, 2), TopK(3, 4)),
+        (QuantileSample(3, pixels=4, images=5), QuantileSample(2, pixels=4, images=5)),
+    ):
+        with pytest.raises(ValueError, match="not"):
+            mine.take(other.tensors())
 
 
 def test_quantiles_of_everything_are_exact() -> None:

@@ -5,10 +5,14 @@ Results go to stdout, progress to stderr. Exit 0: done; 1: refused or disagreed;
 
 import ctypes
 import os
+import signal
 import sys
 import warnings
+from io import StringIO
+from types import FrameType
 
 import click
+import torch
 
 from ganpatch.cli import (
     apply,
@@ -31,7 +35,9 @@ from ganpatch.cli import (
     tune,
     verify,
 )
+from ganpatch.cli.running import TOGETHER
 from ganpatch.errors import GanpatchError
+from ganpatch.processes import ALONE, Group
 from ganpatch.version import VERSION
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -39,7 +45,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(VERSION, prog_name="ganpatch", message="%(prog)s %(version)s")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Repair a trained image generator: rank its units, look, flag the ones that draw artifacts, patch.
 
     \b
@@ -50,6 +57,10 @@ def cli() -> None:
 
     Without a MODEL: what ganpatch.toml in the working folder says, else the bundled generator "churches".
     """
+    group = context.find_object(Group) or ALONE
+    if group.size > 1 and context.invoked_subcommand not in TOGETHER:
+        command = context.invoked_subcommand
+        raise GanpatchError(f"'ganpatch {command}' runs in one process; several are for {', '.join(TOGETHER)}")
 
 
 for command in (
@@ -80,31 +91,59 @@ def main() -> None:
     """Run the command line and turn every error into one message and an exit code."""
     _keep_freed_memory()
     warnings.simplefilter("ignore", FutureWarning)  # torch's, of its own deprecations: users can do nothing about them
+    signal.signal(signal.SIGTERM, _terminate)
+    group, voice = ALONE, sys.stderr
     try:
-        sys.exit(cli.main(standalone_mode=False))
-    except click.ClickException as fault:
-        fault.show()
-        sys.exit(fault.exit_code)
-    except GanpatchError as fault:
-        _fail(str(fault))
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(1)
-    except MemoryError:
-        _fail("out of memory; a smaller --batch-size needs less")
-    except Exception as fault:
-        if os.environ.get("GANPATCH_TRACEBACK"):
+        group = Group.of_environment()
+        if not group.is_first:
+            sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - as long as the process
+        code = cli.main(obj=group, prog_name="ganpatch", standalone_mode=False)
+    except SystemExit:
+        raise
+    except BaseException as fault:
+        if os.environ.get("GANPATCH_TRACEBACK") and isinstance(fault, Exception):
             raise
-        first = str(fault).strip().splitlines()
-        text = f"{type(fault).__name__}: {first[0] if first else ''}"
-        _fail(f"unexpected, this is a fault of ganpatch: {text}\nGANPATCH_TRACEBACK=1 shows where; please report it")
+        fault = fault.__cause__ or fault if isinstance(fault, click.Abort) else fault  # click's word for an interrupt
+        code, text = _told(fault, group)
+        text = "\n".join([text, *getattr(fault, "__notes__", ())])
+        if text and group.is_teller():
+            click.echo(text, file=voice)
+    group.leave(well=not code)
+    if group.size > 1 and code:
+        os._exit(code)  # the interpreter would wait for what still wants to be sent to the others
+    sys.exit(code)
 
 
-def _fail(text: str) -> None:
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {text}", err=True)
-    sys.exit(1)
+def _told(fault: BaseException, group: Group) -> tuple[int, str]:
+    """Give the exit code for what ended a command, and what to say of it."""
+    if isinstance(fault, click.ClickException):
+        shown = StringIO()
+        fault.show(shown)
+        return fault.exit_code, shown.getvalue().rstrip()
+    if isinstance(fault, KeyboardInterrupt | click.Abort):
+        gone = group.lost()
+        return getattr(fault, "code", 130), _error(group.loss(gone)) if gone else "interrupted"
+    if isinstance(fault, BrokenPipeError):
+        return 1, ""
+    if isinstance(fault, GanpatchError):
+        return 1, _error(str(fault))
+    if isinstance(fault, MemoryError | torch.OutOfMemoryError):
+        return 1, _error("out of memory; a smaller --batch-size needs less")
+    first = str(fault).strip().splitlines()
+    what = f"unexpected, this is a fault of ganpatch: {type(fault).__name__}: {first[0] if first else ''}"
+    return 1, _error(f"{what}\nGANPATCH_TRACEBACK=1 shows where; please report it")
+
+
+def _error(text: str) -> str:
+    return f"{click.style('error:', fg='red', bold=True)} {text}"
+
+
+class _Terminated(KeyboardInterrupt):
+    code = 143
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise _Terminated
 
 
 def _keep_freed_memory() -> None:

@@ -20,6 +20,8 @@ from ganpatch.cli.options import (
     say,
     segmenter_option,
 )
+from ganpatch.cli.running import compute_options
+from ganpatch.compute import Compute
 from ganpatch.files import file_name
 from ganpatch.reports import causes_json, causes_rows
 from ganpatch.review.cause_run import cause_to_folder
@@ -48,6 +50,7 @@ from ganpatch.segment import load_segmenter
 @click.option("-o", "--out", type=ANY_PATH, help="Folder to write.  [default: MODEL-LAYER-causes]")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace what is in the folder.")
+@compute_options
 @loading_options
 @json_option
 def cause(
@@ -60,6 +63,7 @@ def cause(
     held_out: int,
     out: Path | None,
     loading: dict[str, Any],
+    compute: Compute,
     as_json: bool,
     preset: str,
     steps: int,
@@ -73,7 +77,7 @@ def cause(
       ganpatch cause --layer layer4 --concept tree --concept door -o causes
       ganpatch patch remove --from causes --concept tree --units 20 -o no-trees.yaml
     """
-    generator = load_model(model, loading)
+    generator = load_model(model, loading, compute)
     found = load_segmenter(segmenter, generator, concepts=concepts, after=layer)
     effort = Effort(
         seeds=range(TRAINING.start, TRAINING.start + n),

@@ -20,7 +20,10 @@ from ganpatch.cli.options import (
     say,
     segmenter_option,
 )
+from ganpatch.cli.running import compute_options, pass_group
+from ganpatch.compute import Compute
 from ganpatch.files import file_name
+from ganpatch.processes import Group
 from ganpatch.reports import dissection_json, dissection_rows
 from ganpatch.review.dissect_run import dissect_to_folder
 from ganpatch.segment import load_segmenter
@@ -44,9 +47,13 @@ from ganpatch.segment import load_segmenter
 @click.option("-o", "--out", type=ANY_PATH, help="Run folder to write.  [default: MODEL-dissection]")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted dissection.")
 @click.option("--overwrite", is_flag=True, help="Replace a run that is in the folder.")
+@compute_options
 @loading_options
 @json_option
+@pass_group
 def dissect(
+    group: Group,
+    /,
     model: str | None,
     layers: tuple[str, ...],
     segmenter: str,
@@ -55,6 +62,7 @@ def dissect(
     seeds: str | None,
     out: Path | None,
     loading: dict[str, Any],
+    compute: Compute,
     as_json: bool,
     **choices: Any,
 ) -> None:
@@ -64,12 +72,15 @@ def dissect(
       ganpatch dissect --layer layer4 --layer layer6 --segmenter churches
       ganpatch dissect model.pt --layer layer4 --segmenter strokes:strokes.json -o run
     """
-    generator = load_model(model, loading)
+    generator = load_model(model, loading, compute)
+    group.join(generator.compute.device)
     numbers = first_seeds(generator, n, seeds)
     found = load_segmenter(segmenter, generator, concepts=concepts)
     folder = out or Path(f"{file_name(generator.name)}-dissection")
     with progress_bar("dissecting") as progress:
-        dissection = dissect_to_folder(generator, found, folder, layers, numbers, progress=progress, say=say, **choices)
+        dissection = dissect_to_folder(
+            generator, found, folder, layers, numbers, progress=progress, say=say, group=group, **choices
+        )
     if as_json:
         print_json(dissection_json(dissection, folder))
         return

@@ -20,6 +20,8 @@ from ganpatch.cli.options import (
     seeds_option,
     split_patch,
 )
+from ganpatch.cli.running import compute_options
+from ganpatch.compute import Compute
 from ganpatch.evaluate import SEEDS, Choices
 from ganpatch.evaluate import evaluate as evaluate_patch
 from ganpatch.evaluation_page import evaluation_rows, write_evaluation
@@ -39,6 +41,7 @@ from ganpatch.spans import format_spans
 @click.option("-o", "--out", type=ANY_PATH, help="Report to write.  [default: PATCH.html]")
 @click.option("--write", is_flag=True, help="Put the figures into the patch's evidence.")
 @other_weights_option
+@compute_options
 @loading_options
 @json_option
 def evaluate(
@@ -47,6 +50,7 @@ def evaluate(
     out: Path | None,
     write: bool,
     loading: dict[str, Any],
+    compute: Compute,
     as_json: bool,
     **choices: Any,
 ) -> None:
@@ -62,7 +66,7 @@ def evaluate(
     if path is None:
         raise click.UsageError("name the patch to evaluate, a .yaml file")
     patch = Patch.load(path)
-    generator = load_model(model, loading)
+    generator = load_model(model, loading, compute)
     with progress_bar("evaluating") as progress:
         chosen = Choices(features=load_features(features), **choices)
         evaluation = evaluate_patch(generator, patch, chosen, progress=progress)

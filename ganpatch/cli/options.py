@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ganpatch.bake import Decision
+from ganpatch.compute import Compute
 from ganpatch.errors import GanpatchError
 from ganpatch.features import PLAIN
 from ganpatch.generator import Generator
@@ -113,12 +114,12 @@ features_option = click.option(
 )
 
 
-def load_model(model: str | Path | None, loading: Mapping[str, Any]) -> Generator:
-    """Load MODEL and say which one it is, when it was not named."""
+def load_model(model: str | Path | None, loading: Mapping[str, Any], compute: Compute | None = None) -> Generator:
+    """Load MODEL, to run as `compute` says, and say which one it is, when it was not named."""
     generator = load(model, **loading)
     if model is None:
         say(f"no MODEL given: using {generator.name}")
-    return generator
+    return generator.placed(compute) if compute is not None else generator
 
 
 def split_patch(arguments: Sequence[str]) -> tuple[str | None, Path | None]:
@@ -139,7 +140,8 @@ def seeds_option(default: str) -> Callable[[Function], Function]:
 
 def first_seeds_options(function: Function) -> Function:
     """--n, or --seeds instead; `first_seeds` makes them seeds."""
-    n = click.option("--n", default=1000, show_default=True, type=click.IntRange(1), help=_FIRST)
+    # torchrun takes "--n" for the beginning of its own options, and leaves "-n" alone
+    n = click.option("-n", "--n", default=1000, show_default=True, type=click.IntRange(1), help=_FIRST)
     return n(click.option("--seeds", metavar="0,1,4-6", help="These seeds instead of the first n.")(function))
 
 

@@ -17,8 +17,11 @@ from ganpatch.cli.options import (
     progress_bar,
     say,
 )
+from ganpatch.cli.running import compute_options, pass_group
+from ganpatch.compute import Compute
 from ganpatch.config import read_settings
 from ganpatch.files import file_name
+from ganpatch.processes import Group
 from ganpatch.review.run import rank_to_folder
 
 
@@ -38,15 +41,20 @@ from ganpatch.review.run import rank_to_folder
 @click.option("-o", "--out", type=ANY_PATH, help="Run folder to write.  [default: MODEL-run]")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted ranking.")
 @click.option("--overwrite", is_flag=True, help="Replace a run that is in the folder.")
+@compute_options
 @loading_options
 @json_option
+@pass_group
 def rank(
+    group: Group,
+    /,
     model: str | None,
     layers: tuple[str, ...],
     n: int,
     seeds: str | None,
     out: Path | None,
     loading: dict[str, Any],
+    compute: Compute,
     as_json: bool,
     **choices: Any,
 ) -> None:
@@ -56,12 +64,13 @@ def rank(
       ganpatch rank --n 1000
       ganpatch rank model.pt --layer layer4 --layer layer6 -o run
     """
-    generator = load_model(model, loading)
+    generator = load_model(model, loading, compute)
+    group.join(generator.compute.device)
     numbers = first_seeds(generator, n, seeds)
     folder = out or Path(f"{file_name(generator.name)}-run")
     layers = layers or read_settings(Path()).rank.layers
     with progress_bar("ranking") as progress:
-        ranking = rank_to_folder(generator, folder, layers, numbers, progress=progress, say=say, **choices)
+        ranking = rank_to_folder(generator, folder, layers, numbers, progress=progress, say=say, group=group, **choices)
     if as_json:
         print_json(
             {

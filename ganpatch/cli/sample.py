@@ -16,6 +16,8 @@ from ganpatch.cli.options import (
     say,
     seeds_option,
 )
+from ganpatch.cli.running import compute_options
+from ganpatch.compute import Compute
 from ganpatch.patch import Patch
 from ganpatch.pictures import picture_format, save_picture
 from ganpatch.samples import Sample
@@ -30,6 +32,7 @@ from ganpatch.samples import Sample
 @click.option("--columns", type=click.IntRange(1), help="Images or pairs per row.")
 @click.option("-o", "--out", type=ANY_PATH, required=True, help="Picture to write: .png, .jpg or .webp.")
 @other_weights_option
+@compute_options
 @loading_options
 def sample(
     model: str | None,
@@ -41,6 +44,7 @@ def sample(
     out: Path,
     allow_other_weights: bool,
     loading: dict[str, Any],
+    compute: Compute,
 ) -> None:
     """Draw images of MODEL as one picture, with or without a patch.
 
@@ -52,7 +56,7 @@ def sample(
         raise click.UsageError("--before-after needs --patch")
     picture_format(out)
     patch = Patch.load(patch_file) if patch_file else None
-    generator = load_model(model, loading)
+    generator = load_model(model, loading, compute)
     with progress_bar("drawing") as progress:
         drawn = Sample(generator, seeds, patch, allow_other_weights, progress)
         picture = drawn.pairs(columns, first) if before_after else drawn.grid(columns)

@@ -16,9 +16,12 @@ from ganpatch.cli.options import (
     progress_bar,
     say,
 )
+from ganpatch.cli.running import compute_options, pass_group
+from ganpatch.compute import Compute
 from ganpatch.features import load_features
 from ganpatch.find import DEFAULT, METHODS
 from ganpatch.find.run import suggest_for_run, suggestion_rows
+from ganpatch.processes import Group
 from ganpatch.spans import parse_spans
 
 
@@ -38,9 +41,13 @@ from ganpatch.spans import parse_spans
 @features_option
 @click.option("--images", default=12, show_default=True, type=click.IntRange(1), help="Top images looked at per unit.")
 @click.option("--first", default=20, show_default=True, type=click.IntRange(1), help="Units to print.")
+@compute_options
 @loading_options
 @json_option
+@pass_group
 def suggest(
+    group: Group,
+    /,
     run: Path,
     methods: tuple[str, ...],
     model: str | None,
@@ -49,6 +56,7 @@ def suggest(
     features: str,
     first: int,
     loading: dict[str, Any],
+    compute: Compute,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -69,10 +77,12 @@ def suggest(
     fd          are its top images far from real ones?
     defect      does it fire where images that you call broken are broken?
     """
-    generator = load_model(model, loading)
+    generator = load_model(model, loading, compute)
+    group.join(generator.compute.device)
     given |= {"broken": parse_spans(broken, what="seed") if broken else (), "features": load_features(features)}
     with progress_bar("finding") as progress:
-        found = suggest_for_run(run, generator, methods or [DEFAULT], layers, progress=progress, **given)
+        given |= {"progress": group.counting(progress), "group": group}
+        found = suggest_for_run(run, generator, methods or [DEFAULT], layers, **given)
     heading, *rows = suggestion_rows(found, first)
     if as_json:
         print_json([dict(zip(heading, row, strict=True)) for row in rows])

@@ -18,6 +18,8 @@ from ganpatch.cli.options import (
     seeds_option,
     split_patch,
 )
+from ganpatch.cli.running import compute_options
+from ganpatch.compute import Compute
 from ganpatch.features import load_features
 from ganpatch.patch import Patch
 from ganpatch.review.verdicts import refuse_taken, save_new_patch
@@ -40,6 +42,7 @@ from ganpatch.tuning_page import tuning_rows, write_tuning
 @features_option
 @click.option("-o", "--out", type=ANY_PATH, help="Patch to write.  [default: PATCH-tuned.yaml]")
 @click.option("--overwrite", is_flag=True, help="Replace an existing patch file.")
+@compute_options
 @loading_options
 @json_option
 def tune(
@@ -50,6 +53,7 @@ def tune(
     out: Path | None,
     overwrite: bool,
     loading: dict[str, Any],
+    compute: Compute,
     as_json: bool,
 ) -> None:
     """Soften PATCH until it does no harm: per unit an alpha, or a level to hold it at; units that do not help go.
@@ -65,7 +69,7 @@ def tune(
         raise click.UsageError("name the patch to tune, a .yaml file")
     patch, written = Patch.load(path), out or path.with_name(f"{path.stem}-tuned.yaml")
     refuse_taken(written, overwrite=overwrite)
-    generator = load_model(model, loading)
+    generator = load_model(model, loading, compute)
     with progress_bar("tuning") as progress:
         bound = Bound(damage=damage, seeds=seeds, features=load_features(features))
         tuned = tune_patch(generator, patch, bound, progress=progress)

@@ -42,8 +42,8 @@ def find(task: Task, layer: str) -> Found:
             f"defect learns from images that you call broken; name at least {_FEWEST}: --broken 3,17-19"
         )
     report = Count(task, len(task.broken) + len(task.reference_seeds()))
-    broken = feature_maps(task.generator, task.features, task.broken, report)
-    normal = feature_maps(task.generator, task.features, task.reference_seeds(), report)
+    broken = feature_maps(task.generator, task.features, task.broken, report).cpu()
+    normal = feature_maps(task.generator, task.features, task.reference_seeds(), report).cpu()
     where = scaled(probe(broken, normal)) > PROBE_LEVEL  # [B, h, w]
     ious: list[Tensor] = []
 
@@ -53,7 +53,7 @@ def find(task: Task, layer: str) -> Found:
         maps = F.interpolate(activation.float(), where.shape[-2:], mode="bilinear")
         mask = scaled(maps) > UNIT_LEVEL
         place = sum(len(part) for part in ious)
-        wanted = where[place : place + len(mask), None]
+        wanted = where[place : place + len(mask), None].to(mask.device)
         ious.append((mask & wanted).sum((2, 3)) / (mask | wanted).sum((2, 3)).clamp(min=1))
 
     for _ in stream(task.generator, {layer: on_activation}, task.broken, batch_size=BATCH, with_images=False):

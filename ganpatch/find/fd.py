@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganpatch.activations import stream
+from ganpatch.activations import batched, stream
 from ganpatch.errors import GanpatchError
-from ganpatch.find.task import BATCH, Task
+from ganpatch.find.task import BATCH, Count, Task
 from ganpatch.pictures import read_images
 from ganpatch.suggestions import Found
 
@@ -36,22 +36,20 @@ def find(task: Task, layer: str) -> Found:
     """Score the units of one ranked layer; raise GanpatchError without real images, or with too few of either."""
     if task.real is None:
         raise GanpatchError("fd compares with real images; say where they are: --real FOLDER")
-    peaks: list[Tensor] = []
-    vectors: list[Tensor] = []
+    units, report = task.ranking[layer].units, Count(task, len(task.ranking.seeds))
 
-    def on_activation(activation: Tensor, _seeds: Sequence[int]) -> None:
-        peaks.append(activation.flatten(2).amax(2))
-
-    done = 0
-    for part, images in stream(task.generator, {layer: on_activation}, task.ranking.seeds):
+    def seen(part: Sequence[int]) -> Tensor:
+        peaks: list[Tensor] = []
+        watch = {layer: lambda activation, _seeds: peaks.append(activation.flatten(2).amax(2).cpu())}
+        ((_, images),) = stream(task.generator, watch, part)
         assert images is not None
-        vectors.append(task.features.vectors(images))
-        done += len(part)
-        task.progress(done, len(task.ranking.seeds))
-    own, scores = torch.cat(vectors).double(), torch.cat(peaks)
-    assert images is not None
-    size = (images.shape[-2], images.shape[-1])
-    real = torch.cat([task.features.vectors(batch) for batch in read_images(task.real, size, BATCH)]).double()
+        report(len(part))
+        return torch.cat([peaks[0].double(), task.features.vectors(images).double()], 1)
+
+    scores, own = task.group.mapped(seen, list(batched(task.ranking.seeds))).tensor_split([units], 1)
+    height, width = task.generator.sample(task.ranking.seeds[:1]).shape[-2:]
+    batches = read_images(task.real, (height, width), BATCH)
+    real = torch.cat([task.features.vectors(batch) for batch in batches]).double()
     count = round(TOP * len(own))
     if count < _FEWEST or len(real) < _FEWEST:
         raise GanpatchError(

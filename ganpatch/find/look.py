@@ -41,7 +41,7 @@ class Look:
         """Give how odd each top image is [C, K], at its oddest place or as a whole, whichever is more unusual."""
         beyond = self._odd - self._odd.mean(0)
         scales = torch.stack([_scaled(beyond.flatten(1).amax(1)), _scaled(beyond.mean((1, 2)))])
-        return scales.amax(0)[self._rows]
+        return scales.amax(0)[self._rows].cpu()
 
     @torch.no_grad()
     def gains(self) -> Tensor:
@@ -50,20 +50,22 @@ class Look:
         fronts = []
         for part in batched(self._seeds, BATCH):
             fronts.append(tail.front(part))
-            self._report(len(part))
+            self._report(len(part) if self._task.group.is_first else 0)
         front, rows = Front.joined(fronts), self._rows.flatten()
         units = torch.arange(len(self._rows)).repeat_interleave(self._rows.shape[1])
-        gains = []
-        for part in batched(range(len(units)), BATCH):
+
+        def gains_of(part: Sequence[int]) -> Tensor:
             of, row = units[list(part)], rows[list(part)]
             images = tail(front.rows(row), cut(of, self.levels[of]))
             change = self._odd[row] - self._usual.oddity(self._task.features.maps(images))
-            gains.append(_largest(change) - LOSS * _largest(-change))
             self._report(len(part))
-        return torch.cat(gains).view(self._rows.shape)
+            return _largest(change) - LOSS * _largest(-change)
+
+        gains = self._task.group.mapped(gains_of, list(batched(range(len(units)), BATCH)))
+        return gains.view(self._rows.shape).cpu()
 
     def _maps(self, seeds: Sequence[int]) -> Tensor:
-        return feature_maps(self._task.generator, self._task.features, seeds, self._report)
+        return feature_maps(self._task.generator, self._task.features, seeds, self._report, self._task.group)
 
 
 def cut(units: Tensor, levels: Tensor) -> Callable[[Tensor], Tensor]:

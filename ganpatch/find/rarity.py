@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganpatch.activations import stream
+from ganpatch.activations import batched, stream
 from ganpatch.find.task import Task
 from ganpatch.suggestions import Found
 
@@ -39,9 +39,11 @@ def find(task: Task, layer: str) -> Found:
         counts[:] = [counts[0] + fired] if counts else [fired]
         seen += len(seeds)
 
-    for _ in stream(task.generator, {layer: on_activation}, task.ranking.seeds, with_images=False):
+    seeds = [seed for part in task.group.share(list(batched(task.ranking.seeds))) for seed in part]
+    for _ in stream(task.generator, {layer: on_activation}, seeds, with_images=False):
         task.progress(seen, len(task.ranking.seeds))
-    share = (counts[0] / seen).cpu()
+    parts = task.group.gathered({"fired": counts[0].cpu()} if counts else {})
+    share = torch.stack([part["fired"] for part in parts if part]).sum(0) / len(task.ranking.seeds)
     rare = (share > 0) & (share <= RARE)
     score = ((1 - share) * rare).flatten(1).mean(1)
     zeros = torch.zeros(len(score))

@@ -24,8 +24,9 @@ def suggest_for_run(
     _check_same(manifest, generator, folder)
     task = Task(generator=generator, ranking=Ranking.load(folder), **given)
     found = suggest(task, methods, layers)
-    save_suggestions(folder, manifest, found)
-    write_page(folder)
+    if task.group.is_first:
+        save_suggestions(folder, manifest, found)
+        write_page(folder)
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from ganpatch.activations import Progress, unseen
 from ganpatch.features import Features, load_features
 from ganpatch.generator import Generator
+from ganpatch.processes import ALONE, Group
 from ganpatch.ranking import Ranking
 from ganpatch.suggestions import Found
 
@@ -19,7 +20,8 @@ BATCH = 32
 class Task:
     """A ranked generator, and what a user may give: real images, seeds of broken ones, features.
 
-    `images` are looked at per unit, the first of its top images, and `references` say what is usual.
+    `images` are looked at per unit, the first of its top images, and `references` say what is usual. Of a `group` of
+    processes each does a share, and all get the scores.
     """
 
     generator: Generator
@@ -30,6 +32,7 @@ class Task:
     images: int = 12
     references: int = 1000
     progress: Progress = unseen
+    group: Group = ALONE
 
     def reference_seeds(self) -> Sequence[int]:
         """Give seeds that the ranking did not see."""

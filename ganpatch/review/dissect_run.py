@@ -8,8 +8,9 @@ from ganpatch.activations import Progress, unseen
 from ganpatch.dissect import dissect
 from ganpatch.dissection import Dissection
 from ganpatch.generator import Generator
+from ganpatch.processes import ALONE, Group
 from ganpatch.ranking import MANIFEST
-from ganpatch.review.dissection_page import write_dissection_page
+from ganpatch.review.dissection_page import PAGE, write_dissection_page
 from ganpatch.review.page import write_page
 from ganpatch.review.run import Say, check_layers, chosen_layer, run_folder, set_verdicts_aside
 from ganpatch.segment import Segmenter
@@ -26,6 +27,7 @@ def dissect_to_folder(
     overwrite: bool = False,
     progress: Progress = unseen,
     say: Say = lambda text: None,
+    group: Group = ALONE,
     **choices: Any,
 ) -> Dissection:
     """Dissect into `folder` and write both its pages; `choices` are the other options of `dissect`.
@@ -33,13 +35,15 @@ def dissect_to_folder(
     Raises GanpatchError when the folder holds a run, finished or not, that was not asked to be replaced or resumed.
     """
     check_layers(generator, layers)
-    with run_folder(folder, MANIFEST, resume=resume, overwrite=overwrite, say=say) as partial:
+    with run_folder(folder, MANIFEST, resume=resume, overwrite=overwrite, say=say, group=group) as partial:
         layers = layers or [chosen_layer(generator, say)]
-        dissection = dissect(generator, segmenter, layers, seeds, progress=progress, partial=partial, **choices)
-        set_verdicts_aside(folder)
-        dissection.save(folder)
-        write_page(folder)
-        page = write_dissection_page(dissection, folder)
+        choices |= {"progress": progress, "partial": partial, "group": group}
+        dissection = dissect(generator, segmenter, layers, seeds, **choices)
+        if group.is_first:
+            set_verdicts_aside(folder)
+            dissection.save(folder)
+            write_page(folder)
+            write_dissection_page(dissection, folder)
     say(f"dissected {', '.join(dissection.layers)} over {len(seeds)} images in {dissection.ranking.seconds:.1f} s")
-    say(f"open {page} in a browser")
+    say(f"open {folder / PAGE} in a browser")
     return dissection

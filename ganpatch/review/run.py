@@ -10,9 +10,11 @@ from ganpatch.errors import GanpatchError
 from ganpatch.files import write_bytes
 from ganpatch.generator import Generator
 from ganpatch.layers import find_layer
+from ganpatch.partial import partial_of, partials
+from ganpatch.processes import ALONE, Group, Lost
 from ganpatch.rank import rank
 from ganpatch.ranking import MANIFEST, Ranking, read_manifest
-from ganpatch.review.page import write_page
+from ganpatch.review.page import PAGE, write_page
 from ganpatch.review.verdicts import VERDICTS
 
 PARTIAL = "partial.safetensors"
@@ -29,6 +31,7 @@ def rank_to_folder(
     overwrite: bool = False,
     progress: Progress = unseen,
     say: Say = lambda text: None,
+    group: Group = ALONE,
     **choices: Any,
 ) -> Ranking:
     """Rank into `folder` and write its review page; `choices` are the other options of `rank`.
@@ -36,15 +39,16 @@ def rank_to_folder(
     Raises GanpatchError when the folder holds a run, finished or not, that was not asked to be replaced or resumed.
     """
     check_layers(generator, layers)
-    with run_folder(folder, MANIFEST, resume=resume, overwrite=overwrite, say=say) as partial:
+    with run_folder(folder, MANIFEST, resume=resume, overwrite=overwrite, say=say, group=group) as partial:
         layers = layers or [chosen_layer(generator, say)]
-        ranking = rank(generator, layers, seeds, progress=progress, partial=partial, **choices)
-        set_verdicts_aside(folder)
-        ranking.save(folder)
-        page = write_page(folder)
+        ranking = rank(generator, layers, seeds, progress=progress, partial=partial, group=group, **choices)
+        if group.is_first:
+            set_verdicts_aside(folder)
+            ranking.save(folder)
+            write_page(folder)
     names = ", ".join(f"{name} ({ranked.units} units)" for name, ranked in ranking.layers.items())
     say(f"ranked {names} over {len(ranking.seeds)} images in {ranking.seconds:.1f} s")
-    say(f"open {page} in a browser, or: ganpatch review {folder}")
+    say(f"open {folder / PAGE} in a browser, or: ganpatch review {folder}")
     return ranking
 
 
@@ -63,29 +67,37 @@ def chosen_layer(generator: Generator, say: Say) -> str:
 
 
 @contextmanager
-def run_folder(folder: Path, manifest: str, *, resume: bool, overwrite: bool, say: Say) -> Iterator[Path]:
+def run_folder(
+    folder: Path, manifest: str, *, resume: bool, overwrite: bool, say: Say, group: Group = ALONE
+) -> Iterator[Path]:
     """Make room in `folder` for a run, whose `manifest` comes last; give the file that keeps what is done until then.
 
+    Of a group the first process makes the room and writes the run; the others keep what they did until that is done.
     Raises GanpatchError when the folder holds a run, finished or not, that was not asked to be replaced or resumed.
     """
     partial = folder / PARTIAL
-    _make_room(folder, manifest, resume=resume, overwrite=overwrite)
+    if group.is_first:
+        _make_room(folder, manifest, resume=resume, overwrite=overwrite)
     try:
         yield partial
-    except KeyboardInterrupt:
-        if partial.exists():
-            say(f"kept in '{folder}'; --resume goes on from there")
+        group.gathered({})
+    except (KeyboardInterrupt, Lost) as fault:
+        if partials(partial):
+            where = f"kept in '{folder}'; --resume goes on from there"
+            say(where) if group.size == 1 else fault.add_note(f"{where}, with any number of processes")
         raise
-    partial.unlink(missing_ok=True)
+    for path in partials(partial) if group.is_first else [partial_of(partial, group.rank)]:
+        path.unlink(missing_ok=True)
 
 
 def _make_room(folder: Path, manifest: str, *, resume: bool, overwrite: bool) -> None:
-    partial = folder / PARTIAL
+    kept = partials(folder / PARTIAL)
     if (folder / manifest).exists() and not overwrite:
         raise GanpatchError(f"'{folder}' already holds a run; choose another -o, or --overwrite")
     if overwrite and not resume:
-        partial.unlink(missing_ok=True)
-    if partial.exists() and not resume:
+        for path in kept:
+            path.unlink()
+    elif kept and not resume:
         raise GanpatchError(f"'{folder}' holds an interrupted run; --resume goes on, --overwrite starts anew")
     probe = folder / ".ganpatch"  # a folder that cannot be written is found now, not after the long part
     write_bytes(probe, b"\n")
