@@ -1,5 +1,6 @@
 """The studio without its page: strokes, changes, painting."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from ganpatch import Edit, GanpatchError, Generator, Mask, Patch, applied
 from ganpatch.patch import Model
+from ganpatch.studio import tails
 from ganpatch.studio.changes import (
     Describe,
     Flag,
@@ -173,23 +175,65 @@ def test_frames_are_those_of_hooks(small_dcgan: Generator) -> None:
     assert torch.allclose(frames.images(points, [edit]), wanted, atol=1e-6)
 
 
-def test_a_cut_pass_draws_what_the_whole_pass_draws(small_dcgan: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def ran(small_dcgan: Generator) -> Iterator[list[str]]:
+    """The layers that have computed something, in their order."""
+    found: list[str] = []
+    own = {name: layer.forward for name, layer in small_dcgan.module.named_modules() if name.startswith("main.")}
+    for name, forward in own.items():
+        small_dcgan.module.get_submodule(name).forward = lambda x, name=name, forward=forward: (
+            found.append(name),
+            forward(x),
+        )[1]
+    yield found
+    for name in own:
+        del small_dcgan.module.get_submodule(name).forward
+
+
+def test_only_what_stands_behind_the_edit_runs_again(small_dcgan: Generator, ran: list[str]) -> None:
     frames, whole = Frames(small_dcgan), Frames(small_dcgan)
-    list(frames.cut("main.5"))
     edits = [
         Edit(id="e", layer="main.5", channels=8, units=(1, 4), above=(0.1,)),
         Edit(id="f", layer="main.5", channels=8, units=(2,), value=(1.5,), mask=Mask.of(torch.eye(8))),
     ]
-    points = [Point(seed=3), Point(seed=5, to=9, t=0.4)]
-    wanted = whole.images(points, edits)
-    runs: list[int] = []
-    monkeypatch.setattr(small_dcgan.module, "forward", lambda *_: runs.append(1))
-    for _ in range(2):
-        assert torch.allclose(frames.images(points, edits), wanted, atol=1e-6)
-    assert runs == []
     elsewhere = Edit(id="g", layer="main.2", channels=12, units=(1,))
-    assert frames.tails.images(points, [*edits, elsewhere]) is None
-    assert frames.tails.images(points, [elsewhere]) is None
+    points = [Point(seed=3), Point(seed=5, to=9, t=0.4)]
+    assert torch.equal(frames.images(points, edits, live="main.5"), whole.images(points, edits))
+    assert ran.count("main.0") == 2, "not known to fit yet"
+    list(frames.expect("main.5"))
+    for other in ((), (elsewhere,)):
+        wanted = [whole.images(points, [*other, *edits[:count]]) for count in range(3)]
+        ran.clear()
+        for count in range(3):
+            assert torch.equal(frames.images(points, [*other, *edits[:count]], live="main.5"), wanted[count])
+        assert (ran.count("main.0"), ran.count("main.6")) == (1, 3)
+    one_run = edits[0].model_copy(update={"call": 0})
+    assert frames.tails.images(points, [one_run], "main.5") is None
+    assert frames.tails.images(points, edits, "main.2") is None
+
+
+def test_where_leaving_out_changes_the_image_the_whole_pass_runs(small_dcgan: Generator) -> None:
+    """A layer that leaves something behind in the module, which a later one reads."""
+    frames, first, last = Frames(small_dcgan), *(small_dcgan.module.get_submodule(f"main.{n}") for n in (0, 6))
+    left: list[torch.Tensor] = []
+    first.forward = lambda x, own=first.forward: (left.append(x.mean()), own(x))[1]
+    last.forward = lambda x, own=last.forward: own(x) + left[-1]
+    try:
+        assert not frames.tails.check("main.5")
+    finally:
+        del first.forward, last.forward
+    assert frames.tails.images([Point(seed=1)], [], "main.5") is None
+
+
+def test_what_is_kept_is_bounded(small_dcgan: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = Frames(small_dcgan)
+    frames.tails.check("main.5")
+    fronts = frames.tails._fronts
+    frames.images([Point(seed=1)], live="main.5")
+    monkeypatch.setattr(tails, "MOST_KEPT", 3 * next(iter(fronts.values())).replay.nbytes)
+    for seed in range(9):
+        frames.images([Point(seed=seed)], live="main.5")
+    assert [key[1][0].seed for key in fronts] == [6, 7, 8]
 
 
 def test_a_walk_goes_from_one_seed_to_the_other_on_the_sphere(small_dcgan: Generator) -> None:

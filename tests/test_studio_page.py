@@ -320,7 +320,7 @@ def test_edits_off_and_what_they_become(
     press(page, "Enter")
     patch_in(session, lambda found: len(found) == 2)
     page.get_by_role("button", name="Fold or insert?").click()
-    expect(page.locator(".decision.folded")).to_have_count(2, timeout=30_000)
+    expect(page.locator(".decision.folded")).to_have_count(2, timeout=90_000)
     page.locator(".edit input[type=checkbox]").first.click()
     flagged(session, (1,), "cage")
     with page.expect_download() as download:
@@ -328,7 +328,7 @@ def test_edits_off_and_what_they_become(
     download.value.save_as(tmp_path / "got.yaml")
     assert Patch.load(tmp_path / "got.yaml").edits[0].reason == "cage"
     press(page, "4")
-    expect(page.locator(".pairing")).to_have_count(32, timeout=30_000)
+    expect(page.locator(".pairing")).to_have_count(32, timeout=90_000)
     expect(page.locator("#compare .bar")).to_contain_text(re.compile(r"\d+ of 32 change"))
 
 
@@ -353,7 +353,7 @@ def test_the_face_dcgan(faces: Path, tmp_path: Path, opened: Callable[..., Page]
         drag(page, (0.4, 0.3), (0.6, 0.3))
         patch_in(session, lambda found: [units for _, units, _ in found] == [(11,)])
         press(page, "1")
-        page.locator(".row").first.wait_for(timeout=40_000)
+        page.locator(".row").first.wait_for(timeout=90_000)
         press(page, "f")
         patch_in(session, lambda found: len(found) == 2)
     finally:

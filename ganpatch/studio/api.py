@@ -175,17 +175,17 @@ def _model_routes(router: APIRouter, studio: Studio) -> None:
         stroke = studio.painting(asked.painting) if asked.painting else None
         edits = (*edits_of(asked.patch, asked.without), *(edit for edit in (trial, stroke) if edit))
 
+        layout = min(asked.columns, len(asked.points)), asked.largest
         if asked.calm:
-            future = engine.submit_calm(frames.images_in_steps(asked.points, edits), stream=asked.stream or "calm")
+            steps = frames.images_in_steps(asked.points, edits, *layout)
+            future = engine.submit_calm(steps, stream=asked.stream or "calm")
         else:
-            future = engine.submit(lambda: frames.images(asked.points, edits), stream=asked.stream)
-        if asked.painting:
-            studio.expect_strokes(asked.painting.brush)
+            live = studio.live_layer(asked.unit, asked.painting)
+            future = engine.submit(
+                lambda: encoded(frames.images(asked.points, edits, live=live), *layout), stream=asked.stream
+            )
         drawn = await _answered(future)
-        if drawn is None:
-            return Response(status_code=204)
-        content, kind = encoded(drawn, min(asked.columns, len(asked.points)), asked.largest)
-        return Response(content, media_type=kind)
+        return Response(status_code=204) if drawn is None else Response(drawn[0], media_type=drawn[1])
 
     @router.post("/activity", responses=_OVERTAKEN)
     async def activity(asked: ActivityRequest) -> Any:

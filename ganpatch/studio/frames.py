@@ -9,6 +9,7 @@ Only the engine's thread calls it.
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -32,7 +33,7 @@ LEVEL_SEEDS = range(500_000, 500_256)  # of no ranking, so that thresholds are c
 _BINS = 48
 _LARGEST_PNG = 512 * 512
 _SMALL_MAP = 16
-_FEW = 2
+QUICK = 0.05  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +66,27 @@ class Frames:
         self.generator = generator
         self.tails = Tails(generator, inputs_at)
 
+    def settle(self) -> None:
+        """Choose how many processor threads the calling thread works with: one where that is quick, else all but one.
+
+        Threads that share a pass wait for each other at every layer; on a machine whose other cores are busy, be it
+        with the browser, one thread is several times as fast for a small image.
+        """
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        self.images([Point(seed=0)])  # the first pass is slower than all others
+        started = perf_counter()
+        self.images([Point(seed=0)])
+        if perf_counter() - started > QUICK:
+            torch.set_num_threads(max(1, threads - 1))
+
     @torch.inference_mode()
-    def images(self, points: Sequence[Point], edits: Sequence[Edit] = ()) -> Tensor:
-        """Draw images [N, 3, H, W] in [0, 1]; of a few points, only the layers after the edit where the pass is cut."""
-        if edits and len(points) <= _FEW and (found := self.tails.images(points, edits)) is not None:
+    def images(self, points: Sequence[Point], edits: Sequence[Edit] = (), *, live: str | None = None) -> Tensor:
+        """Draw images [N, 3, H, W] in [0, 1].
+
+        `live` is the layer whose edits change from one call to the next: what stands before it is not run again.
+        """
+        if live and len(points) <= BATCH and (found := self.tails.images(points, edits, live)) is not None:
             return found
         module = self.generator.module
         with edits_applied(module, edits):
@@ -79,21 +97,20 @@ class Frames:
         return torch.cat(drawn)
 
     def _pass(self, points: Sequence[Point]) -> Any:
-        _, named = self.generator.inputs([point.seed for point in points])
-        return self.generator.module(*inputs_at(self.generator, points), **named)
+        return self.generator.module(*inputs_at(self.generator, points))
 
-    def cut(self, layer: str) -> Steps:
-        """Cut the pass at a layer, so that strokes there answer sooner; in one step."""
+    def expect(self, layer: str) -> Steps:
+        """Find out, in one step, whether strokes at a layer can do with what stands behind it."""
         yield
-        self.tails.prepare(layer)
+        self.tails.check(layer)
 
-    def images_in_steps(self, points: Sequence[Point], edits: Sequence[Edit] = ()) -> Steps:
-        """Draw images a few at a time; returns them."""
+    def images_in_steps(self, points: Sequence[Point], edits: Sequence[Edit], columns: int, largest: int) -> Steps:
+        """Draw images a few at a time; returns them encoded."""
         drawn = []
         for start in range(0, len(points), CALM_BATCH):
             drawn.append(self.images(points[start : start + CALM_BATCH], edits))
             yield
-        return torch.cat(drawn)
+        return encoded(torch.cat(drawn), columns, largest)
 
     @torch.inference_mode()
     def activation(self, points: Sequence[Point], layer: str, edits: Sequence[Edit] = ()) -> Tensor:

@@ -9,7 +9,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter
 from typing import Any
 
 from ganpatch.activations import LayerFacts, Progress, default_layer, layer_facts
@@ -26,13 +25,21 @@ from ganpatch.studio.engine import Engine
 from ganpatch.studio.folder import Folder
 from ganpatch.studio.frames import Frames, Levels
 from ganpatch.studio.jobs import Jobs, JobView
-from ganpatch.studio.palette import Brush, LayerShape, Paint, Painting, concept_brush, painted_edit, unit_brush
+from ganpatch.studio.palette import (
+    Brush,
+    LayerShape,
+    Paint,
+    Painting,
+    UnitTrial,
+    concept_brush,
+    painted_edit,
+    unit_brush,
+)
 from ganpatch.studio.state import Entry, Painted, State
 from ganpatch.studio.tasks import bake_task, in_child, onnx_task, rank_task, weights_task
 from ganpatch.suggestions import read_suggestions
 
 EXPORTS = "exports"
-QUICK = 0.1  # seconds of a pass that answers a brush as it is: tracing a model takes as long as many strokes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +92,10 @@ class Studio:
         self.layers = {fact.name: LayerShape(fact.units, fact.size) for fact in facts if fact.units}
         self.default_layer = default_layer(facts).name
         self.engine, self.jobs, self.frames = Engine(), Jobs(), Frames(generator)
-        height, width = generator.sample([0]).shape[2:]  # the first pass is slower than all others
-        started = perf_counter()
-        generator.sample([0])
-        self.image_size, self.seconds = (height, width), perf_counter() - started
-        self._cut: set[str] = set()
+        height, width = generator.sample([0]).shape[2:]
+        self.image_size = (height, width)
+        self.engine.submit(self.frames.settle)
+        self._expected: set[str] = set()
         self._levels: dict[str, Future[Levels]] = {}
         self._rankings: dict[tuple[str, str], LayerRanking] = {}
         self.causes = [Causes.load(path) for path in opening.causes]
@@ -188,12 +194,13 @@ class Studio:
             raise GanpatchError(f"there is no brush '{name}'{near_miss(name, found)}")
         return found[name]
 
-    def expect_strokes(self, brush: str) -> None:
-        """Cut the pass at the layer of a brush, once, when nobody waits, where the whole pass is not quick anyway."""
-        layer = self.brush(brush).layer
-        if layer not in self._cut and self.seconds > QUICK:
-            self._cut.add(layer)
-            self.engine.submit_calm(self.frames.cut(layer), stream=f"cut {layer}")
+    def live_layer(self, unit: UnitTrial | None, painting: Painting | None) -> str | None:
+        """Name the layer at which something is tried; its images answer sooner from the next one on."""
+        layer = self.brush(painting.brush).layer if painting else unit.layer if unit else None
+        if layer is not None and layer not in self._expected:
+            self._expected.add(layer)
+            self.engine.submit_calm(self.frames.expect(layer), stream=f"expect {layer}")
+        return layer
 
     def painting(self, painting: Painting, name: str = "trial") -> Edit | None:
         """Give the edit that a painting means; None where its strokes cover nothing."""
