@@ -20,7 +20,8 @@ from ganpatch.studio.changes import (
     changed,
 )
 from ganpatch.studio.frames import Frames, inputs_at
-from ganpatch.studio.palette import Brush, LayerShape, Painting, painted_edit, unit_brush
+from ganpatch.studio.painting import LayerShape, Painting, painted_edit
+from ganpatch.studio.palette import Brush, Palette
 from ganpatch.studio.state import Content, Point
 from ganpatch.studio.strokes import Stroke, painted
 
@@ -145,7 +146,13 @@ def test_a_unit_that_is_not_there_is_refused() -> None:
 
 def test_a_painting_is_an_edit_with_a_mask() -> None:
     brush = Brush(
-        name="b", label="sky", source="concept", layer="main.5", channels=8, units=(5, 1, 3), insert=(0.5, 0.1, 0.3)
+        name="b",
+        label="sky",
+        source="causes",
+        layer="main.5",
+        channels=8,
+        units=(5, 1, 3),
+        insert={"q99": (0.5, 0.1, 0.3)},
     )
     stroke = Stroke(radius=3, points=[(8, 8)])
     painting = Painting(
@@ -160,8 +167,11 @@ def test_a_painting_is_an_edit_with_a_mask() -> None:
     assert removing is not None
     assert (removing.units, removing.value) == ((1, 3, 5), (0.0,))
     assert painted_edit(brush, painting.model_copy(update={"strokes": ()}), LayerShape(8, (8, 8))) is None
-    with pytest.raises(GanpatchError, match="removes only"):
-        painted_edit(unit_brush("main.5", LayerShape(8, (8, 8)), 2, None), painting, LayerShape(8, (8, 8)))
+    with pytest.raises(GanpatchError, match=r"^brush 'sky' has no values to insert at level 'q999'; there is q99$"):
+        painted_edit(brush, painting.model_copy(update={"level": "q999"}), LayerShape(8, (8, 8)))
+    unit = Palette({"main.5": 8}, lambda layer: {}).find("unit:main.5:2", ())
+    with pytest.raises(GanpatchError, match=r"^brush 'unit 2' has no values to insert at level 'q99' yet"):
+        painted_edit(unit, painting, LayerShape(8, (8, 8)))
 
 
 def test_frames_are_those_of_hooks(small_dcgan: Generator) -> None:

@@ -190,7 +190,7 @@ def test_review_ends_in_yaml_and_undo_takes_it_back(served: Served, session: Pat
 
 def test_a_unit_is_tuned_live(served: Served, session: Path, opened: Callable[..., Page]) -> None:
     page = opened(f"{served.address}#unit=7")
-    expect(page.locator("#unit-panel h2")).to_have_text("Unit 7 of layer4")
+    expect(page.get_by_label("number of the unit").first).to_have_value("7")
     expect(page.locator("#unit-ms")).to_contain_text("ms")
     before, after = (image_of(page, f".pair canvas.{name} >> nth=0") for name in ("before", "after"))
     assert before != after
@@ -305,7 +305,7 @@ def test_a_view_is_shared_by_its_address(served: Served, opened: Callable[..., P
     expect(page.locator("#look h2")).to_contain_text("active here")
     other = opened(page.url)
     expect(other.locator("#look .tile")).to_have_count(24)
-    expect(other.locator("#unit-panel h2")).to_have_text("Unit 12 of layer4")
+    expect(other.get_by_label("number of the unit").first).to_have_value("12")
     other.wait_for_timeout(200)
     assert image_of(other, "#look .stage canvas.image") == half
 

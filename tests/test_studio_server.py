@@ -218,15 +218,25 @@ def test_suggestions_and_causes_are_orders_and_concepts_are_brushes(client: Test
             **plain,
         )
     ]
-    found = client.get("/api/ranking", params={"layer": LAYER}).json()["scores"]
-    assert found == {"suggested: spike": scores.tolist(), "causes tree": scores.flip(0).tolist()}
+    studio.palette = studio._palette()
+    found = client.get("/api/ranking", params={"layer": LAYER}).json()["orders"]
+    assert found == [
+        {"name": "suggested: spike", "explains": "outbursts", "scores": scores.tolist()},
+        {"name": "causes tree", "explains": found[1]["explains"], "scores": scores.flip(0).tolist()},
+    ]
     (brush,) = client.get("/api/brushes").json()["brushes"]
-    assert (brush["label"], brush["units"][:3], brush["insert"][:2]) == ("tree", [0, 1, 2], [0.0, 1.0])
+    assert (brush["label"], brush["count"], brush["levels"]) == ("tree", 8, ["mean", "q99", "q999"])
     body = painting(id="p", edit="painted-a", brush=brush["name"], mode="insert", count=4)
     (entry,) = client.post("/api/paint", json=body).json()["content"]["edits"]
     assert (entry["edit"]["units"], entry["edit"]["reason"]) == ([0, 1, 2, 3], "add tree, painted")
+    values = {"mean": scores / 10, "q99": scores, "q999": scores}
+    for number, (level, wanted) in enumerate(values.items()):
+        again = {**body, "id": f"l{number}", "level": level}
+        (entry,) = client.post("/api/paint", json=again).json()["content"]["edits"]
+        assert entry["edit"]["value"] == pytest.approx(wanted[:4].tolist())
     (run.folder / "suggestions.json").unlink()
-    assert client.get("/api/ranking", params={"layer": LAYER}).json()["scores"].keys() == {"causes tree"}
+    (order,) = client.get("/api/ranking", params={"layer": LAYER}).json()["orders"]
+    assert order["name"] == "causes tree"
 
 
 def _points(*seeds: int) -> list[Any]:
@@ -244,7 +254,7 @@ def without_children(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("without_children")
 def test_ranking_baking_and_files_in_the_background(client: TestClient, studio: Studio) -> None:
     job = client.post("/api/jobs", json={"kind": "bake"})
-    assert (job.status_code, job.json()["detail"]) == (422, "no edit is on: there is nothing to bake")
+    assert (job.status_code, job.json()["detail"]) == (422, "no edit is on: there is nothing to bake or to measure")
     ranked = done(client, client.post("/api/jobs", json={"kind": "rank", "layer": "main.2", "n": 20}).json()["id"])
     assert ranked["state"] == "done"
     assert len(client.get("/api/ranking", params={"layer": "main.2"}).json()["layer"]["units"]) == 12
@@ -284,7 +294,7 @@ def test_runs_and_models_that_do_not_fit(weights: Path, tmp_path: Path) -> None:
 def test_answers_are_as_described(weights: Path, tmp_path: Path) -> None:
     """Whatever is sent to a route: no server error, and an answer of the status, type and shape that it describes."""
     studio = Studio.open(Opening(model=str(weights), runs=[weights.parent / "run"], out=tmp_path / "s"))
-    studio.start = lambda kind, layer, n: studio.jobs.start(kind, kind, lambda _: {})  # type: ignore[method-assign]
+    studio.start = lambda asked: studio.jobs.start(asked.kind, asked.kind, lambda _: {})  # type: ignore[method-assign]
     app = make_app(studio, "secret", {HOST})
     schema = schemathesis.openapi.from_asgi("/openapi.json", app, headers={**TOKEN, "host": HOST})
     names = ("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance")

@@ -33,16 +33,20 @@ LEVEL_SEEDS = range(500_000, 500_256)  # of no ranking, so that thresholds are c
 _BINS = 48
 _LARGEST_PNG = 512 * 512
 _SMALL_MAP = 16
-QUICK = 0.05  # seconds
+QUICK, SLOW = 0.05, 2.0  # seconds of a pass
+_LEVEL_SECONDS = 60.0  # what sampling the levels of a layer may take
+_FEWEST_LEVELS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Levels:
-    """A sample of the activations of every unit of a layer: `values` [C, S], and the peaks [C]."""
+    """Activations of all units of a layer in some `images`: a sample `values` [C, S], peaks and quantiles, each [C]."""
 
     values: Tensor
     peak: Tensor
     q99: Tensor
+    q999: Tensor
+    images: int
 
     def histogram(self, unit: int) -> dict[str, Any]:
         """Give counts of one unit's activations between its lowest and its peak, in equal bins."""
@@ -55,7 +59,7 @@ class Levels:
             "high": high,
             "counts": [int(count) for count in counts],
             "q99": float(self.q99[unit]),
-            "images": len(LEVEL_SEEDS),
+            "images": self.images,
         }
 
 
@@ -65,20 +69,28 @@ class Frames:
     def __init__(self, generator: Generator) -> None:
         self.generator = generator
         self.tails = Tails(generator, inputs_at)
+        self.seconds = 0.0  # of one image, once settled
 
-    def settle(self) -> None:
+    def settle(self) -> tuple[int, int]:
         """Choose how many processor threads the calling thread works with: one where that is quick, else all but one.
 
         Threads that share a pass wait for each other at every layer; on a machine whose other cores are busy, be it
-        with the browser, one thread is several times as fast for a small image.
+        with the browser, one thread is several times as fast for a small image. Gives the size (h, w) of images.
         """
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
-        self.images([Point(seed=0)])  # the first pass is slower than all others
+        size, self.seconds = self._timed()
+        if self.seconds < SLOW:  # the first pass is slower than all others
+            size, self.seconds = self._timed()
+        if self.seconds > QUICK and threads > 2:
+            torch.set_num_threads(threads - 1)
+            _, self.seconds = self._timed()
+        return size
+
+    def _timed(self) -> tuple[tuple[int, int], float]:
         started = perf_counter()
-        self.images([Point(seed=0)])
-        if perf_counter() - started > QUICK:
-            torch.set_num_threads(max(1, threads - 1))
+        height, width = self.images([Point(seed=0)]).shape[2:]
+        return (height, width), perf_counter() - started
 
     @torch.inference_mode()
     def images(self, points: Sequence[Point], edits: Sequence[Edit] = (), *, live: str | None = None) -> Tensor:
@@ -99,6 +111,10 @@ class Frames:
     def _pass(self, points: Sequence[Point]) -> Any:
         return self.generator.module(*inputs_at(self.generator, points))
 
+    @property
+    def _calm_batch(self) -> int:
+        return CALM_BATCH if self.seconds < QUICK else 1
+
     def expect(self, layer: str) -> Steps:
         """Find out, in one step, whether strokes at a layer can do with what stands behind it."""
         yield
@@ -107,8 +123,8 @@ class Frames:
     def images_in_steps(self, points: Sequence[Point], edits: Sequence[Edit], columns: int, largest: int) -> Steps:
         """Draw images a few at a time; returns them encoded."""
         drawn = []
-        for start in range(0, len(points), CALM_BATCH):
-            drawn.append(self.images(points[start : start + CALM_BATCH], edits))
+        for part in batched(points, self._calm_batch):
+            drawn.append(self.images(part, edits))
             yield
         return encoded(torch.cat(drawn), columns, largest)
 
@@ -131,13 +147,15 @@ class Frames:
         return torch.cat(kept)
 
     def levels(self, layer: str) -> Steps:
-        """Sample a layer's activations over LEVEL_SEEDS, batch by batch; returns Levels."""
+        """Sample a layer's activations over LEVEL_SEEDS, fewer of a slow model, batch by batch; returns Levels."""
         sample, peak = None, None
-        for seeds in batched(LEVEL_SEEDS, CALM_BATCH):
+        most = max(_FEWEST_LEVELS, int(_LEVEL_SECONDS / max(self.seconds, 1e-3)))
+        images = LEVEL_SEEDS[:most]
+        for seeds in batched(images, self._calm_batch):
             y = self.activation([Point(seed=seed) for seed in seeds], layer)
             flat = y.flatten(2).float()
             if sample is None:
-                sample = QuantileSample(y.shape[1], pixels=flat.shape[2], images=len(LEVEL_SEEDS), size=8192)
+                sample = QuantileSample(y.shape[1], pixels=flat.shape[2], images=len(images), size=8192)
             sample.update(flat, seeds)
             highest = flat.amax((0, 2))
             peak = highest if peak is None else torch.maximum(peak, highest)
@@ -145,7 +163,8 @@ class Frames:
         assert sample is not None
         assert peak is not None
         values = sample.values[:, : int(sample.count)].clone()
-        return Levels(values=values, peak=peak, q99=sample.result([0.99])[0])
+        q99, q999 = sample.result([0.99, 0.999])
+        return Levels(values=values, peak=peak, q99=q99, q999=q999, images=len(images))
 
 
 def inputs_at(generator: Generator, points: Sequence[Point]) -> tuple[Tensor, ...]:

@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -32,6 +33,7 @@ class JobView(BaseModel):
     state: JobState
     done: int
     total: int
+    seconds: float
     error: str
     result: dict[str, Any]
 
@@ -49,17 +51,19 @@ class _Job:
     state: JobState = "waiting"
     done: int = 0
     total: int = 0
+    seconds: float = 0.0
     error: str = ""
     result: dict[str, Any] = field(default_factory=dict)
     unwanted: bool = False
+    began: float = 0.0
 
     def report(self, done: int, total: int) -> None:
-        self.done, self.total = done, total
+        self.done, self.total, self.seconds = done, total, round(monotonic() - self.began, 1)
         if self.unwanted:
             raise _Cancelled
 
     def view(self) -> JobView:
-        names = ("id", "kind", "label", "state", "done", "total", "error", "result")
+        names = ("id", "kind", "label", "state", "done", "total", "seconds", "error", "result")
         return JobView(**{name: getattr(self, name) for name in names})
 
 
@@ -111,7 +115,7 @@ class Jobs:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting)
                 job = self._waiting.popleft()
-                job.state = "running"
+                job.state, job.began = "running", monotonic()
             try:
                 job.result = job.work(job.report)
                 job.state = "done"
