@@ -1,12 +1,15 @@
 """The studio without its page: strokes, changes, painting."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 
+import ganpatch
 from ganpatch import Edit, GanpatchError, Generator, Mask, Patch, applied
+from ganpatch.activations import stream
 from ganpatch.patch import Model
 from ganpatch.studio import tails
 from ganpatch.studio.changes import (
@@ -19,7 +22,7 @@ from ganpatch.studio.changes import (
     Unflag,
     changed,
 )
-from ganpatch.studio.frames import Frames, inputs_at
+from ganpatch.studio.frames import LEVEL_SEEDS, Frames, inputs_at
 from ganpatch.studio.painting import LayerShape, Painting, painted_edit
 from ganpatch.studio.palette import Brush, Palette
 from ganpatch.studio.state import Content, Point
@@ -257,21 +260,88 @@ def test_a_walk_goes_from_one_seed_to_the_other_on_the_sphere(small_dcgan: Gener
     assert torch.allclose(z[1:2], half, atol=1e-5)
 
 
-def test_levels_are_those_of_all_pixels(small_dcgan: Generator) -> None:
-    from ganpatch.studio.frames import LEVEL_SEEDS
-
-    frames, steps = Frames(small_dcgan), 0
-    work = frames.levels("main.5")
-    while True:
+def result_of(steps: Iterator[None]) -> tuple[Any, int]:
+    """Do all steps; give what they return, and how many there were."""
+    for count in itertools.count():
         try:
-            next(work)
-            steps += 1
+            next(steps)
         except StopIteration as end:
-            levels = end.value
-            break
+            return end.value, count
+    raise AssertionError
+
+
+def test_levels_are_those_of_all_pixels(small_dcgan: Generator) -> None:
+    frames = Frames(small_dcgan)
+    levels, steps = result_of(frames.levels("main.5"))
     assert steps > 10
     y = frames.activation([Point(seed=seed) for seed in LEVEL_SEEDS], "main.5").transpose(0, 1).flatten(1)
     assert torch.allclose(levels.peak, y.amax(1))
     found = levels.histogram(3)
     assert found["high"] == pytest.approx(float(y[3].max()))
-    assert (y[3] <= found["q99"]).float().mean() == pytest.approx(0.99, abs=0.005)
+    for name, share in (("q99", 0.99), ("q999", 0.999)):
+        assert (y[3] <= getattr(levels, name)[3]).float().mean() == pytest.approx(share, abs=0.005)
+    assert found["q99"] == float(levels.q99[3])
+
+
+def test_an_activation_needs_no_more_than_its_layer(small_dcgan: Generator, ran: list[str]) -> None:
+    edit = Edit(id="e", layer="main.5", channels=8, units=(3,))
+    y = Frames(small_dcgan).activation([Point(seed=seed) for seed in range(11)], "main.5", [edit])
+    assert (y.shape, y[:, 3].abs().max(), ran.count("main.5"), ran.count("main.6")) == ((11, 8, 8, 8), 0, 2, 0)
+    whole: list[torch.Tensor] = []
+    list(stream(small_dcgan, {"main.5": lambda own, _: whole.append(own.clone())}, range(11)))
+    assert torch.allclose(y[:, :3], whole[0][:, :3], atol=1e-6)
+
+
+def test_a_slow_model_is_sampled_in_fewer_images(small_dcgan: Generator) -> None:
+    frames = Frames(small_dcgan)
+    frames.seconds = 2.0
+    levels, _ = result_of(frames.levels("main.5"))
+    assert (levels.images, levels.histogram(0)["images"]) == (30, 30)
+
+
+@pytest.mark.parametrize(("seconds", "chosen"), [(0.01, [1]), (0.3, [1, 3]), (5.0, [1, 3])])
+def test_quick_passes_are_left_to_one_thread(
+    small_dcgan: Generator, monkeypatch: pytest.MonkeyPatch, seconds: float, chosen: list[int]
+) -> None:
+    from ganpatch.studio import frames as room
+
+    ticks, threads = itertools.count(), []
+    monkeypatch.setattr(room, "perf_counter", lambda: next(ticks) * seconds)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    frames = Frames(small_dcgan)
+    assert (frames.settle(), threads) == ((16, 16), chosen)
+    assert frames.seconds == pytest.approx(seconds)
+
+
+def test_the_class_of_a_point() -> None:
+    class Conditional(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(4, 3 * 16)
+
+        def forward(self, z: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+            return self.layer(z).view(-1, 3, 4, 4) + label.view(len(z), -1)[:, :1, None, None]
+
+    for labels in ("onehot:5", "index:5"):
+        frames = Frames(ganpatch.load(Conditional(), latent="normal:4", labels=labels))
+        (_, drawn), _ = frames.generator.inputs([1, 2, 3])
+        wanted = drawn.argmax(1) if labels == "onehot:5" else drawn
+        assert [frames.label(Point(seed=seed)) for seed in (1, 2, 3)] == wanted.tolist()
+        assert frames.label(Point(seed=1, to=2, t=0.9)) == wanted[1]
+        assert frames.images([Point(seed=1)]).shape == (1, 3, 4, 4)
+
+
+def test_a_stroke_that_grows_is_what_it_is_at_once() -> None:
+    points = [(2 + 1.7 * k, 20 + 9 * ((k % 5) - 2)) for k in range(23)]
+    grown = [painted([Stroke(radius=3, points=points[:k])], image=(40, 60), layer=(10, 15)) for k in range(1, 24)]
+    for k, share in enumerate(grown, 1):
+        pieces = [Stroke(radius=3, points=points[i : i + 2]) for i in range(max(1, k - 1))]
+        assert torch.equal(
+            share,
+            painted(
+                pieces[: max(1, k - 1)] if k > 1 else [Stroke(radius=3, points=points[:1])],
+                image=(40, 60),
+                layer=(10, 15),
+            ),
+        )

@@ -127,7 +127,7 @@ def _activity(studio: Studio, asked: ActivityRequest, edits: tuple[Any, ...]) ->
         for unit in best
     ]
     small = small_maps(maps[:1]).shape
-    return ActivityView(size=(small[1], small[2]), units=units)
+    return ActivityView(size=(small[1], small[2]), label=studio.frames.label(asked.point), units=units)
 
 
 def _window(asked: ActivityRequest, size: Any, image: tuple[int, int]) -> tuple[slice, slice]:

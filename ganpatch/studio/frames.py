@@ -8,6 +8,7 @@ Only the engine's thread calls it.
 
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -63,6 +64,10 @@ class Levels:
         }
 
 
+class _Enough(Exception):
+    """The layer has run: the rest of the pass is not needed."""
+
+
 class Frames:
     """Draws from one generator."""
 
@@ -102,11 +107,7 @@ class Frames:
             return found
         module = self.generator.module
         with edits_applied(module, edits):
-            drawn = [
-                self.generator.images(self._pass(points[start : start + BATCH]))
-                for start in range(0, len(points), BATCH)
-            ]
-        return torch.cat(drawn)
+            return torch.cat([self.generator.images(self._pass(part)) for part in batched(points, BATCH)])
 
     def _pass(self, points: Sequence[Point]) -> Any:
         return self.generator.module(*inputs_at(self.generator, points))
@@ -130,21 +131,29 @@ class Frames:
 
     @torch.inference_mode()
     def activation(self, points: Sequence[Point], layer: str, edits: Sequence[Edit] = ()) -> Tensor:
-        """Give a layer's activation [N, C, h, w], after the edits."""
+        """Give a layer's activation [N, C, h, w] in its first run, after the edits; nothing behind it is run."""
         kept: list[Tensor] = []
 
-        def keep(output: Any, call: int) -> None:
+        def keep(output: Any, _call: int) -> None:
             y = tensor_of(output)
             if y is None or y.ndim != 4:
                 raise GanpatchError(f"layer '{layer}' gives no maps [N, C, h, w]")
-            if call == 0:
-                kept.append(y.clone())
+            kept.append(y.clone())
+            raise _Enough
 
         module = self.generator.module
         with edits_applied(module, edits), hooked(module, {layer: keep}):
-            for start in range(0, len(points), BATCH):
-                self._pass(points[start : start + BATCH])
+            for part in batched(points, BATCH):
+                with suppress(_Enough):
+                    self._pass(part)
         return torch.cat(kept)
+
+    def label(self, point: Point) -> int | None:
+        """Name the class at a point, of a conditional model."""
+        if self.generator.labels is None:
+            return None
+        label = inputs_at(self.generator, [point])[1][0]
+        return int(label.argmax()) if label.ndim else int(label)
 
     def levels(self, layer: str) -> Steps:
         """Sample a layer's activations over LEVEL_SEEDS, fewer of a slow model, batch by batch; returns Levels."""

@@ -48,6 +48,7 @@ class _Job:
     kind: str
     label: str
     work: Work
+    of: str
     state: JobState = "waiting"
     done: int = 0
     total: int = 0
@@ -77,15 +78,18 @@ class Jobs:
         self._changed = threading.Condition()
         threading.Thread(target=self._run, name="ganpatch-jobs", daemon=True).start()
 
-    def start(self, kind: str, label: str, work: Work) -> JobView:
-        """Queue a job, or give the same one that still waits or runs; raise GanpatchError when too many wait."""
+    def start(self, kind: str, label: str, work: Work, *, of: str = "") -> JobView:
+        """Queue a job, or give the same one that still waits or runs; raise GanpatchError when too many wait.
+
+        Jobs of other versions `of` the patch are others, though they are called the same.
+        """
         with self._changed:
             for job in self._jobs.values():
-                if (job.kind, job.label) == (kind, label) and job.state in ("waiting", "running"):
+                if (job.kind, job.label, job.of) == (kind, label, of) and job.state in ("waiting", "running"):
                     return job.view()
             if len(self._waiting) >= LONGEST:
                 raise GanpatchError("too many jobs wait already")
-            job = _Job(next(self._numbers), kind, label, work)
+            job = _Job(next(self._numbers), kind, label, work, of)
             self._jobs[job.id] = job
             for old in list(self._jobs)[:-_KEPT]:
                 del self._jobs[old]

@@ -18,6 +18,7 @@ from ganpatch.causes import Causes, Level
 from ganpatch.dissection import Dissection
 from ganpatch.edit import Part
 from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.spans import format_spans
 from ganpatch.studio.changes import check_unit
 from ganpatch.studio.state import Entry
 
@@ -123,7 +124,7 @@ class Palette:
         edit = entry.edit
         return Brush(
             name=f"edit:{edit.id}",
-            label=edit.reason or edit.id,
+            label=edit.reason or _units(edit.units),
             source="flagged",
             about="flagged units",
             layer=edit.layer,
@@ -145,6 +146,11 @@ class Palette:
             units=(unit,),
             insert={level: (all_[unit],) for level, all_ in self._levels(layer).items()},
         )
+
+
+def _units(units: Sequence[int]) -> str:
+    text = format_spans(units)
+    return f"unit{'s' if len(units) > 1 else ''} {text if len(text) < 24 else text[:20] + ' …'}"
 
 
 def _short(values: Sequence[float], order: Sequence[int]) -> tuple[float, ...]:

@@ -190,8 +190,7 @@ class Studio:
         if asked.kind == "quality" and asked.n < FEWEST:
             raise GanpatchError(f"a quality figure of {asked.n} images says nothing; give {FEWEST} or more")
         about = f" by {asked.features} {over}" if asked.kind == "quality" else ""
-        label = f"{what}{about}, {patch.digest[7:15]}"
-        return self.jobs.start(asked.kind, label, partial(self._with_patch, asked, patch))
+        return self.jobs.start(asked.kind, what + about, partial(self._with_patch, asked, patch), of=patch.digest)
 
     def _rank(self, layer: str, n: int, report: Progress) -> dict[str, Any]:
         folder = self.folder.path / RUNS / file_name(layer)

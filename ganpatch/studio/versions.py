@@ -59,13 +59,20 @@ def difference(before: Content, after: Content) -> str:
     ]
     for name in (name for name in new if name in old):
         parts += _changes(old[name], new[name])
-    if not parts and list(old) != list(new) and set(old) == set(new):
-        parts.append("another order")
+    if list(old) != list(new) and set(old) == set(new):
+        parts.append(_moved(list(old), list(new), new))
     if before.name != after.name or before.description != after.description:
         parts.append(f"named {after.name}")
     if (strokes := len(after.labels) - len(before.labels)) != 0:
         parts.append(f"{abs(strokes)} stroke{'s' if abs(strokes) > 1 else ''} {'labelled' if strokes > 0 else 'gone'}")
     return "; ".join(parts) or "nothing that shows"
+
+
+def _moved(old: list[str], new: list[str], entries: Mapping[str, Entry]) -> str:
+    for place, name in enumerate(new, 1):
+        if [one for one in old if one != name] == [one for one in new if one != name]:
+            return f"'{_name(entries[name])}' moved to place {place}"
+    return "another order"
 
 
 def _changes(old: Entry, new: Entry) -> list[str]:

@@ -136,9 +136,10 @@ class ActiveUnit(BaseModel):
 
 
 class ActivityView(BaseModel):
-    """The most active units, most first; maps are `size` (h, w)."""
+    """The most active units, most first; maps are `size` (h, w). `label` is the class, of a conditional model."""
 
     size: tuple[int, int]
+    label: int | None
     units: list[ActiveUnit]
 
 

@@ -1,6 +1,6 @@
 // The brush: what it paints with, how much, how strongly, how large; or the concept that it labels.
 
-import { $, button, choice, make, numberInput, slider } from "./dom.js";
+import { $, button, choice, counted, make, numberInput, slider } from "./dom.js";
 import { download, get } from "./net.js";
 import { begin, change, left, session, subscribe } from "./session.js";
 import { look, onView, view } from "./view.js";
@@ -23,7 +23,7 @@ export function openBrush() {
   brush.radius = Math.max(1, Math.round(Math.min(...session.model.image) / 10));
   parts.tool = choice("Tool", [["edit", "Edit", "Strokes change images"], ["label", "Label", "Strokes name a concept; its units become a brush"]], brush.tool, (tool) => { set({ tool }); show(); });
   parts.list = make("div", { class: "brushes", role: "radiogroup", "aria-label": "Brush" });
-  parts.unit = numberInput("number of the unit", chooseUnit, { value: view.unit });
+  parts.unit = numberInput("number of the unit", chooseUnit, { value: Math.max(0, view.unit) });
   parts.mode = choice("Mode", [["remove", "remove", "Take away what its units draw (x)"], ["insert", "insert", "Draw it here: units at a high level (x)"]], view.mode, (mode) => look({ mode }));
   parts.level = choice("Level", Object.entries(LEVELS).map(([name, [text, title]]) => [name, text, title]), view.level, (level) => look({ level }));
   parts.count = choice("Units", [["4", "4"], ["10", "10"], ["20", "20"], ["10000", "all"]], String(view.count), (count) => look({ count: +count }));
@@ -73,8 +73,8 @@ function choose() {
   const layer = named?.[1] ?? known?.layer;
   if (layer === view.layer) { if (named) parts.unit.value = named[2]; return; }
   const same = known && here().find((one) => one.label === known.label);
-  if (named) parts.unit.value = view.unit;
-  look({ brush: (same ?? here()[0])?.name ?? unitName(view.unit) });
+  if (named) parts.unit.value = Math.max(0, view.unit);
+  look({ brush: (same ?? here()[0])?.name ?? unitName(Math.max(0, view.unit)) });
 }
 // The address may name a brush of another layer than it names.
 export function layerOfBrush() {
@@ -101,7 +101,11 @@ function showList() {
   const own = make("div", { class: "brush" }, radio(isUnit(), chooseUnit, "any unit"), make("span", { class: "what" }, "unit"), parts.unit);
   const none = here().some((one) => one.source !== "flagged") ? null
     : make("p", { class: "soft" }, `No concept of ${view.layer} is known. Open the studio with a folder of ganpatch cause or ganpatch dissect, or label strokes and find their units.`);
-  parts.list.replaceChildren(make("div", { class: "known" }, ...rows), own, ...(none ? [none] : []));
+  const known = make("div", { class: "known" }, ...rows), at = parts.list.querySelector(".known")?.scrollTop ?? 0;
+  parts.list.replaceChildren(known, own, ...(none ? [none] : []));
+  known.scrollTop = at;
+  const chosen = known.querySelector("label:has(:checked)");
+  if (chosen && (chosen.offsetTop < known.scrollTop || chosen.offsetTop + chosen.offsetHeight > known.scrollTop + known.clientHeight)) known.scrollTop = chosen.offsetTop - known.clientHeight / 2;
   if (focus) parts.list.querySelector("input:checked")?.focus();
 }
 const radio = (checked, chosen, label, title) => { const one = make("input", { type: "radio", name: "brush", checked, "aria-label": label, title }); one.onchange = chosen; return one; };
@@ -141,11 +145,11 @@ function showLabels() {
   const job = session.jobs.findLast((one) => one.kind === "learn");
   const running = job && ["waiting", "running"].includes(job.state);
   const find = button(`Find units of ${view.layer} for ${concepts.join(", ") || "them"}`, learn, { class: "main", disabled: concepts.length < 2 || running, title: "Which units fire where your strokes say? They become brushes and orders." });
-  const told = running ? `${job.done} of ${job.total || "…"} images${left(job)}` : job?.state === "failed" ? job.error
+  const told = running ? (job.total ? `${job.done} of ${job.total} images${left(job)}` : "starting …") : job?.state === "failed" ? job.error
     : job?.state === "done" ? `found: ${Object.entries(job.result.concepts).map(([concept, iou]) => `${concept} (IoU up to ${iou.toFixed(2)})`).join(", ")}; they are brushes now` : "";
   parts.labels.replaceChildren(
     ...mine.map((one) => make("p", { class: "line tight soft" }, one.concept, make("span", { class: "push" }), button("×", () => change("unlabel", { label: one.id }), { class: "tool", "aria-label": `remove a stroke for ${one.concept}` }))),
-    make("p", { class: "line soft" }, `${all.length} strokes on ${new Set(all.map((one) => one.seed)).size} images`, make("span", { class: "push" }), button("strokes.json", () => download("strokes"), { disabled: !all.length })),
+    make("p", { class: "line soft" }, `${counted(all.length, "stroke")} on ${counted(new Set(all.map((one) => one.seed)).size, "image")}`, make("span", { class: "push" }), button("strokes.json", () => download("strokes"), { disabled: !all.length })),
     find,
     make("p", { class: job?.state === "failed" ? "warn" : "soft", role: "status" }, told || (concepts.length < 2 ? "Paint two concepts at least; one may be “background”. A few strokes on two or three images do." : "")));
 }

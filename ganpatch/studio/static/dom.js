@@ -48,6 +48,8 @@ export function choice(label, options, value, chosen) {
   return { element: group, set: show };
 }
 
+export const counted = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
+
 export function announce(text) { $("announce").textContent = text; }
 
 export const debounced = (work, wait = 250) => {

@@ -29,7 +29,7 @@ export function openLook() {
   parts.other = make("canvas", { class: "image small", role: "img" });
   parts.caption = make("figcaption", { class: "soft" });
   parts.units = make("div", { class: "tiles" });
-  parts.title = make("h2");
+  parts.title = make("h2", {}, "Units");
   $("look").replaceChildren(
     make("div", { class: "bar" }, make("label", {}, "Seed ", parts.seed), button("‹", () => look({ seed: Math.max(0, view.seed - 1) }), { "aria-label": "previous seed" }), button("›", () => look({ seed: view.seed + 1 }), { "aria-label": "next seed" }),
       button("Random", () => look({ seed: anySeed() }), { title: "Another image (n)" }), make("label", {}, "to ", parts.to), parts.t.element, parts.play, parts.pin, parts.patched,
@@ -101,6 +101,7 @@ function askUnits(how) {
   if (session.model.layers.find((one) => one.name === view.layer)?.size.length !== 2) { parts.units.replaceChildren(make("p", { class: "soft" }, `${view.layer} has no maps.`)); return; }
   activity[how]("activity", asked, (found) => {
     if (asked.layer !== view.layer) return;
+    if (found.label !== null) parts.caption.textContent = `${view.patched ? "without the patch" : "with the patch"} · class ${found.label}`;
     parts.title.textContent = `Units of ${asked.layer} active ${asked.x === undefined ? "in this image" : "here"}`;
     parts.title.append(make("small", {}, found.units[0]?.relative === null ? " by activation" : " beside their 99 % level"));
     const focus = document.activeElement?.dataset?.tile;

@@ -10,7 +10,7 @@ import { openPatch } from "./patch.js";
 import { anySeed } from "./pictures.js";
 import { openQuality } from "./quality.js";
 import { giveReason, here, move, moveTo, nextFlagged, openReview, showLayer, toEnd, toggle } from "./review.js";
-import { change, duration, open, session, subscribe, unsent } from "./session.js";
+import { canRedo, canUndo, change, duration, open, session, subscribe, unsent } from "./session.js";
 import { openTray, togglePin } from "./tray.js";
 import { openUnit } from "./unit.js";
 import { openVersions } from "./versions.js";
@@ -37,8 +37,8 @@ function showSaved() {
   $("saved").classList.toggle("lost", Boolean(session.fault) && !waiting);
   $("lost").hidden = session.alive;
   $("lost").textContent = session.alive ? "" : `The studio does not answer. ${waiting ? `${waiting} change${waiting > 1 ? "s are" : " is"} kept here and sent` : "What you flag or paint is kept here and sent"} when it is back: ganpatch studio with the same folder.`;
-  $("undo").disabled = !session.now.can_undo || !session.alive;
-  $("redo").disabled = !session.now.can_redo || !session.alive;
+  $("undo").disabled = !canUndo() || !session.alive;
+  $("redo").disabled = !canRedo() || !session.alive;
 }
 function showWaiting() {
   const long = waitedFor().map(({ what, since }) => [what, performance.now() - since]).filter(([, ms]) => ms > LONG);
@@ -56,8 +56,8 @@ function fillLayers() {
   $("layer").replaceChildren(...groups.filter(([, list]) => list.length).map(([label, list]) => make("optgroup", { label }, ...list.map((one) => make("option", { value: one.name }, `${one.name} · ${one.units} units, ${one.size.join("×")}${one.run ? "" : " · not ranked"}`)))));
   $("layer").value = view.layer;
 }
-const undo = () => session.now.can_undo && change("undo", { revision: session.now.revision });
-const redo = () => session.now.can_redo && change("redo", { revision: session.now.revision });
+const undo = () => canUndo() && change("undo", { revision: session.now.revision });
+const redo = () => canRedo() && change("redo", { revision: session.now.revision });
 
 const HELP = [["1 2 3 4", "review, paint, look, compare"], ["u, Shift+U", "undo, redo"], ["p", "pin this image"], ["n", "review: next flagged; else another image"], ["b", "before: without the patch"],
   ["j k, ↓ ↑", "next, previous unit"], ["f, space", "flag"], ["r", "reason"], ["h", "heat"], ["/", "show"], ["Enter", "look into the unit's first image"],
@@ -118,7 +118,7 @@ async function start() {
   showSaved();
   for (const one of $("views").querySelectorAll("[data-view]")) one.onclick = () => look({ view: one.dataset.view });
   $("panel").onclick = () => showPanel(!document.body.classList.contains("panel"));
-  $("layer").onchange = (event) => look({ layer: event.target.value, unit: 0 });
+  $("layer").onchange = (event) => look({ layer: event.target.value, unit: -1 });
   $("undo").onclick = undo;
   $("redo").onclick = redo;
   $("help").onclick = showKeys;

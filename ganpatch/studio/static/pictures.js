@@ -26,7 +26,7 @@ export function drawAll(stream, points, more, drawn) {
 // The same, without ending what is drawn just now: under a slider images follow as fast as they can.
 export function drawOn(stream, points, more, drawn) {
   if (points.length > atOnce()) drawAll(stream, points, more, drawn);
-  else stream.ask("images", imagesBody(points, more), (sheet, ms) => drawn(sheet, points.length, 0, ms));
+  else if (points.length) stream.ask("images", imagesBody(points, more), (sheet, ms) => drawn(sheet, points.length, 0, ms));
 }
 
 export function cut(sheet, count, index) {

@@ -36,11 +36,17 @@ export async function showLayer() {
   current = found;
   $("scroller").hidden = !current;
   $("unranked").hidden = Boolean(current);
-  if (!current) { units = []; showUnranked(); count(); return; }
+  if (!current) {
+    units = [];
+    showUnranked();
+    count();
+    if (view.unit < 0) look({ unit: 0 });
+    return;
+  }
   fillSorts();
   arrange();
   notify("ranking");
-  if (view.unit >= current.data.units.length) look({ unit: units[0] ?? 0 });
+  if (view.unit < 0 || view.unit >= current.data.units.length) look({ unit: units[0] ?? 0 });
   if (view.view === "review") scrollTo(here());
 }
 
@@ -69,7 +75,7 @@ function showUnranked() {
   const n = Math.min(1000, session.model.inputs ?? 1000);
   const start = button(`Rank ${view.layer} over ${n} images`, () => begin("rank", { layer: view.layer, n }), { class: "main" });
   $("unranked").replaceChildren(running
-    ? make("div", {}, make("p", {}, `${running.label} …`), make("progress", { max: running.total || 1, value: running.done, "aria-label": running.label }), make("p", { class: "soft" }, `${running.done} of ${running.total || "…"} images${left(running)}; paint and look meanwhile.`))
+    ? make("div", {}, make("p", {}, `${running.label} …`), make("progress", { max: running.total || 1, value: running.done, "aria-label": running.label }), make("p", { class: "soft" }, `${running.total ? `${running.done} of ${running.total} images${left(running)}` : "starting"}; paint and look meanwhile.`))
     : make("div", {}, make("p", {}, `${view.layer} is not ranked yet.`), start, make("p", { class: "soft" }, `That takes about ${duration(1.3 * n * session.model.seconds)}. Its units can be looked at and painted with all the same.`)));
 }
 
@@ -80,7 +86,7 @@ function arrange() {
   if (!current) return;
   units = arranged(current.data, every()[sortNow()], view.show, isFlagged(flaggedIn(view.layer)));
   const { height: own } = current.run.thumbnails;
-  height = Math.max(Math.round(own * zoom()), narrow() ? 0 : current.orders.length ? 74 : 56) + 14 + (narrow() ? 58 : 0);
+  height = Math.max(Math.round(own * zoom()), narrow() ? 0 : current.orders.length ? 74 : 56) + 14 + (narrow() ? 62 : 0);
   $("rows").style.height = `${units.length * height}px`;
   for (const row of shown.values()) row.remove();
   shown.clear();
@@ -88,7 +94,8 @@ function arrange() {
   count();
 }
 const narrow = () => innerWidth < 700;
-const zoom = () => Math.min(1, 96 / current.run.thumbnails.height);
+// Thumbnails as they are, large ones smaller and tiny ones larger.
+const zoom = () => Math.max(Math.min(1, 96 / current.run.thumbnails.height), Math.min(1, 64 / current.run.thumbnails.width), 48 / current.run.thumbnails.height);
 
 function draw() {
   if (!current) return;
@@ -126,7 +133,7 @@ function buildRow(unit, index) {
 
 function buildShot(unit, seed, place) {
   const score = short(current.data.scores[unit][place]);
-  const shot = make("button", { type: "button", class: "shot", title: `seed ${seed}, score ${score}: look into it`, tabindex: -1 });
+  const shot = make("button", { type: "button", class: "shot", title: `seed ${seed}, score ${score}: look into it`, "aria-label": `seed ${seed}, score ${score}: look into it`, tabindex: place ? -1 : 0 });
   placeShot(shot, current.run.thumbnails, seed, zoom(), (name) => current.sheets[name]);
   shot.onmouseenter = () => heatShot(shot, unit, place);
   shot.onmouseleave = () => { if (!view.heat) shot.replaceChildren(); };
@@ -188,7 +195,7 @@ export function nextFlagged() {
   if (first >= 0) moveTo(later >= 0 ? later : first);
 }
 export function setFlag(unit, reason) {
-  if (reasonOf(view.layer, unit) === reason) return;
+  if (unit < 0 || reasonOf(view.layer, unit) === reason) return;
   if (reason === null) change("unflag", { layer: view.layer, unit });
   else { lastReason = reason; change("flag", { layer: view.layer, unit, reason }); }
 }

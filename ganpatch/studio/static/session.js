@@ -79,7 +79,7 @@ function followUp(sent, answer) {
   const entry = answer.content.edits.find((one) => one.edit.id === sent.edit);
   const own = answer.revision === session.now.revision + 1;
   for (const { body } of pending) {
-    if (entry && body.edit === sent.edit && body.rev === sent.rev) body.rev = entry.rev;
+    if (entry && "rev" in body && body.edit === sent.edit && body.rev === sent.rev) body.rev = entry.rev;
     if (own && body.revision === session.now.revision) body.revision = answer.revision;
   }
 }
@@ -138,6 +138,10 @@ export const duration = (seconds) => (seconds < 90 ? `${Math.max(1, Math.round(s
 export const left = ({ done, total, seconds }) => (done && seconds > 2 ? `, ${duration((seconds / done) * (total - done))} left` : "");
 
 export const unsent = () => pending.length;
+
+// What has been asked for counts: whoever types fast undoes what is not saved yet.
+export const canUndo = () => session.now.can_undo || pending.some(({ body }) => !["undo", "pin"].includes(body.kind));
+export const canRedo = () => session.now.can_redo || pending.some(({ body }) => body.kind === "undo");
 
 // ---- what the state means ------------------------------------------------------------------------------
 

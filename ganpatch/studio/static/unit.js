@@ -68,7 +68,7 @@ const shapeOf = (layer) => session.model.layers.find((one) => one.name === layer
 
 function show() {
   const shape = shapeOf(view.layer);
-  if (!shape || view.unit >= shape.units) return;
+  if (!shape || view.unit < 0 || view.unit >= shape.units) return;
   const what = `${view.layer}/${view.unit}/${view.shots}/${view.shots === "pinned" ? session.now.pins.length : ""}`;
   if (what === shownFor) { if (!parts.pairs.dataset.drawn) drawImages(); return; }
   shownFor = what;
@@ -133,13 +133,14 @@ function drawImages() {
   }));
   delete parts.pairs.dataset.drawn;
   drawAll(before, now, { largest: 128 }, draw(".before"));
-  askAfter();
+  askAfter(drawAll);
 }
-function askAfter() {
+function askAfter(drawNow = drawOn) {
+  if (view.unit < 0) return;
   const unit = { layer: view.layer, unit: view.unit, ...trial };
   const more = view.after === "patch" ? { patch: true } : { unit };
   const drawn = draw(".after");
-  drawOn(after, now, { largest: 128, ...more }, (sheet, count, start, ms) => {
+  drawNow(after, now, { largest: 128, ...more }, (sheet, count, start, ms) => {
     drawn(sheet, count, start);
     parts.pairs.dataset.drawn = "";
     $("unit-ms").textContent = `below: with ${view.after === "patch" ? "the whole patch" : "this unit replaced"} · ${Math.round(ms)} ms`;

@@ -1,6 +1,6 @@
 // Earlier versions of the patch: what each changed, its file, the way back to it.
 
-import { button, make } from "./dom.js";
+import { button, counted, make } from "./dom.js";
 import { download, get } from "./net.js";
 import { change, notify, session, subscribe } from "./session.js";
 
@@ -29,7 +29,7 @@ function row({ version, kept, said, edits, units }) {
   const at = new Date(1000 * kept), today = new Date().toDateString() === at.toDateString();
   const when = today ? at.toLocaleTimeString([], { timeStyle: "short" }) : at.toLocaleDateString();
   return make("p", { class: `version${now ? " here" : ""}` },
-    make("span", { class: "what" }, said), make("small", { class: "soft" }, `${version} · ${when} · ${edits} edit${edits === 1 ? "" : "s"}, ${units} unit${units === 1 ? "" : "s"}${now ? " · this is it" : ""}`),
+    make("span", { class: "what" }, said), make("small", { class: "soft" }, `${version} · ${when} · ${counted(edits, "edit")}, ${counted(units, "unit")}${now ? " · this is it" : ""}`),
     make("span", { class: "line tight" },
       now ? null : button("go back", () => change("restore", { version, revision: session.now.revision }), { class: "tool", "aria-label": `go back to version ${version}: ${said}`, "data-focus": `back-${version}` }),
       edits ? button("file", () => download(`patch?version=${version}`), { class: "tool", "aria-label": `download the patch of version ${version}`, "data-focus": `file-${version}` }) : null));
