@@ -97,12 +97,14 @@ SHOTS: dict[str, tuple[str, tuple[int, int], str, Act, str | None]] = {
 @click.option("--only", multiple=True, type=click.Choice(list(SHOTS)))
 def main(only: tuple[str, ...]) -> None:
     prepared()
-    with tempfile.TemporaryDirectory() as folder:
-        with served("churches", str(RUN), "--patch", str(PATCH), cwd=folder) as (first, address):
-            browser = first.context.browser
-            assert browser is not None
-            for name in only or SHOTS:
-                taken(browser, address, name)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        served("churches", str(RUN), "--patch", str(PATCH), cwd=folder) as (first, address),
+    ):
+        browser = first.context.browser
+        assert browser is not None
+        for name in only or SHOTS:
+            taken(browser, address, name)
 
 
 def taken(browser: Browser, address: str, name: str) -> None:

@@ -34,9 +34,9 @@ def studio(
 ) -> None:
     """Look, flag, paint and repair in the browser, live; every change is in OUT/patch.yaml at once.
 
-    RUN is a folder that 'ganpatch rank' wrote for MODEL. Without one, the default layer is ranked while you look
-    around; other layers are ranked from the page. CAUSES is a folder that 'ganpatch cause' wrote: its concepts are
-    brushes.
+    RUN is a folder that 'ganpatch rank' or 'ganpatch dissect' wrote for MODEL. Without one, the default layer is ranked
+    while you look around; other layers are ranked from the page. CAUSES is a folder that 'ganpatch cause' wrote. The
+    concepts of both are brushes.
 
     \b
       ganpatch studio --open
