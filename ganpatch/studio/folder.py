@@ -206,7 +206,10 @@ class Folder:
 
 
 def lock_folder(path: Path) -> IO[str]:
-    """Keep others from serving the folder while the file that is given is open; raise GanpatchError if one does."""
+    """Keep others from serving the folder while the file that is given is open; raise GanpatchError if one does.
+
+    Whatever a kill has left half written is removed.
+    """
     path.mkdir(parents=True, exist_ok=True)
     file = (path / ".lock").open("w")
     try:
@@ -218,6 +221,8 @@ def lock_folder(path: Path) -> IO[str]:
     except OSError:
         file.close()
         raise GanpatchError(f"'{path}' is open in another studio; close that one, or choose another -o") from None
+    for left in path.rglob(".*.tmp"):
+        left.unlink(missing_ok=True)
     return file
 
 

@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable
+from contextlib import ExitStack
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -20,7 +21,6 @@ from ganpatch.files import write_text
 from ganpatch.loopback import Bounded, Guarded, hosts_of, listen, run
 from ganpatch.studio.api import refusal, routes
 from ganpatch.studio.changes import Overtaken
-from ganpatch.studio.folder import lock_folder
 from ganpatch.studio.session import Opening, Studio
 from ganpatch.studio.views import JobRequest
 from ganpatch.version import VERSION
@@ -64,10 +64,9 @@ def serve(opening: Opening, port: int | None, announce: Callable[[str, Studio], 
 
     Without `port` it is the one that this session had before, or a free one.
     """
-    studio = Studio.open(opening)
-    path = studio.folder.path
-    lock = lock_folder(path)
-    try:
+    with ExitStack() as held:
+        studio = Studio.open(opening, held)
+        path = studio.folder.path
         before = _kept(path / SERVER)
         token = before.get("token") or secrets.token_urlsafe(24)
         listener = _listener(port, before.get("port"))
@@ -79,8 +78,6 @@ def serve(opening: Opening, port: int | None, announce: Callable[[str, Studio], 
             studio.start(JobRequest(kind="rank", n=opening.n))
         announce(f"http://127.0.0.1:{port}/?token={token}", studio)
         run(app, listener, timeout_graceful_shutdown=2)
-    finally:
-        lock.close()
 
 
 def _is_static(path: str) -> bool:

@@ -5,6 +5,7 @@ studio = Studio.open(Opening(model=None, out=Path("churches-studio")))
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from ganpatch.patch import Model, Patch
 from ganpatch.ranking import LayerRanking, read_manifest
 from ganpatch.studio.engine import Engine
 from ganpatch.studio.figures import FEWEST
-from ganpatch.studio.folder import STROKES, Folder
+from ganpatch.studio.folder import STROKES, Folder, lock_folder
 from ganpatch.studio.frames import Frames, Levels
 from ganpatch.studio.jobs import Jobs, JobView
 from ganpatch.studio.painting import LayerShape, Paint, Painting, UnitTrial, painted_edit
@@ -88,8 +89,8 @@ class Studio:
         folder.evidence = self._evidence()
 
     @classmethod
-    def open(cls, opening: Opening) -> "Studio":
-        """Load the model and open the session; raise GanpatchError when they do not fit each other."""
+    def open(cls, opening: Opening, held: ExitStack | None = None) -> "Studio":
+        """Load the model and open the session, locked until `held` closes; raise GanpatchError when they do not fit."""
         name = opening.model or model_of(opening.runs)
         generator = load(name, **opening.loading)
         model = Model.of(generator.name, generator.fingerprint)
@@ -100,6 +101,8 @@ class Studio:
         if start is not None and start.model.fingerprint != model.fingerprint:
             raise GanpatchError(f"patch '{start.name}' is for other weights than {generator.name}")
         facts = layer_facts(generator)
+        if held is not None:
+            held.enter_context(lock_folder(path))
         folder = Folder.open(path, model, {fact.name: fact.units for fact in facts}, start)
         return cls(generator, facts, folder, replace(opening, model=name))
 
