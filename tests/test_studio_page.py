@@ -502,6 +502,7 @@ def test_a_whole_session_with_keys_alone(served: Served, session: Path, opened: 
     page.keyboard.type("smear")
     press(page, "Enter", "h", "n", "u", "Shift+U", "2")
     flagged(session, (1,), "smear")
+    expect(page.locator(".brushes input:checked")).to_have_count(1)
     tab_to(page, "canvas.over")
     press(page, "ArrowLeft", "ArrowUp", "Space", "]", "Shift+ArrowRight")
     patch_in(session, lambda found: [units for _, units, _ in found] == [(1,), (1,)])

@@ -131,14 +131,29 @@ function buildRow(unit, index) {
   return row;
 }
 
+// A shot is cheap, as there are many: the first of a row can be focused, the others are in the unit's panel too.
 function buildShot(unit, seed, place) {
-  const score = short(current.data.scores[unit][place]);
-  const shot = make("button", { type: "button", class: "shot", title: `seed ${seed}, score ${score}: look into it`, "aria-label": `seed ${seed}, score ${score}: look into it`, tabindex: place ? -1 : 0 });
+  const what = `seed ${seed}, score ${short(current.data.scores[unit][place])}: look into it`;
+  const shot = document.createElement(place ? "div" : "button");
+  shot.className = "shot";
+  shot.title = what;
+  shot.dataset.place = place;
+  if (!place) { shot.type = "button"; shot.setAttribute("aria-label", what); }
   placeShot(shot, current.run.thumbnails, seed, zoom(), (name) => current.sheets[name]);
-  shot.onmouseenter = () => heatShot(shot, unit, place);
-  shot.onmouseleave = () => { if (!view.heat) shot.replaceChildren(); };
-  shot.onclick = () => look({ unit, seed, to: null, view: "look" });
   return shot;
+}
+const shotOf = (event) => {
+  const shot = event.target.closest?.(".shot");
+  return shot && [shot, Number(shot.closest(".row").dataset.unit), Number(shot.dataset.place)];
+};
+function hearShots() {
+  const rows = $("rows");
+  rows.addEventListener("click", (event) => {
+    const [shot, unit, place] = shotOf(event) ?? [];
+    if (shot) look({ unit, seed: current.data.units[unit][place], to: null, view: "look" });
+  });
+  rows.addEventListener("mouseover", (event) => { const found = shotOf(event); if (found) heatShot(...found); });
+  rows.addEventListener("mouseout", (event) => { const found = shotOf(event); if (found && !view.heat && !found[0].contains(event.relatedTarget)) found[0].replaceChildren(); });
 }
 function heatShot(shot, unit, place) {
   if (shot.firstChild) return;
@@ -208,6 +223,7 @@ export function giveReason() {
 // ---- wiring ---------------------------------------------------------------------------------------------------
 
 export function openReview() {
+  hearShots();
   $("scroller").addEventListener("scroll", draw, { passive: true });
   new ResizeObserver(() => current && (narrow() === (height > 110) ? draw() : arrange())).observe($("scroller"));
   $("sort").onchange = (event) => look({ sort: event.target.value });

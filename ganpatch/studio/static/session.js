@@ -87,6 +87,7 @@ function followUp(sent, answer) {
 const said = (text) => { session.fault = text; };
 function take(state) {
   const before = session.now;
+  if (state.studio === before.studio && state.revision < before.revision) return;   // asked for before, and answered late
   session.now = state;
   alive();
   if (before.revision !== state.revision) notify("state");
