@@ -49,7 +49,7 @@ A module imports only what stands above it in this list (tests/test_architecture
     apply, samples    a patch as hooks; images drawn with and without one
     unfused           convolutions with one group per image, for any batch size
     fold/             ROOM: a model as a graph, and pushing edits through it into weights
-    tail              the rest of a forward pass, from a layer on
+    tail, replay      the rest of a forward pass, from a layer on: as a graph; by leaving out modules that have run
     effect, alphas    what an intervention does to a concept; sets of units by gradient descent
     causes, cause     which units cause a concept, and its folder; the run that finds out
     measure, context, concept_patch

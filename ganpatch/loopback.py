@@ -1,7 +1,7 @@
 """A server on this machine for this machine: what the review page and the studio need around their pages.
 
     app.add_middleware(Bounded, largest=8_000_000)
-    app.middleware("http")(guard(token, hosts, inline_scripts=False))
+    app.add_middleware(Guarded, token=token, hosts=hosts, inline_scripts=False)
     run(app, listen(port))
 
 Every request needs the token of the printed address, and a Host and Origin of this server, so that no other page of
@@ -10,35 +10,46 @@ the browser can read or write anything.
 
 import secrets
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ganpatch.errors import GanpatchError
 
 TOKEN = "x-ganpatch-token"
 
-Answer = Callable[[Request], Awaitable[Response]]
-Guard = Callable[[Request, Answer], Awaitable[Response]]
 
+class Guarded:
+    """ASGI middleware that refuses strangers; paths that `is_open` need no token: what is there is no secret."""
 
-def guard(
-    token: str, hosts: set[str], *, inline_scripts: bool, is_open: Callable[[str], bool] = lambda _: False
-) -> Guard:
-    """Make the middleware that refuses strangers; paths that `is_open` need no token: what is there is no secret."""
-    headers = _headers("'self' 'unsafe-inline'" if inline_scripts else "'self'")
+    def __init__(
+        self,
+        app: ASGIApp,
+        token: str,
+        hosts: set[str],
+        inline_scripts: bool,
+        is_open: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        self.app, self.token, self.hosts, self.is_open = app, token, hosts, is_open
+        self._headers = _headers("'self' 'unsafe-inline'" if inline_scripts else "'self'")
 
-    async def middleware(request: Request, answer: Answer) -> Response:
-        refusal = _refusal(request, token, hosts, is_open(request.url.path))
-        response = PlainTextResponse(refusal, 403) if refusal else await answer(request)
-        response.headers.update(headers)
-        return response
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        refusal = _refusal(Request(scope), self.token, self.hosts, self.is_open(scope["path"]))
 
-    return middleware
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(self._headers)
+            await send(message)
+
+        await (PlainTextResponse(refusal, 403) if refusal else self.app)(scope, receive, marked)
 
 
 class Bounded:
@@ -71,7 +82,8 @@ class Bounded:
 
 def listen(port: int) -> socket.socket:
     """Listen on a port of 127.0.0.1, 0 for a free one; raise GanpatchError when it is taken."""
-    listener = socket.socket()
+    # Named as TCP: only then does asyncio switch off Nagle's algorithm, which holds back an answer's body for 40 ms.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(("127.0.0.1", port))

@@ -1,12 +1,17 @@
 """The studio without its page: strokes, changes, painting."""
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 
+import ganpatch
 from ganpatch import Edit, GanpatchError, Generator, Mask, Patch, applied
+from ganpatch.activations import stream
 from ganpatch.patch import Model
+from ganpatch.studio import tails
 from ganpatch.studio.changes import (
     Describe,
     Flag,
@@ -17,8 +22,9 @@ from ganpatch.studio.changes import (
     Unflag,
     changed,
 )
-from ganpatch.studio.frames import Frames, inputs_at
-from ganpatch.studio.palette import Brush, LayerShape, Painting, painted_edit, unit_brush
+from ganpatch.studio.frames import LEVEL_SEEDS, Frames, inputs_at
+from ganpatch.studio.painting import LayerShape, Painting, painted_edit
+from ganpatch.studio.palette import Brush, Palette
 from ganpatch.studio.state import Content, Point
 from ganpatch.studio.strokes import Stroke, painted
 
@@ -143,7 +149,13 @@ def test_a_unit_that_is_not_there_is_refused() -> None:
 
 def test_a_painting_is_an_edit_with_a_mask() -> None:
     brush = Brush(
-        name="b", label="sky", source="concept", layer="main.5", channels=8, units=(5, 1, 3), insert=(0.5, 0.1, 0.3)
+        name="b",
+        label="sky",
+        source="causes",
+        layer="main.5",
+        channels=8,
+        units=(5, 1, 3),
+        insert={"q99": (0.5, 0.1, 0.3)},
     )
     stroke = Stroke(radius=3, points=[(8, 8)])
     painting = Painting(
@@ -158,8 +170,11 @@ def test_a_painting_is_an_edit_with_a_mask() -> None:
     assert removing is not None
     assert (removing.units, removing.value) == ((1, 3, 5), (0.0,))
     assert painted_edit(brush, painting.model_copy(update={"strokes": ()}), LayerShape(8, (8, 8))) is None
-    with pytest.raises(GanpatchError, match="removes only"):
-        painted_edit(unit_brush("main.5", LayerShape(8, (8, 8)), 2, None), painting, LayerShape(8, (8, 8)))
+    with pytest.raises(GanpatchError, match=r"^brush 'sky' has no values to insert at level 'q999'; there is q99$"):
+        painted_edit(brush, painting.model_copy(update={"level": "q999"}), LayerShape(8, (8, 8)))
+    unit = Palette({"main.5": 8}, lambda layer: {}).find("unit:main.5:2", ())
+    with pytest.raises(GanpatchError, match=r"^brush 'unit 2' has no values to insert at level 'q99' yet"):
+        painted_edit(unit, painting, LayerShape(8, (8, 8)))
 
 
 def test_frames_are_those_of_hooks(small_dcgan: Generator) -> None:
@@ -173,23 +188,65 @@ def test_frames_are_those_of_hooks(small_dcgan: Generator) -> None:
     assert torch.allclose(frames.images(points, [edit]), wanted, atol=1e-6)
 
 
-def test_a_cut_pass_draws_what_the_whole_pass_draws(small_dcgan: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def ran(small_dcgan: Generator) -> Iterator[list[str]]:
+    """The layers that have computed something, in their order."""
+    found: list[str] = []
+    own = {name: layer.forward for name, layer in small_dcgan.module.named_modules() if name.startswith("main.")}
+    for name, forward in own.items():
+        small_dcgan.module.get_submodule(name).forward = lambda x, name=name, forward=forward: (
+            found.append(name),
+            forward(x),
+        )[1]
+    yield found
+    for name in own:
+        del small_dcgan.module.get_submodule(name).forward
+
+
+def test_only_what_stands_behind_the_edit_runs_again(small_dcgan: Generator, ran: list[str]) -> None:
     frames, whole = Frames(small_dcgan), Frames(small_dcgan)
-    list(frames.cut("main.5"))
     edits = [
         Edit(id="e", layer="main.5", channels=8, units=(1, 4), above=(0.1,)),
         Edit(id="f", layer="main.5", channels=8, units=(2,), value=(1.5,), mask=Mask.of(torch.eye(8))),
     ]
-    points = [Point(seed=3), Point(seed=5, to=9, t=0.4)]
-    wanted = whole.images(points, edits)
-    runs: list[int] = []
-    monkeypatch.setattr(small_dcgan.module, "forward", lambda *_: runs.append(1))
-    for _ in range(2):
-        assert torch.allclose(frames.images(points, edits), wanted, atol=1e-6)
-    assert runs == []
     elsewhere = Edit(id="g", layer="main.2", channels=12, units=(1,))
-    assert frames.tails.images(points, [*edits, elsewhere]) is None
-    assert frames.tails.images(points, [elsewhere]) is None
+    points = [Point(seed=3), Point(seed=5, to=9, t=0.4)]
+    assert torch.equal(frames.images(points, edits, live="main.5"), whole.images(points, edits))
+    assert ran.count("main.0") == 2, "not known to fit yet"
+    list(frames.expect("main.5"))
+    for other in ((), (elsewhere,)):
+        wanted = [whole.images(points, [*other, *edits[:count]]) for count in range(3)]
+        ran.clear()
+        for count in range(3):
+            assert torch.equal(frames.images(points, [*other, *edits[:count]], live="main.5"), wanted[count])
+        assert (ran.count("main.0"), ran.count("main.6")) == (1, 3)
+    one_run = edits[0].model_copy(update={"call": 0})
+    assert frames.tails.images(points, [one_run], "main.5") is None
+    assert frames.tails.images(points, edits, "main.2") is None
+
+
+def test_where_leaving_out_changes_the_image_the_whole_pass_runs(small_dcgan: Generator) -> None:
+    """A layer that leaves something behind in the module, which a later one reads."""
+    frames, first, last = Frames(small_dcgan), *(small_dcgan.module.get_submodule(f"main.{n}") for n in (0, 6))
+    left: list[torch.Tensor] = []
+    first.forward = lambda x, own=first.forward: (left.append(x.mean()), own(x))[1]
+    last.forward = lambda x, own=last.forward: own(x) + left[-1]
+    try:
+        assert not frames.tails.check("main.5")
+    finally:
+        del first.forward, last.forward
+    assert frames.tails.images([Point(seed=1)], [], "main.5") is None
+
+
+def test_what_is_kept_is_bounded(small_dcgan: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = Frames(small_dcgan)
+    frames.tails.check("main.5")
+    fronts = frames.tails._fronts
+    frames.images([Point(seed=1)], live="main.5")
+    monkeypatch.setattr(tails, "MOST_KEPT", 3 * next(iter(fronts.values())).replay.nbytes)
+    for seed in range(9):
+        frames.images([Point(seed=seed)], live="main.5")
+    assert [key[1][0].seed for key in fronts] == [6, 7, 8]
 
 
 def test_a_walk_goes_from_one_seed_to_the_other_on_the_sphere(small_dcgan: Generator) -> None:
@@ -203,21 +260,88 @@ def test_a_walk_goes_from_one_seed_to_the_other_on_the_sphere(small_dcgan: Gener
     assert torch.allclose(z[1:2], half, atol=1e-5)
 
 
-def test_levels_are_those_of_all_pixels(small_dcgan: Generator) -> None:
-    from ganpatch.studio.frames import LEVEL_SEEDS
-
-    frames, steps = Frames(small_dcgan), 0
-    work = frames.levels("main.5")
-    while True:
+def result_of(steps: Iterator[None]) -> tuple[Any, int]:
+    """Do all steps; give what they return, and how many there were."""
+    for count in itertools.count():
         try:
-            next(work)
-            steps += 1
+            next(steps)
         except StopIteration as end:
-            levels = end.value
-            break
+            return end.value, count
+    raise AssertionError
+
+
+def test_levels_are_those_of_all_pixels(small_dcgan: Generator) -> None:
+    frames = Frames(small_dcgan)
+    levels, steps = result_of(frames.levels("main.5"))
     assert steps > 10
     y = frames.activation([Point(seed=seed) for seed in LEVEL_SEEDS], "main.5").transpose(0, 1).flatten(1)
     assert torch.allclose(levels.peak, y.amax(1))
     found = levels.histogram(3)
     assert found["high"] == pytest.approx(float(y[3].max()))
-    assert (y[3] <= found["q99"]).float().mean() == pytest.approx(0.99, abs=0.005)
+    for name, share in (("q99", 0.99), ("q999", 0.999)):
+        assert (y[3] <= getattr(levels, name)[3]).float().mean() == pytest.approx(share, abs=0.005)
+    assert found["q99"] == float(levels.q99[3])
+
+
+def test_an_activation_needs_no_more_than_its_layer(small_dcgan: Generator, ran: list[str]) -> None:
+    edit = Edit(id="e", layer="main.5", channels=8, units=(3,))
+    y = Frames(small_dcgan).activation([Point(seed=seed) for seed in range(11)], "main.5", [edit])
+    assert (y.shape, y[:, 3].abs().max(), ran.count("main.5"), ran.count("main.6")) == ((11, 8, 8, 8), 0, 2, 0)
+    whole: list[torch.Tensor] = []
+    list(stream(small_dcgan, {"main.5": lambda own, _: whole.append(own.clone())}, range(11)))
+    assert torch.allclose(y[:, :3], whole[0][:, :3], atol=1e-6)
+
+
+def test_a_slow_model_is_sampled_in_fewer_images(small_dcgan: Generator) -> None:
+    frames = Frames(small_dcgan)
+    frames.seconds = 2.0
+    levels, _ = result_of(frames.levels("main.5"))
+    assert (levels.images, levels.histogram(0)["images"]) == (30, 30)
+
+
+@pytest.mark.parametrize(("seconds", "chosen"), [(0.01, [1]), (0.3, [1, 3]), (5.0, [1, 3])])
+def test_quick_passes_are_left_to_one_thread(
+    small_dcgan: Generator, monkeypatch: pytest.MonkeyPatch, seconds: float, chosen: list[int]
+) -> None:
+    from ganpatch.studio import frames as room
+
+    ticks, threads = itertools.count(), []
+    monkeypatch.setattr(room, "perf_counter", lambda: next(ticks) * seconds)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    frames = Frames(small_dcgan)
+    assert (frames.settle(), threads) == ((16, 16), chosen)
+    assert frames.seconds == pytest.approx(seconds)
+
+
+def test_the_class_of_a_point() -> None:
+    class Conditional(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(4, 3 * 16)
+
+        def forward(self, z: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+            return self.layer(z).view(-1, 3, 4, 4) + label.view(len(z), -1)[:, :1, None, None]
+
+    for labels in ("onehot:5", "index:5"):
+        frames = Frames(ganpatch.load(Conditional(), latent="normal:4", labels=labels))
+        (_, drawn), _ = frames.generator.inputs([1, 2, 3])
+        wanted = drawn.argmax(1) if labels == "onehot:5" else drawn
+        assert [frames.label(Point(seed=seed)) for seed in (1, 2, 3)] == wanted.tolist()
+        assert frames.label(Point(seed=1, to=2, t=0.9)) == wanted[1]
+        assert frames.images([Point(seed=1)]).shape == (1, 3, 4, 4)
+
+
+def test_a_stroke_that_grows_is_what_it_is_at_once() -> None:
+    points = [(2 + 1.7 * k, 20 + 9 * ((k % 5) - 2)) for k in range(23)]
+    grown = [painted([Stroke(radius=3, points=points[:k])], image=(40, 60), layer=(10, 15)) for k in range(1, 24)]
+    for k, share in enumerate(grown, 1):
+        pieces = [Stroke(radius=3, points=points[i : i + 2]) for i in range(max(1, k - 1))]
+        assert torch.equal(
+            share,
+            painted(
+                pieces[: max(1, k - 1)] if k > 1 else [Stroke(radius=3, points=points[:1])],
+                image=(40, 60),
+                layer=(10, 15),
+            ),
+        )

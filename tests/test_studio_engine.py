@@ -53,6 +53,8 @@ def test_more_than_anybody_waits_for_is_refused() -> None:
         engine.submit(int)
     with pytest.raises(Busy):
         engine.submit(int)
+    engine._waiting[3].future.cancel()
+    engine.submit(int)  # whoever has left makes room
     gate.set()
     engine.close()
 
@@ -74,6 +76,7 @@ def test_jobs_run_fail_and_are_cancelled() -> None:
         jobs.start("c", "waits", slow),
     )
     assert jobs.start("a", "slow", slow).id == first.id
+    jobs.cancel(jobs.start("a", "slow", slow, of="another patch").id)
     jobs.cancel(first.id)
     jobs.cancel(third.id)
     gate.set()
@@ -83,6 +86,7 @@ def test_jobs_run_fail_and_are_cancelled() -> None:
     assert [(job.state, job.error) for job in jobs.all()] == [
         ("cancelled", ""),
         ("failed", "no such thing"),
+        ("cancelled", ""),
         ("cancelled", ""),
     ]
     assert second.kind == "b"

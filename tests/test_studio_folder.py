@@ -15,16 +15,20 @@ from ganpatch.studio.changes import (
     Describe,
     Flag,
     Label,
+    Move,
     Overtaken,
     Pin,
     Redo,
     Remove,
     Rename,
+    Restore,
+    Tune,
     Undo,
 )
 from ganpatch.studio.folder import Folder, lock_folder
 from ganpatch.studio.state import Entry, Painted, Point
 from ganpatch.studio.strokes import LabelStroke, Stroke
+from ganpatch.studio.versions import difference, versions
 
 
 @pytest.fixture
@@ -84,6 +88,65 @@ def test_undo_and_redo_go_through_every_version_also_after_a_restart(folder: Fol
     folder.change(Flag(id="other", layer="main.5", unit=7))
     with pytest.raises(Overtaken, match="nothing to redo"):
         folder.change(Redo(id="none", revision=folder.state.revision))
+
+
+def test_any_version_can_be_brought_back_as_a_new_one(folder: Folder) -> None:
+    for unit in (1, 2, 3):
+        folder.change(Flag(id=f"f{unit}", layer="main.5", unit=unit))
+    folder.put("p", painted_entry)
+    folder.change(Undo(id="u", revision=folder.state.revision))
+    folder.change(Flag(id="other", layer="main.2", unit=7))  # what was undone is no longer ahead, and is kept
+    folder = again(folder)
+    assert [view.version for view in versions(folder, 60)] == [7, 5, 4, 3, 2, 1]
+    state = folder.change(Restore(id="r", version=5, revision=folder.state.revision))
+    assert [entry.edit.units for entry in state.content.edits] == [(1, 2, 3), (2,)]
+    mask = Patch.load(folder.path / "patch.yaml").edits[1].mask
+    assert mask is not None
+    assert torch.equal(mask.values, torch.eye(8))
+    folder.change(Undo(id="back", revision=state.revision))
+    assert [entry.edit.layer for entry in folder.state.content.edits] == ["main.5", "main.2"]
+    early = folder.patch(version=2)
+    assert early is not None
+    assert (early.edits[0].units, folder.patch(version=1)) == ((1,), None)
+    with pytest.raises(Overtaken, match="changed in another tab"):
+        folder.change(Restore(id="late", version=2, revision=state.revision))
+    with pytest.raises(GanpatchError, match="000099.json"):
+        folder.change(Restore(id="none", version=99, revision=folder.state.revision))
+
+
+def test_versions_say_what_they_changed(folder: Folder) -> None:
+    said = []
+    rev = lambda: folder.state.content.edits[0].rev  # noqa: E731
+    for number, change in enumerate(
+        (
+            lambda: Flag(id="1", layer="main.5", unit=3),
+            lambda: Flag(id="2", layer="main.5", unit=4),
+            lambda: Tune(id="3", edit="main-5-1", rev=rev(), alpha=0.5),
+            lambda: Describe(id="4", edit="main-5-1", rev=rev(), on=False, reason="smear"),
+            lambda: Flag(id="5", layer="main.2", unit=0, reason="cage"),
+            lambda: Move(id="6", edit="main-5-1", rev=rev(), place=1),
+            lambda: Remove(id="7", edit="main-2-1", rev=rev()),
+            lambda: Rename(id="8", name="fine"),
+        )
+    ):
+        folder.change(change())
+        view = versions(folder, 1)[0]
+        said.append((view.said, view.edits, view.units))
+        assert view.version == number + 2
+    assert said == [
+        ("unit 3 of main.5 flagged", 1, 1),
+        ("unit 4 of main.5 flagged", 1, 2),
+        ("'main-5-1' replaced 0.5", 1, 2),
+        ("'smear' off; 'main-5-1' called 'smear'", 0, 0),
+        ("unit 0 of main.2 flagged", 1, 1),
+        ("'cage' moved to place 1", 1, 1),
+        ("unit 0 of main.2 no longer flagged", 0, 0),
+        ("named fine", 0, 0),
+    ]
+    folder.put("p", painted_entry)
+    assert versions(folder, 1)[0].said == "'painted-a' painted"
+    assert versions(folder, 60)[-1].said == "the beginning"
+    assert difference(folder.state.content, folder.state.content) == "nothing that shows"
 
 
 def test_undo_of_something_unseen_is_refused(folder: Folder) -> None:
@@ -170,7 +233,11 @@ def test_a_session_begins_with_a_patch_and_is_of_one_model(folder: Folder, model
 
 
 def test_two_studios_do_not_write_one_folder(tmp_path: Path) -> None:
+    (tmp_path / "history").mkdir()
+    for left in (tmp_path / ".patch.yaml.1a2b3c4d.tmp", tmp_path / "history" / ".000003.json.1a2b3c4d.tmp"):
+        left.write_text("half of")
     lock = lock_folder(tmp_path)
+    assert list(tmp_path.rglob(".*.tmp")) == [], "what a kill has left"
     with pytest.raises(GanpatchError, match="is open in another studio"):
         lock_folder(tmp_path)
     lock.close()
@@ -211,3 +278,18 @@ def test_units_in_several_edits_are_said(folder: Folder) -> None:
     folder.put("p", painted_entry)
     (conflict,) = folder.state.conflicts()
     assert (conflict.layer, conflict.units, conflict.edits) == ("main.5", (2,), ("main-5-1", "painted-a"))
+
+
+def test_masks_that_do_not_meet_are_no_conflict(folder: Folder) -> None:
+    def masked(name: str, values: torch.Tensor) -> None:
+        edit = Edit(id=name, layer="main.5", channels=8, units=(2,), mask=Mask.of(values))
+        folder.put(name, lambda revision: painted_entry(revision).model_copy(update={"edit": edit}))
+
+    left, right = torch.zeros(8, 8), torch.zeros(8, 8)
+    left[:, :4], right[:, 4:] = 1, 0.5
+    masked("left", left)
+    masked("right", right)
+    assert folder.state.conflicts() == ()
+    masked("middle", (left.roll(2, 1) > 0).float()[None])  # a mask per unit meets both
+    (conflict,) = folder.state.conflicts()
+    assert conflict.edits == ("left", "right", "middle")

@@ -1,9 +1,13 @@
 """The studio's routes: they give nothing to strangers, refuse what does not fit, and keep what they are told."""
 
+import http.client
 import io
+import json
+import socket
+import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ import numpy as np
 import pytest
 import schemathesis
 import torch
+import uvicorn
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from PIL import Image
@@ -18,6 +23,10 @@ from schemathesis.checks import CHECKS
 
 from ganpatch import GanpatchError, Generator, Patch, applied, rank
 from ganpatch.causes import Causes, ConceptCauses
+from ganpatch.dissection import Dissection
+from ganpatch.evaluate import Choices, evaluate
+from ganpatch.features import load_features
+from ganpatch.loopback import listen
 from ganpatch.studio import session
 from ganpatch.studio.server import make_app
 from ganpatch.studio.session import Opening, Studio, opening_of
@@ -218,15 +227,25 @@ def test_suggestions_and_causes_are_orders_and_concepts_are_brushes(client: Test
             **plain,
         )
     ]
-    found = client.get("/api/ranking", params={"layer": LAYER}).json()["scores"]
-    assert found == {"suggested: spike": scores.tolist(), "causes tree": scores.flip(0).tolist()}
+    studio.palette = studio._palette()
+    found = client.get("/api/ranking", params={"layer": LAYER}).json()["orders"]
+    assert found == [
+        {"name": "suggested: spike", "explains": "outbursts", "scores": scores.tolist()},
+        {"name": "causes tree", "explains": found[1]["explains"], "scores": scores.flip(0).tolist()},
+    ]
     (brush,) = client.get("/api/brushes").json()["brushes"]
-    assert (brush["label"], brush["units"][:3], brush["insert"][:2]) == ("tree", [0, 1, 2], [0.0, 1.0])
+    assert (brush["label"], brush["count"], brush["levels"]) == ("tree", 8, ["mean", "q99", "q999"])
     body = painting(id="p", edit="painted-a", brush=brush["name"], mode="insert", count=4)
     (entry,) = client.post("/api/paint", json=body).json()["content"]["edits"]
     assert (entry["edit"]["units"], entry["edit"]["reason"]) == ([0, 1, 2, 3], "add tree, painted")
+    values = {"mean": scores / 10, "q99": scores, "q999": scores}
+    for number, (level, wanted) in enumerate(values.items()):
+        again = {**body, "id": f"l{number}", "level": level}
+        (entry,) = client.post("/api/paint", json=again).json()["content"]["edits"]
+        assert entry["edit"]["value"] == pytest.approx(wanted[:4].tolist())
     (run.folder / "suggestions.json").unlink()
-    assert client.get("/api/ranking", params={"layer": LAYER}).json()["scores"].keys() == {"causes tree"}
+    (order,) = client.get("/api/ranking", params={"layer": LAYER}).json()["orders"]
+    assert order["name"] == "causes tree"
 
 
 def _points(*seeds: int) -> list[Any]:
@@ -244,7 +263,7 @@ def without_children(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("without_children")
 def test_ranking_baking_and_files_in_the_background(client: TestClient, studio: Studio) -> None:
     job = client.post("/api/jobs", json={"kind": "bake"})
-    assert (job.status_code, job.json()["detail"]) == (422, "no edit is on: there is nothing to bake")
+    assert (job.status_code, job.json()["detail"]) == (422, "no edit is on: there is nothing to bake or to measure")
     ranked = done(client, client.post("/api/jobs", json={"kind": "rank", "layer": "main.2", "n": 20}).json()["id"])
     assert ranked["state"] == "done"
     assert len(client.get("/api/ranking", params={"layer": "main.2"}).json()["layer"]["units"]) == 12
@@ -278,13 +297,133 @@ def test_runs_and_models_that_do_not_fit(weights: Path, tmp_path: Path) -> None:
         opening_of(["a", "b", run], {})
 
 
+@pytest.mark.usefixtures("without_children")
+def test_a_quality_figure_is_kept_with_the_patch_that_it_is_of(client: TestClient, studio: Studio) -> None:
+    client.post("/api/changes", json={"kind": "flag", "id": "a", "layer": LAYER, "unit": 1})
+    few = client.post("/api/jobs", json={"kind": "quality", "n": 39})
+    assert (few.status_code, few.json()["detail"]) == (
+        422,
+        "a quality figure of 39 images says nothing; give 40 or more",
+    )
+    assert client.post("/api/jobs", json={"kind": "quality", "features": "net.py:make"}).status_code == 422, "no code"
+    job = done(client, client.post("/api/jobs", json={"kind": "quality", "n": 48}).json()["id"])
+    assert (job["state"], job["done"], job["total"]) == ("done", 7 * 48, 7 * 48)
+    (figure,) = client.get("/api/figures").json()["figures"]
+    assert figure["patch"] == client.get("/api/session").json()["digest"] == job["result"]["digest"]
+    patch = Patch.load(studio.folder.path / "patch.yaml")
+    choices = Choices(seeds=range(20_000, 20_048), references=48, features=load_features("plain"))
+    wanted = evaluate(studio.generator, patch, choices)
+    assert (figure["verdict"], figure["images"], figure["features"]) == (wanted.verdict, 48, "plain")
+    assert figure["most"]["after"] == pytest.approx(wanted.after["most"].frechet, rel=1e-3)
+    assert figure["all"]["random"] == pytest.approx([one.frechet for one in wanted.random["all"]], rel=1e-3)
+    page = client.get(f"/api/figures/{figure['report']}")
+    assert (page.headers["content-type"], wanted.verdict in page.text) == ("text/html; charset=utf-8", True)
+    saved = client.get(f"/api/figures/{figure['report']}", params={"download": True})
+    assert saved.headers["content-disposition"] == f'attachment; filename="{figure["report"]}"'
+    assert client.get("/api/figures/studio.json").status_code == 404
+    client.post("/api/changes", json={"kind": "flag", "id": "b", "layer": LAYER, "unit": 2})
+    assert client.get("/api/session").json()["digest"] != figure["patch"]
+    assert client.get("/api/figures").json()["figures"] == [figure]
+    (studio.folder.path / "figures" / "broken.json").write_text("{")
+    assert client.get("/api/figures").json()["figures"] == [figure]
+
+
+@pytest.mark.usefixtures("without_children")
+def test_strokes_for_a_concept_become_a_brush_and_an_order(client: TestClient, studio: Studio) -> None:
+    missing = done(client, client.post("/api/jobs", json={"kind": "learn", "layer": LAYER}).json()["id"])
+    assert (missing["state"], missing["error"]) == (
+        "failed",
+        "there are no strokes yet: paint some for two concepts at least, one may be 'background'",
+    )
+    for number, (concept, x) in enumerate((("left", 4), ("right", 12))):
+        stroke = {"radius": 3, "points": [[x, 2], [x, 14]]}
+        label = {"id": f"l{number}", "seed": 3, "size": [16, 16], "concept": concept, "stroke": stroke}
+        client.post("/api/changes", json={"kind": "label", "id": f"c{number}", "label": label}).raise_for_status()
+    learned = done(client, client.post("/api/jobs", json={"kind": "learn", "layer": LAYER, "n": 40}).json()["id"])
+    assert learned["state"] == "done", learned
+    run = studio.run_of(LAYER)
+    assert run is not None
+    assert run.manifest.n == 40
+    assert run.folder.parent.name != "concepts", "what ranks the layer stays what it was"
+    found = Dissection.load(studio.folder.path / "concepts" / LAYER)
+    left = next(one for one in client.get("/api/brushes").json()["brushes"] if one["label"] == "left")
+    assert (left["source"], left["count"], left["levels"]) == ("agrees", 8, ["q99", "q999"])
+    order = next(one for one in client.get("/api/ranking", params={"layer": LAYER}).json()["orders"])
+    assert order["name"] == "agrees with left"
+    assert order["scores"] == pytest.approx(found[LAYER].iou[:, 0].tolist())
+    body = painting(id="p", edit="painted-a", brush=left["name"], mode="insert", count=2)
+    (entry,) = client.post("/api/paint", json=body).json()["content"]["edits"]
+    units = found[LAYER].iou[:, 0].topk(2).indices.sort().values.tolist()
+    assert entry["edit"]["units"] == units
+    assert entry["edit"]["value"] == pytest.approx(found.ranking[LAYER].q99[units].tolist(), rel=1e-4)
+    again = Studio.open(Opening(model=studio.model, runs=[run.folder], out=studio.folder.path))
+    assert [brush.label for brush in again.brushes()] == ["left", "right"]
+    again.engine.close()
+
+
+def test_earlier_versions_are_listed_and_downloaded(client: TestClient) -> None:
+    for number, unit in enumerate((3, 1)):
+        client.post("/api/changes", json={"kind": "flag", "id": f"f{number}", "layer": LAYER, "unit": unit})
+    newest, older, first = client.get("/api/versions").json()["versions"]
+    assert (newest["version"], newest["said"], older["units"]) == (3, f"unit 1 of {LAYER} flagged", 1)
+    assert client.get("/api/session").json()["version"] == 3
+    assert b"units: [3]" in client.get("/api/download/patch", params={"version": older["version"]}).content
+    for version, text in ((first["version"], "no edit is on: there is no patch"), (9, "there is no version 9")):
+        answer = client.get("/api/download/patch", params={"version": version})
+        assert (answer.status_code, answer.json()["detail"]) == (404, text)
+    assert [one["version"] for one in client.get("/api/versions", params={"first": 1}).json()["versions"]] == [3]
+
+
+def test_whoever_has_left_is_not_waited_for(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over a real socket: the connection is closed while the request waits for the model."""
+    drawn: list[Any] = []
+    images = studio.frames.images
+    monkeypatch.setattr(
+        studio.frames, "images", lambda *given, **named: (drawn.append(given), images(*given, **named))[1]
+    )
+    listener = listen(0)
+    host, gate = f"127.0.0.1:{listener.getsockname()[1]}", threading.Event()
+    server = uvicorn.Server(uvicorn.Config(make_app(studio, "secret", {host}), log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    studio.engine.submit(gate.wait)
+    asking = [http.client.HTTPConnection(host) for _ in range(2)]
+    for number, connection in enumerate(asking):
+        body = json.dumps({"points": [{"seed": number}]})
+        connection.request("POST", "/api/images", body, {**TOKEN, "content-type": "application/json"})
+        until(lambda number=number: len(studio.engine._waiting) == number + 1)
+    waiting = list(studio.engine._waiting)
+    asking[0].close()
+    until(waiting[0].future.cancelled)
+    gate.set()
+    answer = asking[1].getresponse()
+    assert (answer.status, answer.read()[:4]) == (200, b"\x89PNG")
+    asking[1].close()
+    assert [points[0].seed for points, *_ in drawn] == [1]
+    server.should_exit = True
+    thread.join()
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_an_answer_is_not_held_back() -> None:
+    """asyncio switches Nagle's algorithm off for sockets that are named as TCP, and for no others."""
+    with listen(0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
+
+
 # ---- every route against its own description ------------------------------------------------------------------
 
 
 def test_answers_are_as_described(weights: Path, tmp_path: Path) -> None:
     """Whatever is sent to a route: no server error, and an answer of the status, type and shape that it describes."""
     studio = Studio.open(Opening(model=str(weights), runs=[weights.parent / "run"], out=tmp_path / "s"))
-    studio.start = lambda kind, layer, n: studio.jobs.start(kind, kind, lambda _: {})  # type: ignore[method-assign]
+    studio.start = lambda asked: studio.jobs.start(asked.kind, asked.kind, lambda _: {})  # type: ignore[method-assign]
     app = make_app(studio, "secret", {HOST})
     schema = schemathesis.openapi.from_asgi("/openapi.json", app, headers={**TOKEN, "host": HOST})
     names = ("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance")

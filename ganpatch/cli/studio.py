@@ -19,6 +19,7 @@ from ganpatch.studio.session import Studio, opening_of
     "--port", type=click.IntRange(0, 65535), help="Port on 127.0.0.1.  [default: the last one, or a free one]"
 )
 @click.option("--n", default=1000, show_default=True, type=click.IntRange(1), help="Images ranked if no RUN is given.")
+@click.option("--real", type=EXISTING, help="A folder of real images, for quality figures.")
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser.")
 @loading_options
 def studio(
@@ -26,15 +27,16 @@ def studio(
     patch_file: Path | None,
     out: Path | None,
     n: int,
+    real: Path | None,
     port: int | None,
     open_browser: bool,
     loading: dict[str, Any],
 ) -> None:
     """Look, flag, paint and repair in the browser, live; every change is in OUT/patch.yaml at once.
 
-    RUN is a folder that 'ganpatch rank' wrote for MODEL. Without one, the default layer is ranked while you look
-    around; other layers are ranked from the page. CAUSES is a folder that 'ganpatch cause' wrote: its concepts are
-    brushes.
+    RUN is a folder that 'ganpatch rank' or 'ganpatch dissect' wrote for MODEL. Without one, the default layer is ranked
+    while you look around; other layers are ranked from the page. CAUSES is a folder that 'ganpatch cause' wrote. The
+    concepts of both are brushes.
 
     \b
       ganpatch studio --open
@@ -47,4 +49,4 @@ def studio(
         if open_browser:
             click.launch(address)
 
-    serve(replace(opening_of(model_and_runs, loading), patch=patch_file, out=out, n=n), port, announce)
+    serve(replace(opening_of(model_and_runs, loading), patch=patch_file, out=out, n=n, real=real), port, announce)

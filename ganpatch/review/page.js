@@ -54,7 +54,7 @@
   // ---- rows ------------------------------------------------------------------------------------
   // What `ganpatch suggest` found: a sort order per method, and each unit's place in it.
   for (const method of Object.keys(run.suggested))
-    sorts[`by ${method}`] = [`suggested: ${method}`, (d) => d.suggested[method] ?? d.units.map(() => 0), -1];
+    sorts[`by ${method}`] = [`suggested: ${method}`, (d) => d.suggested[method] ?? d.units.map(() => 0), -1, run.suggested[method]];
   function placesOf(data) {
     data.places ??= Object.entries(data.suggested).map(([method, scores]) => {
       const order = scores.map((_, unit) => unit).sort((a, b) => scores[b] - scores[a] || a - b);
@@ -148,7 +148,8 @@
     const explained = run.suggested[state.sort.replace(/^by /, "")];
     $("explained").hidden = !explained;
     $("explained").textContent = explained ? `${state.sort.slice(3)}: ${explained}` : "";
-    visible = arranged(current.data, state.sort, state.filter, isFlagged);
+    visible = arranged(current.data, sorts[state.sort] ?? sorts.unit, state.filter, isFlagged);
+    $("sort").title = (sorts[state.sort] ?? sorts.unit)[3];
     $("rows").replaceChildren(...visible.map((unit) => current.rows[unit]));
     $("none").hidden = visible.length > 0;
     if (state.heat) setHeat(true);

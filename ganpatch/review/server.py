@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 
 from ganpatch.errors import GanpatchError
-from ganpatch.loopback import Bounded, guard, hosts_of, listen, run
+from ganpatch.loopback import Bounded, Guarded, hosts_of, listen, run
 from ganpatch.ranking import Manifest, read_manifest
 from ganpatch.review.page import PAGE, write_page
 from ganpatch.review.verdicts import VERDICTS, Verdicts, parse_verdicts, read_verdicts, save_verdicts
@@ -28,7 +28,7 @@ def make_app(folder: Path, token: str, hosts: set[str]) -> FastAPI:
     manifest = read_manifest(folder)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Bounded, largest=_LARGEST_BODY)
-    app.middleware("http")(guard(token, hosts, inline_scripts=True))
+    app.add_middleware(Guarded, token=token, hosts=hosts, inline_scripts=True)
     lock = threading.Lock()
 
     @app.get("/")

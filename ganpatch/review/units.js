@@ -3,17 +3,17 @@
 
 export const short = (value) => Number(value).toPrecision(3).replace(/\.?0+$/, "").replace(/\.?0+e/, "e");
 
-// name -> [text, values of (data, isFlagged), direction]
+// name -> [text, values of (data, isFlagged), direction, what that is]
 export const sorts = {
-  unit: ["unit number", (d) => d.units.map((_, i) => i), 1],
-  peak: ["peak activation", (d) => d.peak, -1],
-  spike: ["peak over 99.9 % level", (d) => d.peak.map((p, i) => p / Math.max(1e-9, Math.abs(d.q999[i]))), -1],
-  rare: ["fires rarely", (d) => d.firing_rate, 1],
-  often: ["fires often", (d) => d.firing_rate, -1],
-  mean: ["mean activation", (d) => d.mean, -1],
-  q99: ["99 % level", (d) => d.q99, -1],
-  q999: ["99.9 % level", (d) => d.q999, -1],
-  flagged: ["flagged first", (d, isFlagged) => d.units.map((_, i) => (isFlagged(i) ? 0 : 1)), 1],
+  unit: ["unit number", (d) => d.units.map((_, i) => i), 1, "as the layer numbers them"],
+  peak: ["peak activation", (d) => d.peak, -1, "the strongest activation in any image"],
+  spike: ["peak over 99.9 % level", (d) => d.peak.map((p, i) => p / Math.max(1e-9, Math.abs(d.q999[i]))), -1, "how far the peak stands out of what the unit usually reaches"],
+  rare: ["fires rarely", (d) => d.firing_rate, 1, "the share of pixels with an activation above 0, the smallest first"],
+  often: ["fires often", (d) => d.firing_rate, -1, "the share of pixels with an activation above 0"],
+  mean: ["mean activation", (d) => d.mean, -1, "over all pixels of all images"],
+  q99: ["99 % level", (d) => d.q99, -1, "what one pixel in a hundred exceeds"],
+  q999: ["99.9 % level", (d) => d.q999, -1, "what one pixel in a thousand exceeds"],
+  flagged: ["flagged first", (d, isFlagged) => d.units.map((_, i) => (isFlagged(i) ? 0 : 1)), 1, "what is in the patch"],
 };
 
 // The test for units that a filter means: all, flagged, or numbers and spans.
@@ -29,9 +29,8 @@ export function wantedUnits(filter, units, isFlagged) {
   return (unit) => chosen.has(unit);
 }
 
-// Units in the order of a sort, those that the filter means.
-export function arranged(data, sort, filter, isFlagged) {
-  const [, valuesOf, direction] = sorts[sort] ?? sorts.unit;
+// Units in the order of a sort, an entry of `sorts` or one like them; those that the filter means.
+export function arranged(data, [, valuesOf, direction], filter, isFlagged) {
   const values = valuesOf(data, isFlagged);
   const units = data.units.map((_, unit) => unit).filter(wantedUnits(filter, data.units.length, isFlagged));
   return units.sort((a, b) => direction * (values[a] - values[b]) || a - b);

@@ -3,10 +3,13 @@
     serve(Opening(model="churches"), port=None, announce=print)
 
 state, changes        what a session holds, and the changes that tabs send; pure functions
-strokes, palette      strokes -> masks; what a brush paints with
-folder                the state on disk: every version kept, undo and redo, the patch file
-engine, tails, frames one thread for the model, the newest first; images, maps and levels of points
-jobs, tasks           long work in processes of their own: ranking, baking, repaired files
+folder, versions      the state on disk: every version kept, undo and redo, the patch file; what each version changed
+strokes, palette, painting
+                      strokes -> masks; what a brush paints with; the edits that paintings mean
+engine, tails, frames one thread for the model, the newest first; what stands before an edit runs once; images, levels
+runs, figures         rankings and dissections, with the orders that they know; quality figures, by version of the patch
+jobs, tasks           long work in processes of their own: ranking, learning concepts, baking, measuring, repaired files
 session               all of it together
-views, api, server    what the routes take and give; the routes; who may call them
+views, drawing, api, server
+                      what the routes take and give; the routes that run the model, and the others; who may call them
 """

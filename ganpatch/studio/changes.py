@@ -141,16 +141,24 @@ class Redo(_Change):
     revision: Revision
 
 
+class Restore(_Change):
+    """Bring an earlier version back, as a new one; undo takes that back."""
+
+    kind: Literal["restore"] = "restore"
+    version: Revision
+    revision: Revision
+
+
 OnEdit = Tune | Describe | Remove | Move
 OnContent = Flag | Unflag | OnEdit | Rename | Label | Unlabel
-AnyChange = OnContent | Pin | AddConcept | Undo | Redo
+AnyChange = OnContent | Pin | AddConcept | Undo | Redo | Restore
 Change = Annotated[AnyChange, Field(discriminator="kind")]
 
 
 def changed(content: Content, change: OnContent, revision: int, channels: Mapping[str, int]) -> Content:
     """Make a change; `revision` is the one that it makes, `channels` the units of every layer."""
     if isinstance(change, Flag | Unflag):
-        _check_unit(change, channels)
+        check_unit(change.layer, change.unit, channels)
         edits = _without_unit(content.edits, change.layer, change.unit, revision)
         if isinstance(change, Flag):
             edits = _flagged(content.edits, change, revision, channels[change.layer])
@@ -205,12 +213,13 @@ def with_fields(edit: Edit, **fields: Any) -> Edit:
         raise GanpatchError("; ".join(found["msg"] for found in fault.errors())) from fault
 
 
-def _check_unit(change: Flag | Unflag, channels: Mapping[str, int]) -> None:
-    units = channels.get(change.layer, 0)
+def check_unit(layer: str, unit: int, channels: Mapping[str, int]) -> None:
+    """Raise GanpatchError when there is no such unit; `channels` are the units of every layer."""
+    units = channels.get(layer, 0)
     if not units:
-        raise GanpatchError(f"layer '{change.layer}' has no units{near_miss(change.layer, channels)}")
-    if change.unit >= units:
-        raise GanpatchError(f"unit {change.unit} is outside layer '{change.layer}' ({units} units, 0-{units - 1})")
+        raise GanpatchError(f"layer '{layer}' has no units{near_miss(layer, channels)}")
+    if unit >= units:
+        raise GanpatchError(f"unit {unit} is outside layer '{layer}' ({units} units, 0-{units - 1})")
 
 
 def _on_edit(content: Content, change: OnEdit, revision: int) -> tuple[Entry, ...]:

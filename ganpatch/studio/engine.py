@@ -52,10 +52,10 @@ class Engine:
         """Have `work` done; the one of the same stream that still waits is cancelled. Raise Busy when too many wait."""
         job = _Job(work, stream)
         with self._changed:
-            if stream is not None:
-                for other in [other for other in self._waiting if other.stream == stream]:
-                    self._waiting.remove(other)
+            for other in self._waiting:
+                if stream is not None and other.stream == stream:
                     other.future.cancel()
+            self._waiting = deque(other for other in self._waiting if not other.future.cancelled())
             if len(self._waiting) >= LONGEST:
                 raise Busy("the studio is busy: too many requests wait for the model")
             self._waiting.append(job)

@@ -25,7 +25,18 @@ from ganpatch.files import replacing, write_bytes, write_text
 from ganpatch.identity import tensor_digest
 from ganpatch.patch import Model, Patch
 from ganpatch.stored import read_section
-from ganpatch.studio.changes import AddConcept, AnyChange, Overtaken, Pin, Redo, Undo, changed, changed_aside, placed
+from ganpatch.studio.changes import (
+    AddConcept,
+    AnyChange,
+    Overtaken,
+    Pin,
+    Redo,
+    Restore,
+    Undo,
+    changed,
+    changed_aside,
+    placed,
+)
 from ganpatch.studio.state import Content, Entry, State
 from ganpatch.studio.strokes import strokes_file
 
@@ -71,6 +82,8 @@ class Folder:
                 self._write(changed_aside(state, change).model_copy(update={"revision": state.revision + 1}))
             elif isinstance(change, Undo | Redo):
                 self._write(self._travelled(state, change))
+            elif isinstance(change, Restore):
+                self._commit(state, self._restored(change))
             else:
                 self._commit(state, changed(state.content, change, state.revision + 1, self.channels))
             return self.state
@@ -84,9 +97,23 @@ class Folder:
                 self._commit(state, placed(state.content, make(state.revision + 1)))
             return self.state
 
-    def patch(self) -> Patch | None:
-        """Give the patch as it stands."""
-        return self.state.patch(self.evidence)
+    def patch(self, version: int | None = None) -> Patch | None:
+        """Give the patch as it stands, or as it stood at an earlier version; None while no edit is on."""
+        if version is None:
+            return self.state.patch(self.evidence)
+        return self.state.model_copy(update={"content": self.content(version)}).patch(self.evidence)
+
+    def content(self, version: int) -> Content:
+        """Read an earlier version; raise GanpatchError when there is none."""
+        return _with_masks(read_section(self._version(version), Content, limit=_LARGEST), self.path)
+
+    def versions(self) -> list[int]:
+        """Give the numbers of the versions that are kept, the newest first."""
+        return sorted((int(path.stem) for path in (self.path / "history").glob("[0-9]*.json")), reverse=True)
+
+    def kept_at(self, version: int) -> float:
+        """Give the time, in seconds since 1970, at which a version was kept."""
+        return self._version(version).stat().st_mtime
 
     def _commit(self, state: State, content: Content) -> None:
         """Keep new content as a version and make it the present one."""
@@ -125,11 +152,16 @@ class Folder:
             raise Overtaken("something was changed in another tab; look before you undo")
         if not chain:
             raise Overtaken(f"there is nothing to {change.kind}")
-        content = _with_masks(read_section(self._version(chain[-1]), Content, limit=_LARGEST), self.path)
+        content = self.content(chain[-1])
         left, grown = chain[:-1], (*other, state.version)
         undo, redo = (left, grown) if back else (grown, left)
         fields = {"content": content, "version": chain[-1], "undo": undo, "redo": redo}
         return state.model_copy(update={"revision": state.revision + 1, **fields})
+
+    def _restored(self, change: Restore) -> Content:
+        if change.revision != self.state.revision:
+            raise Overtaken("something was changed in another tab; look before you go back")
+        return self.content(change.version)
 
     def _version(self, revision: int) -> Path:
         return self.path / "history" / f"{revision:06d}.json"
@@ -170,12 +202,14 @@ class Folder:
         state = self.state
         if not state.undo:
             return None
-        content = _with_masks(read_section(self._version(state.undo[-1]), Content, limit=_LARGEST), self.path)
-        return state.model_copy(update={"content": content}).patch()
+        return state.model_copy(update={"content": self.content(state.undo[-1])}).patch()
 
 
 def lock_folder(path: Path) -> IO[str]:
-    """Keep others from serving the folder while the file that is given is open; raise GanpatchError if one does."""
+    """Keep others from serving the folder while the file that is given is open; raise GanpatchError if one does.
+
+    Whatever a kill has left half written is removed.
+    """
     path.mkdir(parents=True, exist_ok=True)
     file = (path / ".lock").open("w")
     try:
@@ -187,6 +221,8 @@ def lock_folder(path: Path) -> IO[str]:
     except OSError:
         file.close()
         raise GanpatchError(f"'{path}' is open in another studio; close that one, or choose another -o") from None
+    for left in path.rglob(".*.tmp"):
+        left.unlink(missing_ok=True)
     return file
 
 

@@ -8,7 +8,9 @@ Only the engine's thread calls it.
 
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -32,16 +34,20 @@ LEVEL_SEEDS = range(500_000, 500_256)  # of no ranking, so that thresholds are c
 _BINS = 48
 _LARGEST_PNG = 512 * 512
 _SMALL_MAP = 16
-_FEW = 2
+QUICK, SLOW = 0.05, 2.0  # seconds of a pass
+_LEVEL_SECONDS = 60.0  # what sampling the levels of a layer may take
+_FEWEST_LEVELS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Levels:
-    """A sample of the activations of every unit of a layer: `values` [C, S], and the peaks [C]."""
+    """Activations of all units of a layer in some `images`: a sample `values` [C, S], peaks and quantiles, each [C]."""
 
     values: Tensor
     peak: Tensor
     q99: Tensor
+    q999: Tensor
+    images: int
 
     def histogram(self, unit: int) -> dict[str, Any]:
         """Give counts of one unit's activations between its lowest and its peak, in equal bins."""
@@ -54,8 +60,12 @@ class Levels:
             "high": high,
             "counts": [int(count) for count in counts],
             "q99": float(self.q99[unit]),
-            "images": len(LEVEL_SEEDS),
+            "images": self.images,
         }
+
+
+class _Enough(Exception):
+    """The layer has run: the rest of the pass is not needed."""
 
 
 class Frames:
@@ -64,63 +74,97 @@ class Frames:
     def __init__(self, generator: Generator) -> None:
         self.generator = generator
         self.tails = Tails(generator, inputs_at)
+        self.seconds = 0.0  # of one image, once settled
+
+    def settle(self) -> tuple[int, int]:
+        """Choose how many processor threads the calling thread works with: one where that is quick, else all but one.
+
+        Threads that share a pass wait for each other at every layer; on a machine whose other cores are busy, be it
+        with the browser, one thread is several times as fast for a small image. Gives the size (h, w) of images.
+        """
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        size, self.seconds = self._timed()
+        if self.seconds < SLOW:  # the first pass is slower than all others
+            size, self.seconds = self._timed()
+        if self.seconds > QUICK and threads > 2:
+            torch.set_num_threads(threads - 1)
+            _, self.seconds = self._timed()
+        return size
+
+    def _timed(self) -> tuple[tuple[int, int], float]:
+        started = perf_counter()
+        height, width = self.images([Point(seed=0)]).shape[2:]
+        return (height, width), perf_counter() - started
 
     @torch.inference_mode()
-    def images(self, points: Sequence[Point], edits: Sequence[Edit] = ()) -> Tensor:
-        """Draw images [N, 3, H, W] in [0, 1]; of a few points, only the layers after the edit where the pass is cut."""
-        if edits and len(points) <= _FEW and (found := self.tails.images(points, edits)) is not None:
+    def images(self, points: Sequence[Point], edits: Sequence[Edit] = (), *, live: str | None = None) -> Tensor:
+        """Draw images [N, 3, H, W] in [0, 1].
+
+        `live` is the layer whose edits change from one call to the next: what stands before it is not run again.
+        """
+        if live and len(points) <= BATCH and (found := self.tails.images(points, edits, live)) is not None:
             return found
         module = self.generator.module
         with edits_applied(module, edits):
-            drawn = [
-                self.generator.images(self._pass(points[start : start + BATCH]))
-                for start in range(0, len(points), BATCH)
-            ]
-        return torch.cat(drawn)
+            return torch.cat([self.generator.images(self._pass(part)) for part in batched(points, BATCH)])
 
     def _pass(self, points: Sequence[Point]) -> Any:
-        _, named = self.generator.inputs([point.seed for point in points])
-        return self.generator.module(*inputs_at(self.generator, points), **named)
+        return self.generator.module(*inputs_at(self.generator, points))
 
-    def cut(self, layer: str) -> Steps:
-        """Cut the pass at a layer, so that strokes there answer sooner; in one step."""
+    @property
+    def _calm_batch(self) -> int:
+        return CALM_BATCH if self.seconds < QUICK else 1
+
+    def expect(self, layer: str) -> Steps:
+        """Find out, in one step, whether strokes at a layer can do with what stands behind it."""
         yield
-        self.tails.prepare(layer)
+        self.tails.check(layer)
 
-    def images_in_steps(self, points: Sequence[Point], edits: Sequence[Edit] = ()) -> Steps:
-        """Draw images a few at a time; returns them."""
+    def images_in_steps(self, points: Sequence[Point], edits: Sequence[Edit], columns: int, largest: int) -> Steps:
+        """Draw images a few at a time; returns them encoded."""
         drawn = []
-        for start in range(0, len(points), CALM_BATCH):
-            drawn.append(self.images(points[start : start + CALM_BATCH], edits))
+        for part in batched(points, self._calm_batch):
+            drawn.append(self.images(part, edits))
             yield
-        return torch.cat(drawn)
+        return encoded(torch.cat(drawn), columns, largest)
 
     @torch.inference_mode()
     def activation(self, points: Sequence[Point], layer: str, edits: Sequence[Edit] = ()) -> Tensor:
-        """Give a layer's activation [N, C, h, w], after the edits."""
+        """Give a layer's activation [N, C, h, w] in its first run, after the edits; nothing behind it is run."""
         kept: list[Tensor] = []
 
-        def keep(output: Any, call: int) -> None:
+        def keep(output: Any, _call: int) -> None:
             y = tensor_of(output)
             if y is None or y.ndim != 4:
                 raise GanpatchError(f"layer '{layer}' gives no maps [N, C, h, w]")
-            if call == 0:
-                kept.append(y.clone())
+            kept.append(y.clone())
+            raise _Enough
 
         module = self.generator.module
         with edits_applied(module, edits), hooked(module, {layer: keep}):
-            for start in range(0, len(points), BATCH):
-                self._pass(points[start : start + BATCH])
+            for part in batched(points, BATCH):
+                with suppress(_Enough):
+                    self._pass(part)
         return torch.cat(kept)
 
+    def label(self, point: Point) -> int | None:
+        """Name the class at a point, of a conditional model."""
+        if self.generator.labels is None:
+            return None
+        label = inputs_at(self.generator, [point])[1][0]
+        return int(label.argmax()) if label.ndim else int(label)
+
     def levels(self, layer: str) -> Steps:
-        """Sample a layer's activations over LEVEL_SEEDS, batch by batch; returns Levels."""
+        """Sample a layer's activations over LEVEL_SEEDS, fewer of a slow model, batch by batch; returns Levels."""
         sample, peak = None, None
-        for seeds in batched(LEVEL_SEEDS, CALM_BATCH):
+        most = max(_FEWEST_LEVELS, int(_LEVEL_SECONDS / max(self.seconds, 1e-3)))
+        images = LEVEL_SEEDS[:most]
+        for seeds in batched(images, self._calm_batch):
             y = self.activation([Point(seed=seed) for seed in seeds], layer)
             flat = y.flatten(2).float()
             if sample is None:
-                sample = QuantileSample(y.shape[1], pixels=flat.shape[2], images=len(LEVEL_SEEDS), size=8192)
+                sample = QuantileSample(y.shape[1], pixels=flat.shape[2], images=len(images), size=8192)
             sample.update(flat, seeds)
             highest = flat.amax((0, 2))
             peak = highest if peak is None else torch.maximum(peak, highest)
@@ -128,7 +172,8 @@ class Frames:
         assert sample is not None
         assert peak is not None
         values = sample.values[:, : int(sample.count)].clone()
-        return Levels(values=values, peak=peak, q99=sample.result([0.99])[0])
+        q99, q999 = sample.result([0.99, 0.999])
+        return Levels(values=values, peak=peak, q99=q99, q999=q999, images=len(images))
 
 
 def inputs_at(generator: Generator, points: Sequence[Point]) -> tuple[Tensor, ...]:

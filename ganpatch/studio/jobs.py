@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -32,6 +33,7 @@ class JobView(BaseModel):
     state: JobState
     done: int
     total: int
+    seconds: float
     error: str
     result: dict[str, Any]
 
@@ -46,20 +48,23 @@ class _Job:
     kind: str
     label: str
     work: Work
+    of: str
     state: JobState = "waiting"
     done: int = 0
     total: int = 0
+    seconds: float = 0.0
     error: str = ""
     result: dict[str, Any] = field(default_factory=dict)
     unwanted: bool = False
+    began: float = 0.0
 
     def report(self, done: int, total: int) -> None:
-        self.done, self.total = done, total
+        self.done, self.total, self.seconds = done, total, round(monotonic() - self.began, 1)
         if self.unwanted:
             raise _Cancelled
 
     def view(self) -> JobView:
-        names = ("id", "kind", "label", "state", "done", "total", "error", "result")
+        names = ("id", "kind", "label", "state", "done", "total", "seconds", "error", "result")
         return JobView(**{name: getattr(self, name) for name in names})
 
 
@@ -73,15 +78,18 @@ class Jobs:
         self._changed = threading.Condition()
         threading.Thread(target=self._run, name="ganpatch-jobs", daemon=True).start()
 
-    def start(self, kind: str, label: str, work: Work) -> JobView:
-        """Queue a job, or give the same one that still waits or runs; raise GanpatchError when too many wait."""
+    def start(self, kind: str, label: str, work: Work, *, of: str = "") -> JobView:
+        """Queue a job, or give the same one that still waits or runs; raise GanpatchError when too many wait.
+
+        Jobs of other versions `of` the patch are others, though they are called the same.
+        """
         with self._changed:
             for job in self._jobs.values():
-                if (job.kind, job.label) == (kind, label) and job.state in ("waiting", "running"):
+                if (job.kind, job.label, job.of) == (kind, label, of) and job.state in ("waiting", "running"):
                     return job.view()
             if len(self._waiting) >= LONGEST:
                 raise GanpatchError("too many jobs wait already")
-            job = _Job(next(self._numbers), kind, label, work)
+            job = _Job(next(self._numbers), kind, label, work, of)
             self._jobs[job.id] = job
             for old in list(self._jobs)[:-_KEPT]:
                 del self._jobs[old]
@@ -111,7 +119,7 @@ class Jobs:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting)
                 job = self._waiting.popleft()
-                job.state = "running"
+                job.state, job.began = "running", monotonic()
             try:
                 job.result = job.work(job.report)
                 job.state = "done"

@@ -1,147 +1,157 @@
-"""What a brush paints with: units of a layer, the most important first, and the value that inserts what they draw.
+"""What a brush paints with: units of a layer, the most important first, and the values that insert what they draw.
 
-    palette = Palette(channels)
-    palette.edit(brush, Painting(...), size=(8, 8))         # the Edit that a stroke makes
+    palette = Palette(channels, levels)             # levels("layer4"): {"q99": (…), "q999": (…)}, as far as known
+    palette.add_causes(causes)                      # a brush for each concept of a `ganpatch cause` run
+    palette.add_dissection("run", dissection)       # … of a `ganpatch dissect` run, by IoU
+    palette.find("concept:layer4:tree", entries)
 
-Brushes come from the edits of the session ("what these units draw"), from single units, and from concepts of a
-`ganpatch cause` run.
+Further brushes are the plain edits of the session ("what these units draw"), and any unit, "unit:LAYER:NUMBER".
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from ganpatch.causes import Causes
-from ganpatch.edit import Edit, Mask, Part
-from ganpatch.errors import GanpatchError
-from ganpatch.studio.changes import ChangeId, EditName, LayerName, UnitNumber
-from ganpatch.studio.state import Point
-from ganpatch.studio.strokes import ImageSize, Mode, Stroke, painted
+from ganpatch.causes import Causes, Level
+from ganpatch.dissection import Dissection
+from ganpatch.edit import Part
+from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.spans import format_spans
+from ganpatch.studio.changes import check_unit
+from ganpatch.studio.state import Entry
+
+LEAST_IOU = 0.02  # of a concept's best unit: with less, no unit of the layer means it
 
 BrushName = Annotated[str, Field(min_length=1, max_length=700)]
+Source = Literal["causes", "agrees", "flagged", "unit"]
+Values = Mapping[Level, tuple[float, ...]]
+LevelsOf = Callable[[str], Values]
 
 
 class Brush(Part):
-    """Units of a layer, the most important first; `insert` holds the value per unit that draws their concept."""
+    """Units of a layer, the most important first; `insert` holds values per unit that draw their concept, by level."""
 
     name: BrushName
     label: str
-    source: str
+    source: Source
+    about: str = ""
     layer: str
     channels: int
     units: tuple[int, ...]
-    insert: tuple[float, ...] | None = None
+    insert: Values = {}
+
+    def values(self, level: Level) -> tuple[float, ...]:
+        """Give the values that insert; raise GanpatchError where they are not known."""
+        if level not in self.insert:
+            have = f"; there is {', '.join(self.insert)}" if self.insert else " yet: their activations are measured"
+            raise GanpatchError(f"brush '{self.label}' has no values to insert at level '{level}'{have}")
+        return self.insert[level]
 
 
-class Painting(Part):
-    """Strokes with a brush on the image of a point: how many of its units, how strongly."""
+class Palette:
+    """The brushes of a session; `channels` are the units of every layer with maps."""
 
-    brush: BrushName
-    mode: Mode = "remove"
-    count: Annotated[int, Field(ge=1, le=10_000)] = 10
-    strength: Annotated[float, Field(ge=0, le=1)] = 1.0
-    point: Point
-    size: ImageSize
-    strokes: Annotated[tuple[Stroke, ...], Field(strict=False, max_length=500)] = ()
+    def __init__(self, channels: Mapping[str, int], levels: LevelsOf) -> None:
+        self._channels, self._levels = channels, levels
+        self._concepts: dict[str, Brush] = {}
 
+    def add_causes(self, causes: Causes) -> None:
+        """Add a brush for each concept: its most causal units."""
+        for concept, found in causes.concepts.items():
+            order = found.ranked()
+            values = {level: causes.insertion_values(concept, level).tolist() for level in get_args(Level)}
+            self._add(
+                Brush(
+                    name=f"concept:{causes.layer}:{concept}",
+                    label=concept,
+                    source="causes",
+                    about="the units that cause it",
+                    layer=causes.layer,
+                    channels=causes.channels,
+                    units=tuple(order),
+                    insert={level: _short(numbers, order) for level, numbers in values.items()},
+                )
+            )
 
-class UnitTrial(Part):
-    """One unit of a layer, tried without being kept."""
+    def add_dissection(self, name: str, dissection: Dissection) -> None:
+        """Add a brush for each concept that some unit of a layer agrees with; `name` tells dissections apart."""
+        for layer, found in dissection.layers.items():
+            ranked = dissection.ranking[layer]
+            levels: dict[Level, list[float]] = {"q99": ranked.q99.tolist(), "q999": ranked.q999.tolist()}
+            for place, concept in enumerate(dissection.concepts):
+                best = float(found.iou[:, place].max())
+                if best < LEAST_IOU or layer not in self._channels:
+                    continue
+                order = found.iou[:, place].argsort(descending=True, stable=True).tolist()
+                self._add(
+                    Brush(
+                        name=f"agrees:{name}:{layer}:{concept}",
+                        label=concept,
+                        source="agrees",
+                        about=f"the units that fire where it is, IoU up to {best:.2f}",
+                        layer=layer,
+                        channels=self._channels[layer],
+                        units=tuple(order),
+                        insert={level: _short(numbers, order) for level, numbers in levels.items()},
+                    )
+                )
 
-    layer: LayerName
-    unit: UnitNumber
-    alpha: Annotated[float, Field(ge=0, le=1)] = 1.0
-    value: Annotated[float, Field(allow_inf_nan=False)] = 0.0
-    above: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    def all(self, entries: Sequence[Entry]) -> list[Brush]:
+        """Give the brushes: concepts, those of causes where there are both kinds; then what plain edits draw."""
+        caused = {(brush.layer, brush.label) for brush in self._concepts.values() if brush.source == "causes"}
+        concepts = [b for b in self._concepts.values() if b.source == "causes" or (b.layer, b.label) not in caused]
+        return [*concepts, *(self._of_edit(entry) for entry in entries if self._is_brush(entry))]
 
+    def find(self, name: str, entries: Sequence[Entry]) -> Brush:
+        """Find a brush by its name; raise GanpatchError with the near miss when there is none."""
+        match = re.fullmatch(r"unit:(.+):(\d{1,6})", name)
+        if match:
+            return self._of_unit(match[1], int(match[2]))
+        found = {brush.name: brush for brush in self.all(entries)}
+        if name not in found:
+            raise GanpatchError(f"there is no brush '{name}'{near_miss(name, found)}")
+        return found[name]
 
-class Paint(Painting):
-    """A painting to be kept as the edit called `edit`: a new one, or in the place of the one that it goes on with."""
+    def _add(self, brush: Brush) -> None:
+        self._concepts[brush.name] = brush
 
-    id: ChangeId
-    edit: EditName
+    def _is_brush(self, entry: Entry) -> bool:
+        return entry.is_plain and entry.edit.layer in self._channels
 
-
-@dataclass(frozen=True, slots=True)
-class LayerShape:
-    """Units and map size (h, w) of a layer."""
-
-    units: int
-    size: tuple[int, ...]
-
-
-def unit_brush(layer: str, shape: LayerShape, unit: int, level: float | None) -> Brush:
-    """Make the brush of one unit, which inserts at `level`."""
-    if unit >= shape.units:
-        raise GanpatchError(f"unit {unit} is outside layer '{layer}' ({shape.units} units, 0-{shape.units - 1})")
-    return Brush(
-        name=f"unit:{layer}:{unit}",
-        label=f"unit {unit}",
-        source="unit",
-        layer=layer,
-        channels=shape.units,
-        units=(unit,),
-        insert=None if level is None else (level,),
-    )
-
-
-def concept_brush(causes: Causes, concept: str) -> Brush:
-    """Make the brush of a concept: its most causal units, which insert at their 99 % level."""
-    order = causes[concept].ranked()
-    values = causes.insertion_values(concept, "q99").tolist()
-    return Brush(
-        name=f"concept:{causes.layer}:{concept}",
-        label=concept,
-        source="concept",
-        layer=causes.layer,
-        channels=causes.channels,
-        units=tuple(order),
-        insert=tuple(float(f"{values[unit]:.6g}") for unit in order),
-    )
-
-
-def trial_edit(trial: UnitTrial, shape: LayerShape) -> Edit:
-    """Make the edit that tries one unit."""
-    if trial.unit >= shape.units:
-        raise GanpatchError(
-            f"unit {trial.unit} is outside layer '{trial.layer}' ({shape.units} units, 0-{shape.units - 1})"
+    def _of_edit(self, entry: Entry) -> Brush:
+        edit = entry.edit
+        return Brush(
+            name=f"edit:{edit.id}",
+            label=edit.reason or _units(edit.units),
+            source="flagged",
+            about="flagged units",
+            layer=edit.layer,
+            channels=edit.channels,
+            units=edit.units,
+            insert={level: tuple(all_[u] for u in edit.units) for level, all_ in self._levels(edit.layer).items()},
         )
-    return Edit(
-        id="trial",
-        layer=trial.layer,
-        channels=shape.units,
-        units=(trial.unit,),
-        alpha=(trial.alpha,),
-        value=(trial.value,),
-        above=None if trial.above is None else (trial.above,),
-    )
+
+    def _of_unit(self, layer: str, unit: int) -> Brush:
+        if layer not in self._channels:
+            raise GanpatchError(f"layer '{layer}' is not among those with maps{near_miss(layer, self._channels)}")
+        check_unit(layer, unit, self._channels)
+        return Brush(
+            name=f"unit:{layer}:{unit}",
+            label=f"unit {unit}",
+            source="unit",
+            layer=layer,
+            channels=self._channels[layer],
+            units=(unit,),
+            insert={level: (all_[unit],) for level, all_ in self._levels(layer).items()},
+        )
 
 
-def painted_edit(brush: Brush, painting: Painting, shape: LayerShape, name: str = "trial") -> Edit | None:
-    """Make the edit that strokes mean, or None where they cover nothing."""
-    if len(shape.size) != 2:
-        raise GanpatchError(f"layer '{brush.layer}' has no maps to paint on")
-    if painting.mode == "insert" and brush.insert is None:
-        raise GanpatchError(f"brush '{brush.label}' removes only: it has no values to insert")
-    mask = painted(painting.strokes, image=painting.size, layer=(shape.size[0], shape.size[1]))
-    if not mask.any():
-        return None
-    values = brush.insert if painting.mode == "insert" else None
-    chosen = sorted(_chosen(brush.units, values or (0.0,) * len(brush.units), painting.count))
-    verb = "add" if painting.mode == "insert" else "remove"
-    return Edit(
-        id=name,
-        layer=brush.layer,
-        channels=brush.channels,
-        units=tuple(unit for unit, _ in chosen),
-        alpha=(painting.strength,),
-        value=tuple(value for _, value in chosen) if values else (0.0,),
-        mask=Mask.of(mask),
-        reason=f"{verb} {brush.label}, painted",
-    )
+def _units(units: Sequence[int]) -> str:
+    text = format_spans(units)
+    return f"unit{'s' if len(units) > 1 else ''} {text if len(text) < 24 else text[:20] + ' …'}"
 
 
-def _chosen(units: Sequence[int], values: Sequence[float], count: int) -> list[tuple[int, float]]:
-    return list(zip(units, values, strict=True))[:count]
+def _short(values: Sequence[float], order: Sequence[int]) -> tuple[float, ...]:
+    return tuple(float(f"{values[unit]:.6g}") for unit in order)

@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable
+from contextlib import ExitStack
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -17,11 +18,11 @@ from fastapi.responses import PlainTextResponse
 
 from ganpatch.errors import GanpatchError
 from ganpatch.files import write_text
-from ganpatch.loopback import Bounded, guard, hosts_of, listen, run
+from ganpatch.loopback import Bounded, Guarded, hosts_of, listen, run
 from ganpatch.studio.api import refusal, routes
 from ganpatch.studio.changes import Overtaken
-from ganpatch.studio.folder import lock_folder
 from ganpatch.studio.session import Opening, Studio
+from ganpatch.studio.views import JobRequest
 from ganpatch.version import VERSION
 
 SERVER = "server.json"
@@ -35,7 +36,7 @@ def make_app(studio: Studio, token: str, hosts: set[str]) -> FastAPI:
     """Make the application; requests must carry `token` and name one of `hosts` as their Host."""
     app = FastAPI(title="ganpatch studio", version=VERSION, docs_url=None, redoc_url=None)
     app.add_middleware(Bounded, largest=LARGEST_BODY)
-    app.middleware("http")(guard(token, hosts, inline_scripts=False, is_open=lambda path: path.startswith("/static/")))
+    app.add_middleware(Guarded, token=token, hosts=hosts, inline_scripts=False, is_open=_is_static)
     app.include_router(routes(studio))
 
     @app.exception_handler(GanpatchError)
@@ -63,10 +64,9 @@ def serve(opening: Opening, port: int | None, announce: Callable[[str, Studio], 
 
     Without `port` it is the one that this session had before, or a free one.
     """
-    studio = Studio.open(opening)
-    path = studio.folder.path
-    lock = lock_folder(path)
-    try:
+    with ExitStack() as held:
+        studio = Studio.open(opening, held)
+        path = studio.folder.path
         before = _kept(path / SERVER)
         token = before.get("token") or secrets.token_urlsafe(24)
         listener = _listener(port, before.get("port"))
@@ -75,11 +75,13 @@ def serve(opening: Opening, port: int | None, announce: Callable[[str, Studio], 
         (path / SERVER).chmod(0o600)
         app = make_app(studio, token, hosts_of(listener))
         if not studio.runs:
-            studio.start("rank", None, opening.n)
+            studio.start(JobRequest(kind="rank", n=opening.n))
         announce(f"http://127.0.0.1:{port}/?token={token}", studio)
         run(app, listener, timeout_graceful_shutdown=2)
-    finally:
-        lock.close()
+
+
+def _is_static(path: str) -> bool:
+    return path.startswith("/static/")
 
 
 def _listener(port: int | None, before: Any) -> Any:

@@ -3,43 +3,56 @@
 studio = Studio.open(Opening(model=None, out=Path("churches-studio")))
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter
 from typing import Any
 
 from ganpatch.activations import LayerFacts, Progress, default_layer, layer_facts
 from ganpatch.causes import MANIFEST as CAUSES
-from ganpatch.causes import Causes
+from ganpatch.causes import Causes, Level
+from ganpatch.dissection import Dissection
 from ganpatch.edit import Edit
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.files import file_name
 from ganpatch.generator import Generator
-from ganpatch.models import BUNDLED, load
+from ganpatch.models import load
 from ganpatch.patch import Model, Patch
-from ganpatch.ranking import ARRAYS, MANIFEST, LayerRanking, Manifest, read_layers, read_manifest
+from ganpatch.ranking import LayerRanking, read_manifest
 from ganpatch.studio.engine import Engine
-from ganpatch.studio.folder import Folder
+from ganpatch.studio.figures import FEWEST
+from ganpatch.studio.folder import STROKES, Folder, lock_folder
 from ganpatch.studio.frames import Frames, Levels
 from ganpatch.studio.jobs import Jobs, JobView
-from ganpatch.studio.palette import Brush, LayerShape, Paint, Painting, concept_brush, painted_edit, unit_brush
+from ganpatch.studio.painting import LayerShape, Paint, Painting, UnitTrial, painted_edit
+from ganpatch.studio.palette import Brush, Palette
+from ganpatch.studio.runs import Order, Run, cause_orders, check_run, concept_orders, finished_runs, model_of
 from ganpatch.studio.state import Entry, Painted, State
-from ganpatch.studio.tasks import bake_task, in_child, onnx_task, rank_task, weights_task
-from ganpatch.suggestions import read_suggestions
+from ganpatch.studio.tasks import (
+    Task,
+    bake_task,
+    in_child,
+    learn_task,
+    onnx_task,
+    quality_task,
+    rank_task,
+    weights_task,
+)
+from ganpatch.studio.views import JobRequest
 
-EXPORTS = "exports"
-QUICK = 0.1  # seconds of a pass that answers a brush as it is: tracing a model takes as long as many strokes
+EXPORTS, FIGURES, RUNS, CONCEPTS = "exports", "figures", "runs", "concepts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
     """What a studio is opened with: a model, how to load it, finished runs and causes, a patch to begin with.
 
-    `out` is the folder of the session, `n` how many images are ranked at first where no run is given.
+    `out` is the folder of the session, `n` how many images are ranked at first where no run is given, `real` a folder
+    of real images for quality figures.
     """
 
     model: str | None = None
@@ -49,31 +62,7 @@ class Opening:
     patch: Path | None = None
     out: Path | None = None
     n: int = 1000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """A finished ranking: its folder and manifest."""
-
-    folder: Path
-    manifest: Manifest
-
-    def layer(self, name: str) -> LayerRanking:
-        """Read one layer's arrays."""
-        only = self.manifest.model_copy(update={"layers": {name: self.manifest.layers[name]}})
-        return read_layers(self.folder / ARRAYS, only)[name]
-
-    def suggested(self, name: str) -> dict[str, list[float]]:
-        """Read the scores that `ganpatch suggest` left in the folder for a layer, by method."""
-        try:
-            found = read_suggestions(self.folder, self.manifest)
-        except GanpatchError:  # a broken file of scores takes no order away that is there without it
-            return {}
-        return {
-            f"suggested: {method}": one.layers[name].score.tolist()
-            for method, one in found.items()
-            if name in one.layers
-        }
+    real: Path | None = None
 
 
 class Studio:
@@ -81,38 +70,39 @@ class Studio:
 
     def __init__(self, generator: Generator, facts: Sequence[LayerFacts], folder: Folder, opening: Opening) -> None:
         self.generator, self.folder = generator, folder
-        self.model, self.loading = opening.model, opening.loading
+        self.model, self.loading, self.real = opening.model, opening.loading, opening.real
         self.layers = {fact.name: LayerShape(fact.units, fact.size) for fact in facts if fact.units}
         self.default_layer = default_layer(facts).name
         self.engine, self.jobs, self.frames = Engine(), Jobs(), Frames(generator)
-        height, width = generator.sample([0]).shape[2:]  # the first pass is slower than all others
-        started = perf_counter()
-        generator.sample([0])
-        self.image_size, self.seconds = (height, width), perf_counter() - started
-        self._cut: set[str] = set()
+        self.image_size = self.engine.submit(self.frames.settle).result()
+        self._expected: set[str] = set()
         self._levels: dict[str, Future[Levels]] = {}
         self._rankings: dict[tuple[str, str], LayerRanking] = {}
+        self._dissections: dict[str, Dissection | None] = {}
         self.causes = [Causes.load(path) for path in opening.causes]
         for causes in self.causes:
             if causes.model.fingerprint != folder.state.model.fingerprint:
                 raise GanpatchError(f"the causes of {causes.model.name} are of other weights than {generator.name}")
-        runs = opening.runs
-        self.runs = {run.manifest.run: run for run in _finished(runs, folder.path / "runs", folder.state.model)}
+        own = folder.path / RUNS
+        self.runs = {run.manifest.run: run for run in finished_runs(opening.runs, own, folder.state.model)}
+        self.palette = self._palette()
         folder.evidence = self._evidence()
 
     @classmethod
-    def open(cls, opening: Opening) -> "Studio":
-        """Load the model and open the session; raise GanpatchError when they do not fit each other."""
-        name = opening.model or _model_of(opening.runs)
+    def open(cls, opening: Opening, held: ExitStack | None = None) -> "Studio":
+        """Load the model and open the session, locked until `held` closes; raise GanpatchError when they do not fit."""
+        name = opening.model or model_of(opening.runs)
         generator = load(name, **opening.loading)
         model = Model.of(generator.name, generator.fingerprint)
         for path in opening.runs:
-            _check_run(read_manifest(path), path, model)
+            check_run(path, model)
         path = opening.out or Path(f"{file_name(generator.name)}-studio")
         start = Patch.load(opening.patch) if opening.patch else None
         if start is not None and start.model.fingerprint != model.fingerprint:
             raise GanpatchError(f"patch '{start.name}' is for other weights than {generator.name}")
         facts = layer_facts(generator)
+        if held is not None:
+            held.enter_context(lock_folder(path))
         folder = Folder.open(path, model, {fact.name: fact.units for fact in facts}, start)
         return cls(generator, facts, folder, replace(opening, model=name))
 
@@ -137,16 +127,14 @@ class Studio:
             self._rankings[key] = run.layer(layer)
         return self._rankings[key]
 
-    def scores(self, layer: str) -> dict[str, list[float]]:
-        """Give more orders for the units of a layer, by name: what was suggested, what they cause."""
+    def orders(self, layer: str) -> list[Order]:
+        """Give more orders for the units of a layer: what was suggested, what they cause, which concepts they are."""
         run = self.run_of(layer)
-        suggested = run.suggested(layer) if run else {}
-        return suggested | {
-            f"causes {concept}": record.alpha.tolist()
-            for causes in self.causes
-            if causes.layer == layer
-            for concept, record in causes.concepts.items()
-        }
+        found = run.suggested(layer) if run else []
+        found += cause_orders(self.causes, layer)
+        for dissection in self._all_dissections():
+            found += concept_orders(dissection, layer)
+        return list({order.name: order for order in found}.values())
 
     def levels(self, layer: str) -> "Future[Levels]":
         """Give a layer's levels, sampled once, between other work."""
@@ -157,43 +145,20 @@ class Studio:
         return future
 
     def brushes(self) -> list[Brush]:
-        """Give the brushes: concepts of the causes, then what the plain edits of the session draw."""
-        made = [concept_brush(causes, concept) for causes in self.causes for concept in causes.concepts]
-        for entry in self.folder.state.content.edits:
-            edit = entry.edit
-            if entry.is_plain and len(self.layers[edit.layer].size) == 2:
-                levels = self.known_levels(edit.layer)
-                made.append(
-                    Brush(
-                        name=f"edit:{edit.id}",
-                        label=edit.reason or edit.id,
-                        source="flagged",
-                        layer=edit.layer,
-                        channels=edit.channels,
-                        units=edit.units,
-                        insert=levels and tuple(levels[unit] for unit in edit.units),
-                    )
-                )
-        return made
+        """Give the brushes that there are, beside those of single units."""
+        return self.palette.all(self.folder.state.content.edits)
 
     def brush(self, name: str) -> Brush:
-        """Find a brush by its name; `unit:LAYER:NUMBER` is any unit."""
-        match = re.fullmatch(r"unit:(.+):(\d{1,6})", name)
-        if match:
-            unit, shape = int(match[2]), self.shape(match[1])
-            levels = self.known_levels(match[1])
-            return unit_brush(match[1], shape, unit, levels[unit] if levels and unit < len(levels) else None)
-        found = {brush.name: brush for brush in self.brushes()}
-        if name not in found:
-            raise GanpatchError(f"there is no brush '{name}'{near_miss(name, found)}")
-        return found[name]
+        """Find a brush by its name."""
+        return self.palette.find(name, self.folder.state.content.edits)
 
-    def expect_strokes(self, brush: str) -> None:
-        """Cut the pass at the layer of a brush, once, when nobody waits, where the whole pass is not quick anyway."""
-        layer = self.brush(brush).layer
-        if layer not in self._cut and self.seconds > QUICK:
-            self._cut.add(layer)
-            self.engine.submit_calm(self.frames.cut(layer), stream=f"cut {layer}")
+    def live_layer(self, unit: UnitTrial | None, painting: Painting | None) -> str | None:
+        """Name the layer at which something is tried; its images answer sooner from the next one on."""
+        layer = self.brush(painting.brush).layer if painting else unit.layer if unit else None
+        if layer is not None and layer not in self._expected:
+            self._expected.add(layer)
+            self.engine.submit_calm(self.frames.expect(layer), stream=f"expect {layer}")
+        return layer
 
     def painting(self, painting: Painting, name: str = "trial") -> Edit | None:
         """Give the edit that a painting means; None where its strokes cover nothing."""
@@ -209,50 +174,95 @@ class Studio:
         how = Painted(label=brush.label, mode=paint.mode, seed=paint.point.seed, size=paint.size, strokes=paint.strokes)
         return self.folder.put(paint.id, lambda revision: Entry(edit=edit, rev=revision, painted=how))
 
-    def start(self, kind: str, layer: str | None, n: int) -> JobView:
-        """Begin long work: rank a layer, bake the patch, write repaired weights or ONNX."""
-        if kind == "rank":
-            name = layer or self.default_layer
-            self.shape(name)
-            return self.jobs.start(kind, f"ranking {name} over {n} images", lambda report: self._rank(name, n, report))
+    def start(self, asked: JobRequest) -> JobView:
+        """Begin long work on a layer, or with the patch as it stands."""
+        layer, over = asked.layer or self.default_layer, f"over {asked.n} images"
+        if asked.kind in ("rank", "learn"):
+            self.shape(layer)
+            if asked.kind == "rank":
+                return self.jobs.start("rank", f"ranking {layer} {over}", partial(self._rank, layer, asked.n))
+            return self.jobs.start(
+                "learn", f"finding units of {layer} for your strokes {over}", partial(self._learn, layer, asked.n)
+            )
         patch = self.folder.patch()
         if patch is None:
-            raise GanpatchError("no edit is on: there is nothing to bake")
-        what = {"bake": "fold or insert", "weights": "repaired weights", "onnx": "ONNX"}[kind]
-        return self.jobs.start(kind, f"{what}, {patch.digest[7:15]}", lambda report: self._baked(kind, patch, report))
+            raise GanpatchError("no edit is on: there is nothing to bake or to measure")
+        what = {"bake": "fold or insert", "weights": "repaired weights", "onnx": "ONNX", "quality": "quality"}[
+            asked.kind
+        ]
+        if asked.kind == "quality" and asked.n < FEWEST:
+            raise GanpatchError(f"a quality figure of {asked.n} images says nothing; give {FEWEST} or more")
+        about = f" by {asked.features} {over}" if asked.kind == "quality" else ""
+        return self.jobs.start(asked.kind, what + about, partial(self._with_patch, asked, patch), of=patch.digest)
 
     def _rank(self, layer: str, n: int, report: Progress) -> dict[str, Any]:
-        folder = self.folder.path / "runs" / file_name(layer)
+        folder = self.folder.path / RUNS / file_name(layer)
         result = in_child(rank_task, report, **self._model, layer=layer, n=n, folder=folder)
         run = Run(folder=folder, manifest=read_manifest(folder))
         self.runs[run.manifest.run] = run
         self.folder.evidence = self._evidence()
         return result
 
-    def _baked(self, kind: str, patch: Patch, report: Progress) -> dict[str, Any]:
+    def _learn(self, layer: str, n: int, report: Progress) -> dict[str, Any]:
+        """Find the units that agree with the strokes; they are brushes and orders from now on."""
+        folder, strokes = self.folder.path / CONCEPTS / file_name(layer), self.folder.path / STROKES
+        if not strokes.is_file():
+            raise GanpatchError(
+                "there are no strokes yet: paint some for two concepts at least, one may be 'background'"
+            )
+        result = in_child(learn_task, report, **self._model, strokes=strokes, layer=layer, n=n, folder=folder)
+        self._dissections.clear()
+        self.palette = self._palette()
+        return result
+
+    def _with_patch(self, asked: JobRequest, patch: Patch, report: Progress) -> dict[str, Any]:
+        tasks: dict[str, Task] = {
+            "bake": bake_task,
+            "weights": weights_task,
+            "onnx": onnx_task,
+            "quality": quality_task,
+        }
+        more: dict[str, Any] = {} if asked.kind == "bake" else {"folder": self.folder.path / EXPORTS}
+        if asked.kind == "quality":
+            wish = {"features": asked.features, "images": asked.n}
+            more = {"folder": self.folder.path / FIGURES, "real": self.real, "wish": wish}
         with TemporaryDirectory() as folder:
             path = Path(folder) / "patch.yaml"
             patch.save(path)
-            given = {**self._model, "patch": path}
-            if kind == "bake":
-                result = in_child(bake_task, report, **given)
-            else:
-                task = weights_task if kind == "weights" else onnx_task
-                result = in_child(task, report, **given, folder=self.folder.path / EXPORTS)
+            result = in_child(tasks[asked.kind], report, **self._model, patch=path, **more)
         return {"digest": patch.digest, **result}
 
     @property
     def _model(self) -> dict[str, Any]:
         return {"model": self.model, "loading": dict(self.loading)}
 
-    def known_levels(self, layer: str) -> tuple[float, ...] | None:
-        """Give the 99 % level of every unit, of a run or of the levels that were sampled, or None."""
+    def known_levels(self, layer: str) -> dict[Level, tuple[float, ...]]:
+        """Give levels of every unit of a layer, of a run or of what was sampled; as yet none: nothing."""
         if self.run_of(layer) is not None:
-            return tuple(self.ranking(layer).q99.tolist())
+            ranked = self.ranking(layer)
+            return {"q99": tuple(ranked.q99.tolist()), "q999": tuple(ranked.q999.tolist())}
         future = self._levels.get(layer)
         if future is None or not future.done() or future.cancelled() or future.exception():
-            return None
-        return tuple(future.result().q99.tolist())
+            return {}
+        found = future.result()
+        return {"q99": tuple(found.q99.tolist()), "q999": tuple(found.q999.tolist())}
+
+    def _palette(self) -> Palette:
+        channels = {name: shape.units for name, shape in self.layers.items() if len(shape.size) == 2}
+        palette = Palette(channels, self.known_levels)
+        for causes in self.causes:
+            palette.add_causes(causes)
+        for dissection in self._all_dissections():
+            palette.add_dissection(dissection.ranking.run, dissection)
+        return palette
+
+    def _all_dissections(self) -> list[Dissection]:
+        """Read, once, the dissections of the runs, and those that were learned from strokes here."""
+        learned = finished_runs((), self.folder.path / CONCEPTS, self.folder.state.model)
+        for run in (*self.runs.values(), *learned):
+            if run.manifest.run not in self._dissections:
+                self._dissections[run.manifest.run] = run.dissection()
+        return [found for found in self._dissections.values() if found is not None]
 
     def _evidence(self) -> dict[str, Any]:
         seen = [
@@ -271,24 +281,3 @@ def opening_of(model_and_runs: Sequence[str], loading: Mapping[str, Any]) -> Ope
     causes = [path for path in folders if (path / CAUSES).is_file()]
     runs = [path for path in folders if path not in causes]
     return Opening(model=models[0] if models else None, loading=loading, runs=runs, causes=causes)
-
-
-def _model_of(runs: Sequence[Path]) -> str | None:
-    """Name the model of a run, where only the run was given: bundled ones are known by name."""
-    names = [read_manifest(path).model.name for path in runs]
-    return names[0] if names and names[0] in BUNDLED else None
-
-
-def _check_run(manifest: Manifest, path: Path, model: Model) -> None:
-    if manifest.model.fingerprint != model.fingerprint:
-        raise GanpatchError(
-            f"'{path}' ranks {manifest.model.name}, and the model is {model.name} with other weights; "
-            "name the model as well: ganpatch studio MODEL RUN"
-        )
-
-
-def _finished(runs: Sequence[Path], own: Path, model: Model) -> list[Run]:
-    """Read the runs that were given, and those that the studio made of this model."""
-    folders = [*runs, *(sorted(own.iterdir()) if own.is_dir() else ())]
-    found = [Run(folder=path, manifest=read_manifest(path)) for path in folders if (path / MANIFEST).is_file()]
-    return [run for run in found if run.manifest.model.fingerprint == model.fingerprint]

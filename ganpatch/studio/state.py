@@ -116,15 +116,24 @@ class State(Part):
         )
 
     def conflicts(self) -> tuple[Conflict, ...]:
-        """Give the units that several edits touch, by the edits that touch them."""
-        touching: dict[tuple[str, int], list[str]] = {}
+        """Give the units that several edits touch at one place, by the edits that touch them."""
+        touching: dict[tuple[str, int], list[Edit]] = {}
         for edit in self.active():
             for unit in edit.units:
-                touching.setdefault((edit.layer, unit), []).append(edit.id)
+                touching.setdefault((edit.layer, unit), []).append(edit)
         groups: dict[tuple[str, tuple[str, ...]], list[int]] = {}
-        for (layer, unit), names in touching.items():
-            if len(names) > 1:
-                groups.setdefault((layer, tuple(names)), []).append(unit)
+        for (layer, unit), edits in touching.items():
+            names = tuple(one.id for one in edits if any(one is not other and _meet(one, other) for other in edits))
+            if names:
+                groups.setdefault((layer, names), []).append(unit)
         return tuple(
             Conflict(layer=layer, units=tuple(sorted(units)), edits=names) for (layer, names), units in groups.items()
         )
+
+
+def _meet(one: Edit, other: Edit) -> bool:
+    """Tell whether two edits of a layer work at one place."""
+    if one.mask is None or other.mask is None:
+        return True
+    places = [mask.values.reshape(-1, *mask.size).amax(0) > 0 for mask in (one.mask, other.mask)]
+    return bool((places[0] & places[1]).any())

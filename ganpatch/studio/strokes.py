@@ -8,6 +8,8 @@ the share of its area under the brush.
 
 import itertools
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from math import ceil, floor
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -19,12 +21,15 @@ from ganpatch.edit import Part, Size
 from ganpatch.patch import Model
 
 FINEST = 512  # no mask is drawn finer than this before it is averaged to the layer's size
+_PIECE = 8  # segments
 
 Coordinate = Annotated[float, Field(ge=-65536, le=65536, allow_inf_nan=False)]
 Radius = Annotated[float, Field(gt=0, le=65536, allow_inf_nan=False)]
 ImageSize = Annotated[tuple[Size, Size], Field(strict=False)]
 Concept = Annotated[str, Field(min_length=1, max_length=100)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Mode = Literal["remove", "insert"]
+Polyline = tuple[tuple[float, float], ...]
 
 
 class Stroke(Part):
@@ -48,12 +53,11 @@ class LabelStroke(Part):
 def painted(strokes: Sequence[Stroke], *, image: tuple[int, int], layer: tuple[int, int]) -> Tensor:
     """Give the share of each feature's area that the strokes cover: [h, w] in [0, 1]."""
     fine = [max(1, min(round(edge / small), FINEST // small)) for edge, small in zip(image, layer, strict=True)]
-    height, width = layer[0] * fine[0], layer[1] * fine[1]
-    scale = np.array([width / image[1], height / image[0]])
-    covered = np.zeros((height, width), bool)
+    size = (layer[0] * fine[0], layer[1] * fine[1])
+    covered = np.zeros(size, bool)
     for stroke in strokes:
-        for start, end in _segments(stroke):
-            _cover(covered, start * scale, end * scale, stroke.radius * scale, value=not stroke.erase)
+        for start in range(0, max(1, len(stroke.points) - 1), _PIECE):
+            covered[_under(stroke.points[start : start + _PIECE + 1], stroke.radius, image, size)] = not stroke.erase
     share = covered.reshape(layer[0], fine[0], layer[1], fine[1]).mean((1, 3))
     return torch.from_numpy(share.astype(np.float32))
 
@@ -72,24 +76,24 @@ def strokes_file(model: Model, concepts: Iterable[str], strokes: Sequence[LabelS
     }
 
 
-Mode = Literal["remove", "insert"]
+@lru_cache(maxsize=256)
+def _under(points: Polyline, radius: float, image: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """Tell which pixels of a picture of `size` have their centre under a piece of a stroke on an `image`.
 
-
-def _segments(stroke: Stroke) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    points = np.array(stroke.points, float)
-    return [(points[0], points[0])] if len(points) == 1 else list(itertools.pairwise(points))
-
-
-def _cover(covered: np.ndarray, start: np.ndarray, end: np.ndarray, radius: np.ndarray, *, value: bool) -> None:
-    """Set every pixel whose centre is within `radius` (x, y) of the segment."""
-    height, width = covered.shape
-    low = np.floor(np.minimum(start, end) - radius).clip(0).astype(int)
-    high = np.ceil(np.maximum(start, end) + radius).clip(None, [width, height]).astype(int)
-    if (high <= low).any():
-        return
-    x, y = np.meshgrid(np.arange(low[0], high[0]) + 0.5, np.arange(low[1], high[1]) + 0.5)
-    line = (end - start) / radius
-    dx, dy = (x - start[0]) / radius[0], (y - start[1]) / radius[1]
-    along = ((dx * line[0] + dy * line[1]) / max(float(line @ line), 1e-12)).clip(0, 1)
-    near = (dx - along * line[0]) ** 2 + (dy - along * line[1]) ** 2 <= 1
-    covered[low[1] : high[1], low[0] : high[0]][near] = value
+    Kept: a stroke that grows under the hand is drawn once per move, and only its last piece is new.
+    """
+    covered = np.zeros(size, bool)
+    tall, wide = size[0] / image[0], size[1] / image[1]
+    rx, ry = radius * wide, radius * tall
+    scaled = [(x * wide, y * tall) for x, y in points]
+    for (ax, ay), (bx, by) in itertools.pairwise(scaled if len(scaled) > 1 else scaled * 2):
+        top, bottom = max(0, floor(min(ay, by) - ry)), min(size[0], ceil(max(ay, by) + ry))
+        left, right = max(0, floor(min(ax, bx) - rx)), min(size[1], ceil(max(ax, bx) + rx))
+        if top >= bottom or left >= right:
+            continue
+        x = (np.arange(left, right) + (0.5 - ax)) / rx
+        y = (np.arange(top, bottom)[:, None] + (0.5 - ay)) / ry
+        dx, dy = (bx - ax) / rx, (by - ay) / ry
+        along = ((x * dx + y * dy) / max(dx * dx + dy * dy, 1e-12)).clip(0, 1)
+        covered[top:bottom, left:right] |= (x - along * dx) ** 2 + (y - along * dy) ** 2 <= 1
+    return covered

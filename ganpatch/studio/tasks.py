@@ -16,6 +16,7 @@ import torch
 
 from ganpatch.activations import Progress
 from ganpatch.bake import bake
+from ganpatch.dissect import dissect
 from ganpatch.errors import GanpatchError
 from ganpatch.export import export_onnx
 from ganpatch.models import load
@@ -24,6 +25,8 @@ from ganpatch.ranking import read_manifest
 from ganpatch.repair import repair, source_file
 from ganpatch.reports import decision_rows, proof_text
 from ganpatch.review.run import rank_to_folder
+from ganpatch.segment import load_segmenter
+from ganpatch.studio.figures import Wish, measured
 
 _GLANCE = 0.1  # seconds between looks at whether the work is still wanted
 
@@ -61,8 +64,35 @@ def rank_task(
     report: Progress, model: str | None, loading: Mapping[str, Any], layer: str, n: int, folder: Path
 ) -> dict[str, Any]:
     """Rank a layer into a run folder."""
-    rank_to_folder(load(model, **loading), folder, [layer], range(n), overwrite=True, progress=report)
+    generator = load(model, **loading)
+    rank_to_folder(generator, folder, [layer], generator.first_seeds(n), overwrite=True, progress=report)
     return {"layer": layer, "run": read_manifest(folder).run}
+
+
+def learn_task(
+    report: Progress, model: str | None, loading: Mapping[str, Any], strokes: Path, layer: str, n: int, folder: Path
+) -> dict[str, Any]:
+    """Find the units that agree with painted strokes, into a run folder."""
+    generator = load(model, **loading)
+    segmenter = load_segmenter(f"strokes:{strokes}", generator)
+    found = dissect(generator, segmenter, [layer], generator.first_seeds(n), progress=report)
+    found.save(folder)
+    best = {concept: float(found[layer].iou[:, place].max()) for place, concept in enumerate(found.concepts)}
+    return {"layer": layer, "concepts": best}
+
+
+def quality_task(
+    report: Progress,
+    model: str | None,
+    loading: Mapping[str, Any],
+    patch: Path,
+    wish: Mapping[str, Any],
+    real: Path | None,
+    folder: Path,
+) -> dict[str, Any]:
+    """Measure whether images are better with the patch, and than with random units."""
+    generator, fix = load(model, **loading), Patch.load(patch)
+    return measured(generator, fix, Wish(**wish), folder, real=real, progress=report).model_dump()
 
 
 def bake_task(_report: Progress, model: str | None, loading: Mapping[str, Any], patch: Path) -> dict[str, Any]:

@@ -4,15 +4,25 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from ganpatch.causes import Level
 from ganpatch.edit import Part
+from ganpatch.errors import GanpatchError
 from ganpatch.studio.changes import EditName, LayerName, UnitNumber
+from ganpatch.studio.figures import FEATURES, Figure
 from ganpatch.studio.jobs import JobView
-from ganpatch.studio.palette import Brush, Painting, UnitTrial
+from ganpatch.studio.painting import Painting, UnitTrial
+from ganpatch.studio.palette import Brush, Source
+from ganpatch.studio.runs import Order
 from ganpatch.studio.state import Conflict, Content, Point, State
 from ganpatch.studio.strokes import Coordinate, Radius
+from ganpatch.studio.versions import VersionView
 
 Points = Annotated[tuple[Point, ...], Field(strict=False, min_length=1, max_length=64)]
 Stream = Annotated[str, Field(max_length=80)]
+
+
+class Missing(GanpatchError):
+    """What a request names is not there."""
 
 
 class LayerView(BaseModel):
@@ -30,6 +40,7 @@ class SessionView(BaseModel):
     studio: str
     model: str
     revision: int
+    version: int
     content: Content
     digest: str | None
     conflicts: tuple[Conflict, ...]
@@ -47,6 +58,7 @@ class SessionView(BaseModel):
             studio=state.studio,
             model=state.model.name,
             revision=state.revision,
+            version=state.version,
             content=state.content,
             digest=patch.digest if patch else None,
             conflicts=state.conflicts(),
@@ -59,13 +71,21 @@ class SessionView(BaseModel):
 
 
 class ModelView(BaseModel):
-    """The model: its layers, the one to begin with, the size of its images, what can be downloaded."""
+    """The model: its layers, the one to begin with, the size of its images, the seconds that one takes.
+
+    `inputs` is how many different inputs there are, where they come from files; `features` are those that quality
+    figures can be measured by, `real` the folder of real images that was given for them.
+    """
 
     name: str
     layers: list[LayerView]
     default_layer: str
     image: tuple[int, int]
+    seconds: float
+    inputs: int | None
     has_weights: bool
+    features: list[str]
+    real: str | None
 
 
 class PulseView(BaseModel):
@@ -103,6 +123,7 @@ class ActivityRequest(Part):
     y: Coordinate | None = None
     radius: Radius = 4.0
     first: Annotated[int, Field(ge=1, le=200)] = 24
+    stream: Stream | None = None
 
 
 class ActiveUnit(BaseModel):
@@ -115,9 +136,10 @@ class ActiveUnit(BaseModel):
 
 
 class ActivityView(BaseModel):
-    """The most active units, most first; maps are `size` (h, w)."""
+    """The most active units, most first; maps are `size` (h, w). `label` is the class, of a conditional model."""
 
     size: tuple[int, int]
+    label: int | None
     units: list[ActiveUnit]
 
 
@@ -149,25 +171,60 @@ class HistogramView(BaseModel):
 
 
 class RankingView(BaseModel):
-    """A ranked layer as the review page knows it, and the sprite sheets with its thumbnails."""
+    """A ranked layer as the review page knows it, the sprite sheets with its thumbnails, and further orders."""
 
     run: dict[str, Any]
     layer: dict[str, Any]
-    scores: dict[str, list[float]]
+    orders: list[Order]
+
+
+class BrushView(BaseModel):
+    """A brush without its numbers: how many units it has, and the levels at which it inserts."""
+
+    name: str
+    label: str
+    source: Source
+    about: str
+    layer: str
+    count: int
+    levels: list[Level]
+
+    @classmethod
+    def of(cls, brush: Brush) -> "BrushView":
+        """Show a brush."""
+        named = {name: getattr(brush, name) for name in ("name", "label", "source", "about", "layer")}
+        return cls(**named, count=len(brush.units), levels=list(brush.insert))
 
 
 class BrushesView(BaseModel):
     """The brushes there are."""
 
-    brushes: list[Brush]
+    brushes: list[BrushView]
+
+
+class VersionsView(BaseModel):
+    """The newest versions of the patch, the newest first."""
+
+    versions: list[VersionView]
+
+
+class FiguresView(BaseModel):
+    """The quality figures that are kept, the newest first; each names the patch that it is of by its digest."""
+
+    figures: list[Figure]
 
 
 class JobRequest(Part):
-    """Long work to begin: rank `layer` over `n` images, or bake or write the patch as it stands."""
+    """Long work to begin.
 
-    kind: Literal["rank", "bake", "weights", "onnx"]
+    "rank" a layer over `n` images, or "learn" which of its units agree with the strokes; and with the patch as it
+    stands: "bake" it, write "weights" or "onnx", or measure its "quality" over `n` images by `features`.
+    """
+
+    kind: Literal["rank", "learn", "bake", "weights", "onnx", "quality"]
     layer: LayerName | None = None
     n: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    features: Annotated[str, Field(pattern=FEATURES)] = "plain"
 
 
 class Fault(BaseModel):

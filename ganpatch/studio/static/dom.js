@@ -28,6 +28,13 @@ export function slider(text, { min = 0, max = 1, step = 0.05, value, moved, sett
   return { element, input, set(next) { input.value = next; shown.textContent = format(+input.value); } };
 }
 
+// A field for a whole number from 0.
+export function numberInput(label, chosen, attributes = {}) {
+  const input = make("input", { type: "number", min: 0, step: 1, class: "seed", "aria-label": label, ...attributes });
+  input.onchange = () => chosen(input.value === "" ? null : Math.max(0, Math.floor(+input.value || 0)));
+  return input;
+}
+
 // A row of buttons of which one is pressed.
 export function choice(label, options, value, chosen) {
   const group = make("span", { class: "choice", role: "group", "aria-label": label });
@@ -40,6 +47,8 @@ export function choice(label, options, value, chosen) {
   show(value);
   return { element: group, set: show };
 }
+
+export const counted = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
 
 export function announce(text) { $("announce").textContent = text; }
 

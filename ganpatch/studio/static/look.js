@@ -1,22 +1,21 @@
 // Looking into an image: which units are active in it, everywhere or where one points; the way between two seeds.
 
-import { $, button, make, slider } from "./dom.js";
-import { Stream, imagesBody } from "./net.js";
+import { $, button, make, numberInput, slider } from "./dom.js";
+import { Stream } from "./net.js";
+import { anySeed, imagesBody } from "./pictures.js";
 import { reasonOf, session, subscribe } from "./session.js";
 import { isPinned, togglePin } from "./tray.js";
 import { fromBase64, heatCanvas, short } from "./units.js";
 import { look, onView, point, view } from "./view.js";
 
-const images = new Stream(), plain = new Stream(), activity = new Stream();
+const images = new Stream("look", "the image"), plain = new Stream("look-other", "the image beside it"), activity = new Stream("activity", "the units");
 const parts = {};
 let spot = null;       // where was pointed, in image pixels
 let walking = 0;
 
 export function openLook() {
-  const number = (label, changed) => { const one = make("input", { type: "number", min: 0, step: 1, class: "seed", "aria-label": label }); one.onchange = changed; return one; };
-  parts.seed = number("seed", () => look({ seed: Math.max(0, Math.floor(+parts.seed.value || 0)) }));
-  parts.to = number("seed to walk to", () => look({ to: parts.to.value === "" ? null : Math.max(0, Math.floor(+parts.to.value)) }));
-  parts.to.placeholder = "walk to";
+  parts.seed = numberInput("seed", (seed) => look({ seed: seed ?? 0 }));
+  parts.to = numberInput("seed to walk to", (to) => look({ to }), { placeholder: "walk to" });
   parts.t = slider("walk", { step: 0.01, value: view.t, moved: (t) => look({ t }), format: (v) => `${Math.round(v * 100)} %` });
   parts.play = button("▶", play, { title: "Walk (w)", "aria-label": "walk between the seeds" });
   parts.pin = button("Pin", () => togglePin(point()), { title: "Pin to the tray (p)" });
@@ -24,15 +23,16 @@ export function openLook() {
   parts.image = make("canvas", { class: "image" });
   parts.heat = make("div", { class: "heat" });
   parts.mark = make("i", { class: "mark", hidden: true });
-  parts.stage = make("div", { class: "stage", role: "img" }, parts.image, parts.heat, parts.mark);
+  parts.stage = make("div", { class: "stage", role: "application", tabindex: 0 }, parts.image, parts.heat, parts.mark);
   parts.stage.onclick = pointed;
-  parts.other = make("canvas", { class: "image small" });
+  parts.stage.onkeydown = moved;
+  parts.other = make("canvas", { class: "image small", role: "img" });
   parts.caption = make("figcaption", { class: "soft" });
   parts.units = make("div", { class: "tiles" });
-  parts.title = make("h2");
+  parts.title = make("h2", {}, "Units");
   $("look").replaceChildren(
     make("div", { class: "bar" }, make("label", {}, "Seed ", parts.seed), button("‹", () => look({ seed: Math.max(0, view.seed - 1) }), { "aria-label": "previous seed" }), button("›", () => look({ seed: view.seed + 1 }), { "aria-label": "next seed" }),
-      button("Random", () => look({ seed: Math.floor(Math.random() * 100_000) }), { title: "Another image (n)" }), make("label", {}, "to ", parts.to), parts.t.element, parts.play, parts.pin, parts.patched,
+      button("Random", () => look({ seed: anySeed() }), { title: "Another image (n)" }), make("label", {}, "to ", parts.to), parts.t.element, parts.play, parts.pin, parts.patched,
       button("Paint", () => look({ view: "paint", to: null }), { title: "Paint on this image" })),
     make("div", { class: "looking" }, make("div", { class: "canvas" }, parts.stage), make("figure", {}, parts.other, parts.caption)),
     make("div", { class: "line" }, parts.title, button("whole image", () => { spot = null; show(); }, { id: "whole" })),
@@ -40,15 +40,17 @@ export function openLook() {
   onView((names) => {
     if (names.has("view") && view.view !== "look") stop();
     if (names.has("seed") || names.has("layer")) spot = names.has("seed") ? null : spot;
-    if (["view", "seed", "to", "t", "layer", "patched"].some((name) => names.has(name))) show();
+    if (["view", "seed", "to", "layer", "patched"].some((name) => names.has(name))) show();
+    else if (names.has("t")) show("ask");
     else if (names.has("unit")) showHere();
   });
-  subscribe((what) => what === "state" && show());
+  subscribe((what) => (what === "state" || what === "again") && show());
   show();
 }
 
-function show() {
-  if (view.view !== "look") return;
+// `how` images are asked for: on a walk each is drawn that can be, else what is drawn for an earlier seed is ended.
+function show(how = session.model.seconds > 0.2 ? "turn" : "ask") {
+  if (view.view !== "look") { for (const stream of [images, plain, activity]) stream.stop(); return; }
   if (document.activeElement !== parts.seed) parts.seed.value = view.seed;
   if (document.activeElement !== parts.to) parts.to.value = view.to ?? "";
   parts.t.set(view.t);
@@ -57,20 +59,20 @@ function show() {
   parts.patched.setAttribute("aria-pressed", view.patched);
   parts.stage.style.aspectRatio = `${session.model.image[1]} / ${session.model.image[0]}`;
   const name = view.to === null ? `seed ${view.seed}` : `${Math.round(view.t * 100)} % of the way from seed ${view.seed} to ${view.to}`;
-  parts.stage.setAttribute("aria-label", `${name}, ${view.patched ? "with" : "without"} the patch; click: which units draw this?`);
+  parts.stage.setAttribute("aria-label", `Image of ${name}, ${view.patched ? "with" : "without"} the patch. Click, or arrow keys and then Enter: which units draw this?`);
   parts.caption.textContent = view.patched ? "without the patch" : "with the patch";
-  draw(images, parts.image, view.patched, 512);
-  draw(plain, parts.other, !view.patched, 512);
+  parts.other.setAttribute("aria-label", `the same image ${parts.caption.textContent}`);
+  draw(images, how, parts.image, view.patched);
+  draw(plain, how, parts.other, !view.patched);
   parts.mark.hidden = !spot;
   $("whole").hidden = !spot;
   if (spot) {
     parts.mark.style.left = `${(100 * spot[0]) / session.model.image[1]}%`;
     parts.mark.style.top = `${(100 * spot[1]) / session.model.image[0]}%`;
   }
-  askUnits();
+  askUnits(how);
 }
-const draw = (stream, canvas, patch, largest) => stream.ask("images", imagesBody([point()], { patch, largest, stream: patch ? "look" : "look-plain" }), (image) => {
-  if (!image) return;
+const draw = (stream, how, canvas, patch) => stream[how]("images", imagesBody([point()], { patch, largest: 512 }), (image) => {
   canvas.width = image.width;
   canvas.height = image.height;
   canvas.getContext("2d").drawImage(image, 0, 0);
@@ -81,15 +83,26 @@ function pointed(event) {
   spot = [((event.clientX - box.left) / box.width) * session.model.image[1], ((event.clientY - box.top) / box.height) * session.model.image[0]];
   show();
 }
+function moved(event) {
+  const by = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+  const [height, width] = session.model.image;
+  if (by) spot = (spot ?? [width / 2, height / 2]).map((place, axis) => Math.min([width, height][axis], Math.max(0, place + (by[axis] * Math.min(height, width)) / 16)));
+  else if (event.key === "Escape" && spot) spot = null;
+  else return;
+  event.preventDefault();
+  event.stopPropagation();
+  show();
+}
 
 // ---- the units ------------------------------------------------------------------------------------------------
 
-function askUnits() {
+function askUnits(how) {
   const asked = { point: point(), layer: view.layer, patch: view.patched, first: 24, ...(spot ? { x: spot[0], y: spot[1], radius: Math.min(...session.model.image) / 24 } : {}) };
   if (session.model.layers.find((one) => one.name === view.layer)?.size.length !== 2) { parts.units.replaceChildren(make("p", { class: "soft" }, `${view.layer} has no maps.`)); return; }
-  activity.ask("activity", asked, (found) => {
-    if (!found) return;
-    parts.title.textContent = `Units of ${view.layer} active ${spot ? "here" : "in this image"}`;
+  activity[how]("activity", asked, (found) => {
+    if (asked.layer !== view.layer) return;
+    if (found.label !== null) parts.caption.textContent = `${view.patched ? "without the patch" : "with the patch"} · class ${found.label}`;
+    parts.title.textContent = `Units of ${asked.layer} active ${asked.x === undefined ? "in this image" : "here"}`;
     parts.title.append(make("small", {}, found.units[0]?.relative === null ? " by activation" : " beside their 99 % level"));
     const focus = document.activeElement?.dataset?.tile;
     parts.units.replaceChildren(...found.units.map((one) => tile(one, found.size)));
@@ -100,7 +113,8 @@ function askUnits() {
 function tile({ unit, activation, relative, map }, [height, width]) {
   const heat = () => heatCanvas(fromBase64(map), 0, height, width);
   const flagged = reasonOf(view.layer, unit) !== null;
-  const one = make("button", { type: "button", class: `tile${flagged ? " flagged" : ""}`, "data-tile": unit, "data-unit": unit, title: `unit ${unit}: activation ${short(activation)}${flagged ? ", flagged" : ""}` },
+  const what = `unit ${unit}: activation ${short(activation)}${relative === null ? "" : `, ${short(relative)} times its 99 % level`}${flagged ? ", flagged" : ""}`;
+  const one = make("button", { type: "button", class: `tile${flagged ? " flagged" : ""}`, "data-tile": unit, "data-unit": unit, title: what, "aria-label": what },
     heat(), make("span", {}, String(unit)), make("small", {}, relative === null ? short(activation) : `×${short(relative)}`));
   one.onmouseenter = one.onfocus = () => parts.heat.replaceChildren(heat());
   one.onmouseleave = one.onblur = () => parts.heat.replaceChildren();

@@ -2,6 +2,8 @@
 
 const token = new URLSearchParams(location.search).get("token") ?? "";
 const headers = { "x-ganpatch-token": token };
+export const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => byte.toString(36).padStart(2, "0")).join("").slice(0, 18);
+export const page = newId();   // this page, as long as it is open: streams of two tabs are two
 
 // What the server refused, with its reason; a server that does not answer is a TypeError of fetch.
 export class Refused extends Error {
@@ -18,8 +20,8 @@ async function checked(answer) {
 
 export const get = async (path, options) => (await checked(await fetch(`api/${path}`, { headers, ...options }))).json();
 
-export async function post(path, body, { signal, method = "POST" } = {}) {
-  const sent = { method, signal, headers: { ...headers, "content-type": "application/json" }, body: JSON.stringify(body) };
+export async function post(path, body, { signal } = {}) {
+  const sent = { method: "POST", signal, headers: { ...headers, "content-type": "application/json" }, body: JSON.stringify(body) };
   const answer = await checked(await fetch(`api/${path}`, sent));
   if (answer.status === 204) return null;
   const kind = answer.headers.get("content-type") ?? "";
@@ -27,6 +29,7 @@ export async function post(path, body, { signal, method = "POST" } = {}) {
 }
 
 export const remove = async (path) => (await checked(await fetch(`api/${path}`, { method: "DELETE", headers }))).json();
+export const addressOf = (path) => `api/${path}?token=${encodeURIComponent(token)}`;
 
 export async function download(path) {
   const answer = await checked(await fetch(`api/download/${path}`, { headers }));
@@ -38,29 +41,42 @@ export async function download(path) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-// One request under way and at most one waiting: what is asked meanwhile replaces what waits.
+// What has been asked and is not answered yet, with the time at which it was asked; and what was refused.
+const asked = new Map();
+export const waitedFor = () => [...asked.values()];
+const refusals = new Set();
+export const onRefusal = (listener) => refusals.add(listener);
+
+// One request under way and at most one waiting: what is asked meanwhile replaces what waits. `what` says in words what
+// is waited for. An answer comes with the milliseconds since the oldest question that it answers.
 export class Stream {
-  #under = false;
+  #name; #what;
+  #under = null;
   #next = null;
+  #since = 0;
+  constructor(name, what) { this.#name = name; this.#what = what; }
   ask(path, body, then) {
     this.#next = [path, body, then];
+    this.#since ||= performance.now();
     if (!this.#under) this.#run();
   }
-  stop() { this.#next = null; }
+  // Ask something else: what is under way is of no use any more, and ended on the server too.
+  turn(path, body, then) { this.stop(); this.ask(path, body, then); }
+  stop() { this.#next = null; this.#since = 0; this.#under?.abort(); }
   async #run() {
-    this.#under = true;
     while (this.#next) {
-      const [path, body, then] = this.#next;
-      this.#next = null;
+      const [path, body, then] = this.#next, since = this.#since, control = new AbortController();
+      [this.#next, this.#since, this.#under] = [null, 0, control];
+      asked.set(this, { what: this.#what, since });
       try {
-        const started = performance.now();
-        const found = await post(path, body);
-        if (found) then(found, performance.now() - started);
+        const found = await post(path, { ...body, stream: `${page}/${this.#name}` }, { signal: control.signal });
+        if (found && !control.signal.aborted) then(found, performance.now() - since);
       } catch (fault) {
-        if (fault instanceof Refused) then(null, 0, fault);
+        if (fault instanceof Refused && !control.signal.aborted) for (const listener of refusals) listener(`${this.#what}: ${fault.message}`);
       }
     }
-    this.#under = false;
+    asked.delete(this);
+    this.#under = null;
   }
 }
 
@@ -72,19 +88,4 @@ export async function sheetAddress(run, name) {
     sheets.set(key, fetch(`api/runs/${key}`, { headers }).then(checked).then((answer) => answer.blob()).then((blob) => URL.createObjectURL(blob)));
   }
   return sheets.get(key);
-}
-
-// Images of points, cut from the sheet that the server lays out; `more` says with which edits.
-export const imagesBody = (points, more = {}) => ({ points, columns: Math.min(8, points.length), ...more });
-export function cut(sheet, count, index) {
-  const columns = Math.min(8, count);
-  const rows = Math.ceil(count / columns);
-  const width = sheet.width / columns, height = sheet.height / rows;
-  return [sheet, (index % columns) * width, Math.floor(index / columns) * height, width, height];
-}
-export function drawCut(canvas, sheet, count, index) {
-  const [image, x, y, width, height] = cut(sheet, count, index);
-  canvas.width = width;
-  canvas.height = height;
-  canvas.getContext("2d").drawImage(image, x, y, width, height, 0, 0, width, height);
 }

@@ -1,14 +1,15 @@
 // Painting on an image: every stroke is at once an edit with a mask, or a label for a concept; the image answers while
 // the brush moves.
 
-import { $, announce, button, make } from "./dom.js";
+import { $, announce, button, make, numberInput } from "./dom.js";
 import { brush, brushBody, onBrush } from "./brush.js";
-import { Stream, imagesBody } from "./net.js";
-import { change, entries, newId, session, subscribe, unsent } from "./session.js";
+import { Stream, newId } from "./net.js";
+import { anySeed, imagesBody } from "./pictures.js";
+import { change, entries, session, subscribe, unsent } from "./session.js";
 import { look, onView, point, view } from "./view.js";
 import { isPinned, togglePin } from "./tray.js";
 
-const live = new Stream();
+const live = new Stream("paint", "the painting");
 const parts = {};
 let group = null;        // { edit, key, strokes }: the strokes of one edit, painted with one brush on one image
 let stroke = null;       // the stroke under the pointer
@@ -17,8 +18,7 @@ let showsBefore = false;
 let hues = {};
 
 export function openPaint() {
-  parts.seed = make("input", { type: "number", min: 0, step: 1, class: "seed", "aria-label": "seed" });
-  parts.seed.onchange = () => look({ seed: Math.max(0, Math.floor(+parts.seed.value || 0)), to: null });
+  parts.seed = numberInput("seed", (seed) => look({ seed: seed ?? 0, to: null }));
   parts.pin = button("Pin", () => togglePin(point()), { title: "Pin to the tray (p)" });
   parts.before = button("Before", () => setBefore(!showsBefore), { title: "Without the patch (b)", "aria-pressed": "false" });
   parts.again = button("New edit", () => { group = null; show(); }, { title: "Let the next stroke begin an edit of its own (Enter)" });
@@ -34,24 +34,24 @@ export function openPaint() {
     make("div", { class: "canvas" }, parts.stage), parts.hint);
   listen();
   onView((names) => { if (names.has("view") || names.has("seed") || names.has("to")) { group = null; show(); } });
-  onBrush(() => { group = sameGroup() ? group : null; showHint(); drawOver(); });
-  subscribe((what) => what === "state" && view.view === "paint" && (meet(), refresh()));
+  onBrush(() => { group = sameGroup() ? group : null; showHint(); drawOver(); if (view.view === "paint" && keyNow() !== drawnFor) refresh(); });
+  subscribe((what) => (what === "state" || what === "again") && view.view === "paint" && (meet(), refresh()));
   new ResizeObserver(() => drawOver()).observe(parts.stage);
   show();
 }
 
 const step = (by) => look({ seed: Math.max(0, view.seed + by), to: null });
-export const randomSeed = () => look({ seed: Math.floor(Math.random() * 100_000), to: null });
+export const randomSeed = () => look({ seed: anySeed(), to: null });
 const size = () => session.model.image;
 const isLabel = () => brush.tool === "label";
 
 function show() {
-  if (view.view !== "paint") return;
-  parts.seed.value = view.seed;
+  if (view.view !== "paint") { live.stop(); return; }
+  if (document.activeElement !== parts.seed) parts.seed.value = view.seed;
   parts.pin.setAttribute("aria-pressed", isPinned(point()));
   parts.stage.style.aspectRatio = `${size()[1]} / ${size()[0]}`;
   showHint();
-  refresh();
+  refresh(session.model.seconds > 0.2 ? "turn" : "ask");   // an image of another seed is waited for no longer
 }
 function showHint() {
   parts.hint.textContent = isLabel()
@@ -66,14 +66,16 @@ const keyNow = () => JSON.stringify([point(), brushBody()]);
 const sameGroup = () => group !== null && group.key === keyNow();
 
 function body() {
-  const more = { patch: !showsBefore, largest: 512, stream: "paint" };
+  const more = { patch: !showsBefore, largest: 512 };
   const strokes = isLabel() || showsBefore ? [] : [...(group?.strokes ?? []), ...(stroke ? [plainStroke(stroke)] : [])];
-  if (!isLabel() && !showsBefore && brush.name) Object.assign(more, { without: group?.edit ?? null, painting: { ...brushBody(), point: point(), size: size(), strokes } });
+  if (!isLabel() && !showsBefore && view.brush) Object.assign(more, { without: group?.edit ?? null, painting: { ...brushBody(), point: point(), size: size(), strokes } });
   return imagesBody([point()], more);
 }
-function refresh() {
-  live.ask("images", body(), (image, ms, fault) => {
-    if (fault) { parts.ms.textContent = fault.message; return; }
+let drawnFor = "";
+function refresh(how = "ask") {
+  const key = keyNow();
+  live[how]("images", body(), (image, ms) => {
+    drawnFor = key;
     parts.image.width = image.width;
     parts.image.height = image.height;
     parts.image.getContext("2d").drawImage(image, 0, 0);
@@ -101,7 +103,7 @@ function meet() {
 const rounded = (value) => Math.round(value * 100) / 100;
 const plainStroke = ({ radius, points, erase }) => ({ radius, erase, points });
 function begin(x, y) {
-  if (!brush.name && !isLabel()) { announce("choose a brush first"); parts.hint.textContent = "Choose a brush at the side first: a flagged edit, a concept, or any unit."; return; }
+  if (!view.brush && !isLabel()) { announce("choose a brush first"); parts.hint.textContent = "Choose a brush at the side first: a flagged edit, a concept, or any unit."; return; }
   if (isLabel() && !brush.concept) { parts.hint.textContent = "Name the concept at the side first."; return; }
   if (!isLabel() && !sameGroup()) group = { key: keyNow(), edit: null, strokes: [] };
   stroke = { radius: rounded(brush.radius), erase: brush.erase && !isLabel(), points: [[rounded(x), rounded(y)]] };

@@ -1,20 +1,23 @@
 // The patch as it stands: its edits, on or off, in their order; what becomes of each in weights; files to take away.
 
-import { $, button, debounced, make, slider } from "./dom.js";
-import { download, post, remove } from "./net.js";
-import { change, entries, hurry, isPlain, session, subscribe } from "./session.js";
+import { $, announce, button, debounced, make, slider } from "./dom.js";
+import { download, remove } from "./net.js";
+import { quality } from "./quality.js";
+import { begin, change, entries, hurry, isPlain, left, session, subscribe } from "./session.js";
 import { short, spans } from "./units.js";
+import { versions } from "./versions.js";
 import { look } from "./view.js";
 
 const opened = new Set();   // edits whose numbers are unfolded
 
 export function openPatch() {
-  subscribe((what) => (what === "state" || what === "jobs" || what === "model") && show());
+  subscribe((what) => (what === "state" || what === "jobs" || what === "model" || what === "figures" || what === "versions") && show());
   show();
 }
 
 function show() {
   const panel = $("patch-panel");
+  if (panel.dataset.dragging) return;
   const focus = document.activeElement?.dataset?.focus;
   const { content, conflicts, path, digest } = session.now;
   const name = make("input", { id: "patch-name", value: content.name, "aria-label": "name of the patch", "data-focus": "name", spellcheck: "false" });
@@ -22,22 +25,26 @@ function show() {
   const parts = [
     make("div", { class: "line" }, make("h2", {}, "Patch"), name),
     make("p", { class: "soft path", title: path }, entries().some((entry) => entry.on) ? `saved in ${path}` : "no edit is on: flag a unit, or paint"),
-    make("ol", { class: "edits" }, ...entries().map(item)),
-    ...conflicts.map(({ layer, units, edits }) => make("p", { class: "warn" }, `${layer} unit${units.length > 1 ? "s" : ""} ${spans(units)}: in ${edits.join(" and ")}, applied in this order`)),
+    make("ol", { class: "edits", "aria-label": "Edits, in the order in which they work" }, ...entries().map(item)),
+    ...conflicts.map(conflict),
     make("div", { class: "line" },
-      button("Fold or insert?", () => start("bake"), { disabled: !digest, title: "What becomes of each edit in weights, and the proof", "data-focus": "bake" })),
+      button("Fold or insert?", () => begin("bake"), { disabled: !digest, title: "What becomes of each edit in weights, and the proof", "data-focus": "bake" })),
     proof(digest),
     make("div", { class: "line" },
-      button("Patch", () => download("patch"), { disabled: !digest, title: "Download the patch file" }),
-      button("Weights", () => start("weights"), { disabled: !digest || !session.model.has_weights, title: "Make and download repaired weights" }),
-      button("ONNX", () => start("onnx"), { disabled: !digest, title: "Make and download an ONNX graph with the patch inside" }),
+      button("Patch", () => download("patch"), { disabled: !digest, title: "Download the patch file", "data-focus": "get-patch" }),
+      button("Weights", () => file("weights"), { disabled: !digest || !session.model.has_weights, title: "Make and download repaired weights", "data-focus": "get-weights" }),
+      button("ONNX", () => file("onnx"), { disabled: !digest, title: "Make and download an ONNX graph with the patch inside", "data-focus": "get-onnx" }),
       make("span", { class: "soft" }, "download")),
-    make("div", { id: "jobs", "aria-live": "polite" }, ...jobs(digest)),
+    make("div", { id: "jobs" }, ...jobs(digest)),
+    quality(digest),
+    versions(),
   ];
   panel.replaceChildren(...parts.filter(Boolean));
   if (focus) panel.querySelector(`[data-focus="${CSS.escape(focus)}"]`)?.focus();
 }
 
+const titleOf = (id) => entries().find((one) => one.edit.id === id)?.edit.reason || id;
+const conflict = ({ layer, units, edits }) => make("p", { class: "warn conflict" }, `Unit${units.length > 1 ? "s" : ""} ${spans(units)} of ${layer} ${units.length > 1 ? "are" : "is"} in ${edits.map((id) => `“${titleOf(id)}”`).join(" and ")}: they work one after the other, in this order.`);
 const decisions = (digest) => session.jobs.findLast((job) => job.kind === "bake" && job.state === "done" && job.result.digest === digest)?.result;
 function proof(digest) {
   const found = digest && decisions(digest);
@@ -49,22 +56,20 @@ function proof(digest) {
 function item(entry, index) {
   const { edit, on, rev, painted } = entry;
   const about = { edit: edit.id, rev };
-  const box = make("input", { type: "checkbox", checked: on, "aria-label": `${edit.id} is on`, "data-focus": `on-${edit.id}` });
+  const clash = session.now.conflicts.some(({ edits }) => edits.includes(edit.id));
+  const box = make("input", { type: "checkbox", checked: on, "aria-label": `${edit.reason || edit.id} is on`, "data-focus": `on-${edit.id}` });
   box.onchange = () => change("describe", { ...about, on: box.checked });
   const title = make("input", { class: "title", value: edit.reason, placeholder: edit.id, title: edit.reason || edit.id, "aria-label": `reason of ${edit.id}`, "data-focus": `why-${edit.id}` });
   title.onchange = () => change("describe", { ...about, reason: title.value.trim() });
   const decided = decisions(session.now.digest)?.edits.find((one) => one.edit === edit.id);
-  const tool = (text, label, act, off = false) => button(text, act, { class: "tool", title: label, "aria-label": `${label}: ${edit.id}`, disabled: off, "data-focus": `${label}-${edit.id}` });
+  const tool = (text, label, act, off = false) => button(text, act, { class: "tool", title: label, "aria-label": `${label}: ${edit.reason || edit.id}`, disabled: off, "data-focus": `${label}-${edit.id}` });
   const unfold = tool(opened.has(edit.id) ? "▾" : "▸", "numbers and units", () => { opened.has(edit.id) ? opened.delete(edit.id) : opened.add(edit.id); show(); });
   unfold.setAttribute("aria-expanded", opened.has(edit.id));
-  return make("li", { class: `edit${on ? "" : " off"}`, "data-edit": edit.id },
-    make("div", { class: "line tight" }, box, title,
-      tool("↑", "earlier", () => change("move", { ...about, place: index - 1 }), index === 0),
-      tool("↓", "later", () => change("move", { ...about, place: index + 1 }), index === entries().length - 1),
-      tool("×", "remove", () => change("remove", about))),
+  return make("li", { class: `edit${on ? "" : " off"}${clash ? " clash" : ""}`, "data-edit": edit.id },
+    make("div", { class: "line tight" }, entries().length > 1 && handle(entry, index), box, title, tool("×", "remove", () => change("remove", about))),
     make("div", { class: "line tight soft" }, unfold, make("span", { class: "summary" }, summary(entry)), painted && maskOf(entry)),
     decided && make("p", { class: `decision ${decided.outcome}` }, `${decided.outcome}: ${decided["where or why"]}`),
-    opened.has(edit.id) && details(entry));
+    opened.has(edit.id) && details(entry, index));
 }
 
 function summary({ edit, painted }) {
@@ -99,24 +104,70 @@ function maskOf({ painted }) {
   return open;
 }
 
-function details(entry) {
+function details(entry, index) {
   const { edit, rev } = entry;
   const one = slider("replaced", { value: Math.max(...edit.alpha), settled: (alpha) => change("tune", { edit: edit.id, rev, alpha }), format: (v) => `${Math.round(v * 100)} %` });
-  const chips = edit.units.map((unit) => button(String(unit), () => look({ view: "review", layer: edit.layer, unit, show: "" }), { class: "chip", title: `look at unit ${unit}` }));
-  return make("div", { class: "details" }, one.element, make("div", { class: "chips" }, ...chips), isPlain(entry) || make("p", { class: "soft" }, "The mask is a place in the frame: it works there on every image."));
+  const chips = edit.units.map((unit) => button(String(unit), () => look({ view: "review", layer: edit.layer, unit, show: "" }), { class: "chip", title: `look at unit ${unit}`, "aria-label": `look at unit ${unit}` }));
+  const move = (text, to) => button(text, () => moveTo(edit.id, to), { disabled: to < 0 || to >= entries().length, "data-focus": `${text}-${edit.id}` });
+  return make("div", { class: "details" }, one.element, make("div", { class: "chips" }, ...chips), isPlain(entry) || make("p", { class: "soft" }, "The mask is a place in the frame: it works there on every image."),
+    entries().length > 1 && make("div", { class: "line" }, move("Earlier", index - 1), move("Later", index + 1)));
+}
+
+// ---- the order: dragged by the handle, or moved with its arrow keys -----------------------------------------
+
+function moveTo(id, place) {
+  const index = entries().findIndex((one) => one.edit.id === id);
+  if (index < 0 || place < 0 || place >= entries().length || place === index) return;
+  change("move", { edit: id, rev: entries()[index].rev, place });
+  announce(`${titleOf(id)}: ${place + 1} of ${entries().length}`);
+}
+function handle(entry, index) {
+  const { edit } = entry;
+  const one = button("⠿", null, { class: "tool handle", title: "drag, or arrow keys: its place in the order", "aria-label": `place of ${edit.reason || edit.id} in the order, ${index + 1} of ${entries().length}; arrow keys move it`, "data-focus": `place-${edit.id}` });
+  one.onkeydown = (event) => {
+    const by = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    event.stopPropagation();
+    moveTo(edit.id, index + by);
+  };
+  one.onpointerdown = (event) => { if (!event.button) drag(one, edit.id, index, event); };
+  return one;
+}
+function drag(one, id, index, event) {
+  const panel = $("patch-panel"), own = one.closest(".edit");
+  const items = [...panel.querySelectorAll(".edit")], boxes = items.map((item) => item.getBoundingClientRect());
+  const step = boxes[index].height + 2;
+  let place = index;
+  panel.dataset.dragging = id;
+  own.classList.add("dragged");
+  one.setPointerCapture(event.pointerId);
+  one.onpointermove = (moved) => {
+    const by = moved.clientY - event.clientY, middle = boxes[index].top + boxes[index].height / 2 + by;
+    place = boxes.filter((box, other) => other !== index && box.top + box.height / 2 < middle).length;
+    own.style.transform = `translateY(${by}px)`;
+    items.forEach((item, other) => {
+      if (item !== own) item.style.transform = other > index && other <= place ? `translateY(${-step}px)` : other < index && other >= place ? `translateY(${step}px)` : "";
+    });
+  };
+  const end = (dropped) => {
+    one.onpointermove = one.onpointerup = one.onpointercancel = null;
+    delete panel.dataset.dragging;
+    if (dropped && place !== index) moveTo(id, place);
+    show();
+  };
+  one.onpointerup = () => end(true);
+  one.onpointercancel = () => end(false);
 }
 
 // ---- long work -------------------------------------------------------------------------------------------
 
-async function start(kind) {
-  try {
-    const job = await post("jobs", { kind });
-    if (kind !== "bake") wanted.add(job.id);
-  } catch (fault) { told = fault.message; show(); }
+async function file(kind) {
+  const job = await begin(kind);
+  if (job) wanted.add(job.id);
   hurry();
 }
 const wanted = new Set();   // files to download as soon as they are there
-let told = "";
 const fetched = debounced(() => {
   for (const job of session.jobs) {
     if (wanted.has(job.id) && job.state === "done") { wanted.delete(job.id); download(job.result.file); }
@@ -126,10 +177,10 @@ const fetched = debounced(() => {
 function jobs(digest) {
   fetched();
   const rows = session.jobs.filter((job) => ["waiting", "running", "failed"].includes(job.state) || (job.state === "done" && job.result.file && job.result.digest === digest)).slice(-6);
-  return [told && make("p", { class: "warn" }, told), ...rows.map((job) => {
+  return rows.map((job) => {
     if (job.state === "failed") return make("p", { class: "warn" }, `${job.label}: ${job.error}`);
-    if (job.state === "done") return make("p", { class: "soft" }, `${job.result.file}, ${job.label} `, button("download", () => download(job.result.file)));
+    if (job.state === "done") return make("p", { class: "soft" }, `${job.result.file}, ${job.label} `, button("download", () => download(job.result.file), { "aria-label": `download ${job.result.file}` }));
     const bar = job.total ? make("progress", { max: job.total, value: job.done, "aria-label": job.label }) : null;
-    return make("p", { class: "soft line" }, `${job.label} …`, bar, make("span", { class: "push" }), button("×", () => remove(`jobs/${job.id}`).then(hurry), { class: "tool", "aria-label": `cancel ${job.label}` }));
-  })].filter(Boolean);
+    return make("p", { class: "soft line" }, `${job.label}${job.state === "waiting" ? " waits" : left(job) || " …"}`, make("span", { class: "push" }), bar, button("×", () => remove(`jobs/${job.id}`).then(hurry, hurry), { class: "tool", "aria-label": `cancel ${job.label}`, "data-focus": `cancel-${job.id}` }));
+  });
 }

@@ -1,7 +1,7 @@
 // The session: what the server holds, what this tab has changed and not sent yet, and whether the server is there.
 // Changes have ids of their own, so that sending one twice makes it once; those not sent survive a reload.
 
-import { Refused, get, post } from "./net.js";
+import { Refused, get, newId, page, post } from "./net.js";
 
 export const session = { now: null, model: null, jobs: [], alive: true, fault: "" };
 const listeners = new Set();
@@ -16,7 +16,7 @@ const channel = "BroadcastChannel" in window ? new BroadcastChannel("ganpatch-st
 export async function open() {
   [session.now, session.model] = await Promise.all([get("session"), get("model")]);
   const stem = `ganpatch-studio:${session.now.studio}:`;
-  key = `${stem}${(sessionStorage.ganpatchTab ??= newId())}`;
+  key = `${stem}${page}`;
   adopt(stem);
   if (channel) channel.onmessage = ({ data }) => data === session.now.studio && pulse();
   document.addEventListener("visibilitychange", () => document.hidden || pulse());
@@ -24,9 +24,7 @@ export async function open() {
   flush();
 }
 
-export const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => byte.toString(36).padStart(2, "0")).join("").slice(0, 18);
-
-// Take over what tabs left unsent; where the tab still lives, both send it, and it is made once.
+// Take over what pages left unsent; where the page still lives, both send it, and it is made once.
 function adopt(stem) {
   try {
     for (const name of Object.keys(localStorage).filter((one) => one.startsWith(stem))) {
@@ -81,7 +79,7 @@ function followUp(sent, answer) {
   const entry = answer.content.edits.find((one) => one.edit.id === sent.edit);
   const own = answer.revision === session.now.revision + 1;
   for (const { body } of pending) {
-    if (entry && body.edit === sent.edit && body.rev === sent.rev) body.rev = entry.rev;
+    if (entry && "rev" in body && body.edit === sent.edit && body.rev === sent.rev) body.rev = entry.rev;
     if (own && body.revision === session.now.revision) body.revision = answer.revision;
   }
 }
@@ -89,12 +87,13 @@ function followUp(sent, answer) {
 const said = (text) => { session.fault = text; };
 function take(state) {
   const before = session.now;
+  if (state.studio === before.studio && state.revision < before.revision) return;   // asked for before, and answered late
   session.now = state;
   alive();
   if (before.revision !== state.revision) notify("state");
 }
 async function refresh() { try { take(await get("session")); } catch (fault) { dead(fault); } }
-function alive() { if (!session.alive) { session.alive = true; notify("alive"); } }
+function alive() { if (!session.alive) { session.alive = true; notify("alive"); notify("again"); } }
 function dead() { if (session.alive) { session.alive = false; notify("alive"); } }
 
 async function pulse() {
@@ -119,9 +118,31 @@ async function beat() {
   const busy = session.jobs.some((job) => job.state === "running" || job.state === "waiting");
   beating = setTimeout(beat, document.hidden ? 5000 : busy ? 400 : 1500);
 }
+
+// Begin long work; give the job, or null where it was refused, which is said.
+export async function begin(kind, fields = {}) {
+  try {
+    const job = await post("jobs", { kind, ...fields });
+    said("");
+    beat();
+    return job;
+  } catch (fault) {
+    if (fault instanceof Refused) said(`Not done: ${fault.message}`); else dead();
+    notify("pending");
+    return null;
+  }
+}
 export const hurry = () => beat();
 
+export const duration = (seconds) => (seconds < 90 ? `${Math.max(1, Math.round(seconds))} s` : `${Math.round(seconds / 60)} min`);
+// How long a job still takes, once that can be told.
+export const left = ({ done, total, seconds }) => (done && seconds > 2 ? `, ${duration((seconds / done) * (total - done))} left` : "");
+
 export const unsent = () => pending.length;
+
+// What has been asked for counts: whoever types fast undoes what is not saved yet.
+export const canUndo = () => session.now.can_undo || pending.some(({ body }) => !["undo", "pin"].includes(body.kind));
+export const canRedo = () => session.now.can_redo || pending.some(({ body }) => body.kind === "undo");
 
 // ---- what the state means ------------------------------------------------------------------------------
 

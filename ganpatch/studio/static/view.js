@@ -1,6 +1,10 @@
 // What is looked at, in the address: a view is shared by its URL.
 
-const usual = { view: "review", layer: "", unit: 0, sort: "unit", show: "", heat: false, seed: 0, to: null, t: 0, shots: "top", brush: "", patched: true };
+// Unit -1 is none yet: the first one in the order of the layer will be it.
+const usual = {
+  view: "review", layer: "", unit: -1, sort: "", show: "", heat: false, seed: 0, to: null, t: 0, shots: "top", after: "unit", patched: true,
+  brush: "", mode: "remove", count: 10, level: "q99", source: "random", page: 0,
+};
 export const view = { ...usual };
 const listeners = new Set();
 export const onView = (listener) => listeners.add(listener);
@@ -18,7 +22,7 @@ function read() {
   for (const [name, value] of Object.entries(usual)) {
     const text = given.get(name);
     if (text === null) { view[name] = value; continue; }
-    if (typeof value === "number") view[name] = Number.isFinite(+text) ? Math.max(0, +text) : value;
+    if (typeof value === "number") view[name] = Number.isFinite(+text) ? Math.max(0, name === "t" ? Math.min(1, +text) : Math.floor(+text)) : value;
     else if (typeof value === "boolean") view[name] = text === "1";
     else if (name === "to") view.to = /^\d+$/.test(text) ? +text : null;
     else view[name] = text;

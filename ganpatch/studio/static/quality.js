@@ -1,0 +1,65 @@
+// The quality figure of the patch: measured on request, kept with the version of the patch that it is of.
+
+import { button, counted, make } from "./dom.js";
+import { addressOf, get } from "./net.js";
+import { begin, duration, notify, session, subscribe } from "./session.js";
+import { short } from "./units.js";
+
+const FEWEST = 40;
+let figures = [];
+let features = "", images = 500;
+
+async function load() {
+  try { figures = (await get("figures")).figures; } catch { return; }
+  notify("figures");
+}
+export function openQuality() {
+  features = session.model.features.includes("churches") ? "churches" : "plain";
+  images = Math.min(500, session.model.inputs ?? 500);
+  subscribe((what) => (what === "model" || what === "again") && load());   // a job has ended
+  load();
+}
+
+const select = (label, values, value, chosen) => {
+  const one = make("select", { "aria-label": label, "data-focus": label }, ...values.map(([text, name]) => make("option", { value: name }, text)));
+  one.value = value;
+  one.onchange = () => chosen(one.value);
+  return one;
+};
+
+export function quality(digest) {
+  const running = session.jobs.some((job) => job.kind === "quality" && ["waiting", "running"].includes(job.state));
+  const takes = duration(9 * images * session.model.seconds);   // before, after, five draws, the reference
+  const measure = button("Measure", () => begin("quality", { n: +images, features }), { disabled: !digest || running || images < FEWEST, title: `Is it better with the patch: than without, and than with as many random units? Takes about ${takes}.`, "data-focus": "measure" });
+  const now = figures.filter((one) => one.patch === digest), old = figures.find((one) => one.patch !== digest);
+  return make("section", { class: "quality", "aria-label": "Quality" },
+    make("div", { class: "line" }, make("h3", {}, "Quality"), make("span", { class: "push" }), measure),
+    make("div", { class: "line" },
+      select("features", session.model.features.map((name) => [name, name]), features, (name) => { features = name; }),
+      select("images", [...new Set([100, 200, 500, 1000, 2000, images])].filter((n) => n <= (session.model.inputs ?? n)).sort((a, b) => a - b).map((n) => [`${n} images`, n]), images, (n) => { images = +n; notify("figures"); })),
+    ...now.slice(0, 3).map((one) => figure(one, false)),
+    now.length ? null : old ? figure(old, true) : images < FEWEST ? make("p", { class: "soft" }, `${images} inputs are too few for a figure; it takes ${FEWEST}.`) : make("p", { class: "soft" }, `Not measured yet; takes about ${takes}${session.model.real ? `, against ${session.model.real}` : ""}.`));
+}
+
+function figure(one, isOld) {
+  const report = make("a", { href: addressOf(`figures/${one.report}`), target: "_blank", rel: "noopener" }, "report");
+  const save = make("a", { href: `${addressOf(`figures/${one.report}`)}&download=1`, download: one.report }, "download");
+  const measured = new Date(one.created).toLocaleString([], { dateStyle: "short", timeStyle: "short" });
+  return make("div", { class: `figure${isOld ? " old" : ""}` },
+    isOld && make("p", { class: "warn" }, `Old: of an earlier version of the patch (${counted(one.edits, "edit")}, ${counted(one.units, "unit")}).`),
+    make("p", { class: `verdict ${one.is_better ? "better" : ""}` }, one.verdict),
+    bars("most activating images", one.distance, one.most),
+    bars("all images", one.distance, one.all),
+    make("p", { class: "soft" }, `${isOld ? "" : "Of the patch as it stands: "}${one.images} images against ${one.reference}; features ${one.features}; ${measured}. `, report, " ", save));
+}
+
+// A distance before and after on one scale, and each draw of random units as a line.
+function bars(title, distance, { before, after, random }) {
+  const most = Math.max(before, after, ...random) * 1.05;
+  const at = (value) => `${(100 * value) / most}%`;
+  const row = (text, value, kind) => { const bar = make("i", { class: kind }); bar.style.width = at(value); return make("div", { class: "bar-row" }, make("span", {}, text), make("div", { class: "track" }, bar, ...random.map(tick)), make("b", {}, short(value))); };
+  const tick = (value) => { const one = make("u"); one.style.left = at(value); return one; };
+  const span = random.length ? `${short(Math.min(...random))} to ${short(Math.max(...random))}` : "none";
+  return make("div", { class: "bars", role: "img", "aria-label": `${distance} of ${title}: ${short(before)} without the patch, ${short(after)} with it, ${span} with random units` },
+    make("small", { class: "soft" }, `${distance}, ${title}: lower is better; lines: random units`), row("without", before, "before"), row("with", after, "after"));
+}
