@@ -99,6 +99,8 @@ def probe(model: str | Path | nn.Module | None, options: LoadOptions) -> Probed:
     facts = layer_facts(generator)
     limits, question = _range(generator, options)
     questions = [] if known else [_distribution(generator.latent)]
+    if not known and not options.labels and generator.labels and generator.labels.kind == "onehot":
+        questions.append(_classes(generator.labels))
     questions += [question] if question else []
     generator = replace(generator, range=limits)
     layers = _chosen(facts)
@@ -151,12 +153,12 @@ def _needed_arguments(module: nn.Module) -> int:
 
 
 def _shapes(module: nn.Module) -> Iterator[tuple[int, ...]]:
-    """Guess the latent's shape: from attributes, the first layers, what an embedding leaves over, and common sizes."""
+    """Guess the shape of the latent: from attributes, the first layers, what classes leave over there, common sizes."""
     sizes = [value for name in _SIZES if isinstance(value := getattr(module, name, None), int) and value > 0]
     layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd)][:3]
     first = [layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels for layer in layers]
     widths = [layer.embedding_dim for layer in module.modules() if isinstance(layer, nn.Embedding)]
-    left = [size - width for size in first for width in widths if size > width]
+    left = [size - width for size in first for width in (*widths, *_numbers_of_classes(module)) if size > width]
     for size in (*sizes, *first[:1], *left, *first[1:]):
         plain = isinstance(layers[0], nn.Linear) if layers else True
         yield from [(size,), (size, 1, 1)] if plain else [(size, 1, 1), (size,)]
@@ -169,11 +171,14 @@ def _shapes(module: nn.Module) -> Iterator[tuple[int, ...]]:
 
 def _label_guesses(module: nn.Module) -> Iterator[Labels]:
     embedded = [layer.num_embeddings for layer in module.modules() if isinstance(layer, nn.Embedding)]
-    named = [value for name in _CLASSES if isinstance(value := getattr(module, name, None), int) and value > 0]
     for number in dict.fromkeys(embedded):
         yield Labels.all_of("index", number)
-    for number in dict.fromkeys([*named, *embedded, 10]):
+    for number in dict.fromkeys([*_numbers_of_classes(module), *embedded, 10]):
         yield Labels.all_of("onehot", number)
+
+
+def _numbers_of_classes(module: nn.Module) -> list[int]:
+    return [value for name in _CLASSES if isinstance(value := getattr(module, name, None), int) and value > 0]
 
 
 def _distribution(latent: Drawn) -> Question:
@@ -187,6 +192,13 @@ def _distribution(latent: Drawn) -> Question:
         options = (f'latent = "images:{shape}"', 'inputs = "photos"')
     return Question(
         text="How was its input drawn in training? The weights do not tell; normal is a guess.", options=options
+    )
+
+
+def _classes(labels: Labels) -> Question:
+    return Question(
+        text=f"How does it take a class? Its layers do not tell; {labels} is a guess that gives images.",
+        options=('labels = "onehot:8"', f'labels = "index:{labels.classes}"'),
     )
 
 

@@ -43,7 +43,7 @@ class Conditional(Net):
 class OneHot(Net):
     n_classes = 5
     def forward(self, z, label):
-        return super().forward(torch.cat([z, label, z.new_zeros(len(z), 1)], 1)) if z.shape[1] == 12 else None
+        return super().forward(torch.cat([z, label], 1))
 
 class Listed(Net):
     style_dim = 18
@@ -120,6 +120,10 @@ def test_init_writes_settings_that_the_other_commands_read(net: Path) -> None:
 def test_guesses(net: Path) -> None:
     conditional = found("Conditional")
     assert (conditional.latent, str(conditional.generator.labels)) == ("normal:12", "index:4")
+    assert not any(question.text.startswith("How does it take a class?") for question in conditional.questions)
+    vector = found("OneHot")
+    assert (vector.latent, str(vector.generator.labels)) == ("normal:13", "onehot:5")
+    assert any(question.text.startswith("How does it take a class?") for question in vector.questions)
     listed = found("Listed")
     assert listed.latent == "[normal:18]"
     assert ganpatch.load("net.py:Listed", latent=listed.latent).sample([0]).shape == (1, 3, 8, 8)

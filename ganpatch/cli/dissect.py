@@ -43,7 +43,7 @@ from ganpatch.segment import load_segmenter
     help="From where on a unit counts as firing.",
 )
 @click.option("--k", default=12, show_default=True, type=click.IntRange(1, 1000), help="Top images kept per unit.")
-@click.option("--batch-size", default=32, show_default=True, type=click.IntRange(1))
+@click.option("--batch-size", default=32, show_default=True, type=click.IntRange(1), help="Images in one forward pass.")
 @click.option("-o", "--out", type=ANY_PATH, help="Run folder to write.  [default: MODEL-dissection]")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted dissection.")
 @click.option("--overwrite", is_flag=True, help="Replace a run that is in the folder.")

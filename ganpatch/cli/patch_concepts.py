@@ -32,7 +32,13 @@ def _shared(function: Function) -> Function:
         click.option("--from", "folder", type=EXISTING, required=True, help="The folder that ganpatch cause wrote."),
         click.option("--concept", help="The concept.  [default: the only one there]"),
         click.option("--units", default=20, show_default=True, type=click.IntRange(1), help="How many units."),
-        click.option("--by", type=click.Choice(["alpha", "ace", "iou"]), default="alpha", show_default=True),
+        click.option(
+            "--by",
+            type=click.Choice(["alpha", "ace", "iou"]),
+            default="alpha",
+            show_default=True,
+            help="What orders the units: their optimised alpha, the effect of each alone, or their IoU.",
+        ),
         click.option("--mask", type=EXISTING, help="A picture, white where the edit works.  [default: everywhere]"),
         click.option("--model", help="The model, to measure the patch on.  [default: as for other commands]"),
         click.option(

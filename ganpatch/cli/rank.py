@@ -37,7 +37,7 @@ from ganpatch.review.run import rank_to_folder
     show_default=True,
     help="An image's score for a unit, over the unit's map.",
 )
-@click.option("--batch-size", default=32, show_default=True, type=click.IntRange(1))
+@click.option("--batch-size", default=32, show_default=True, type=click.IntRange(1), help="Images in one forward pass.")
 @click.option("-o", "--out", type=ANY_PATH, help="Run folder to write.  [default: MODEL-run]")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted ranking.")
 @click.option("--overwrite", is_flag=True, help="Replace a run that is in the folder.")
