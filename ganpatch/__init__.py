@@ -15,7 +15,8 @@ The flow is one-way, and every stage reads a file and writes a file:
 A module imports only what stands above it in this list (tests/test_architecture.py):
 
     errors, version   the one error, with its near miss; the version
-    files, spans      files written whole or not at all; numbers as people write them, "3,17-19"
+    locks, files, spans
+                      one process per folder; files written whole or not at all; numbers as people write them, "3,17-19"
     stored            strict JSON and arrays that ganpatch writes and reads again
     yaml_strict       YAML with one meaning
     layers            find a layer, hook its output; the only file that registers hooks

@@ -15,7 +15,8 @@ from pydantic import Field
 from torch import Tensor
 
 from ganpatch.errors import GanpatchError, near_miss
-from ganpatch.ranking import Ranking
+from ganpatch.files import replacing_together
+from ganpatch.ranking import MANIFEST, Ranking
 from ganpatch.stored import Section, read_arrays, read_section, write_arrays, write_section
 
 DISSECTION = "dissection.json"
@@ -98,11 +99,8 @@ class Dissection:
         return dict(sorted(((name, n) for name, n in counts.items() if n), key=lambda item: -item[1]))
 
     def save(self, folder: str | Path) -> None:
-        """Write the ranking's run folder with the dissection in it."""
-        folder = Path(folder)
-        self.ranking.save(folder)
+        """Write the ranking's run folder with the dissection in it; the ranking's manifest comes last."""
         arrays = {f"{layer}.{name}": getattr(found, name) for layer, found in self.layers.items() for name in _NAMES}
-        write_arrays(folder / ARRAYS, arrays)
         manifest = _Manifest(
             run=self.ranking.run,
             segmenter=self.segmenter,
@@ -112,7 +110,10 @@ class Dissection:
             shares=self.shares,
             layers=tuple(self.layers),
         )
-        write_section(folder / DISSECTION, manifest)
+        with replacing_together(Path(folder), MANIFEST) as room:
+            write_arrays(room / ARRAYS, arrays)
+            write_section(room / DISSECTION, manifest)
+            self.ranking.write(room)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Dissection":

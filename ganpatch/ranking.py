@@ -21,6 +21,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.files import replacing_together
 from ganpatch.patch import Model
 from ganpatch.pictures import Pixels, contact_sheet, save_picture, sprite_layout, sprite_sheets
 from ganpatch.spans import format_spans, parse_spans
@@ -137,7 +138,11 @@ class Ranking:
 
     def save(self, folder: str | Path) -> None:
         """Write a run folder; the manifest comes last."""
-        folder = Path(folder)
+        with replacing_together(Path(folder), MANIFEST) as room:
+            self.write(room)
+
+    def write(self, folder: Path) -> None:
+        """Write the files of a run folder into an empty one."""
         seeds = sorted(self.thumbnails)
         sheets = []
         for index, sheet in enumerate(sprite_sheets([self.thumbnails[seed] for seed in seeds])):

@@ -8,6 +8,7 @@ from ganpatch.errors import GanpatchError
 from ganpatch.find import suggest
 from ganpatch.find.task import Task
 from ganpatch.generator import Generator
+from ganpatch.locks import locked
 from ganpatch.ranking import Manifest, Ranking, read_manifest
 from ganpatch.review.page import write_page
 from ganpatch.suggestions import Suggested, save_suggestions
@@ -20,12 +21,13 @@ def suggest_for_run(
 
     `given` are the other fields of Task. Raises GanpatchError when `generator` is not the one that was ranked.
     """
-    manifest = read_manifest(folder)
-    _check_same(manifest, generator, folder)
-    task = Task(generator=generator, ranking=Ranking.load(folder), **given)
-    found = suggest(task, methods, layers)
-    save_suggestions(folder, manifest, found)
-    write_page(folder)
+    _check_same(read_manifest(folder), generator, folder)
+    with locked(folder):
+        manifest = read_manifest(folder)
+        task = Task(generator=generator, ranking=Ranking.load(folder), **given)
+        found = suggest(task, methods, layers)
+        save_suggestions(folder, manifest, found)
+        write_page(folder)
     return found
 
 

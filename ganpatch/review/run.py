@@ -10,10 +10,11 @@ from ganpatch.errors import GanpatchError
 from ganpatch.files import write_bytes
 from ganpatch.generator import Generator
 from ganpatch.layers import find_layer
+from ganpatch.locks import locked
 from ganpatch.rank import rank
 from ganpatch.ranking import MANIFEST, Ranking, read_manifest
 from ganpatch.review.page import write_page
-from ganpatch.review.verdicts import VERDICTS
+from ganpatch.review.verdicts import REVIEWING, VERDICTS
 
 PARTIAL = "partial.safetensors"
 Say = Callable[[str], object]
@@ -66,27 +67,30 @@ def chosen_layer(generator: Generator, say: Say) -> str:
 def run_folder(folder: Path, manifest: str, *, resume: bool, overwrite: bool, say: Say) -> Iterator[Path]:
     """Make room in `folder` for a run, whose `manifest` comes last; give the file that keeps what is done until then.
 
-    Raises GanpatchError when the folder holds a run, finished or not, that was not asked to be replaced or resumed.
+    Raises GanpatchError when the folder holds a run, finished or not, that was not asked to be replaced or resumed, or
+    another process writes or reviews it.
     """
     partial = folder / PARTIAL
-    _make_room(folder, manifest, resume=resume, overwrite=overwrite)
-    try:
-        yield partial
-    except KeyboardInterrupt:
-        if partial.exists():
-            say(f"kept in '{folder}'; --resume goes on from there")
-        raise
-    partial.unlink(missing_ok=True)
+    with locked(folder), locked(folder, REVIEWING):
+        _make_room(folder, manifest, resume=resume, overwrite=overwrite)
+        try:
+            yield partial
+        except KeyboardInterrupt:
+            if partial.exists():
+                say(f"kept in '{folder}'; --resume goes on from there")
+            raise
+        partial.unlink(missing_ok=True)
 
 
 def _make_room(folder: Path, manifest: str, *, resume: bool, overwrite: bool) -> None:
+    """Refuse to lose a run; one whose partial file is still there was killed before its last page was written."""
     partial = folder / PARTIAL
-    if (folder / manifest).exists() and not overwrite:
-        raise GanpatchError(f"'{folder}' already holds a run; choose another -o, or --overwrite")
     if overwrite and not resume:
         partial.unlink(missing_ok=True)
     if partial.exists() and not resume:
         raise GanpatchError(f"'{folder}' holds an interrupted run; --resume goes on, --overwrite starts anew")
+    if (folder / manifest).exists() and not partial.exists() and not overwrite:
+        raise GanpatchError(f"'{folder}' already holds a run; choose another -o, or --overwrite")
     probe = folder / ".ganpatch"  # a folder that cannot be written is found now, not after the long part
     write_bytes(probe, b"\n")
     probe.unlink()

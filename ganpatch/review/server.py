@@ -14,10 +14,11 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 
 from ganpatch.errors import GanpatchError
+from ganpatch.locks import locked
 from ganpatch.loopback import Bounded, guard, hosts_of, listen, run
 from ganpatch.ranking import Manifest, read_manifest
 from ganpatch.review.page import PAGE, write_page
-from ganpatch.review.verdicts import VERDICTS, Verdicts, parse_verdicts, read_verdicts, save_verdicts
+from ganpatch.review.verdicts import REVIEWING, VERDICTS, Verdicts, parse_verdicts, read_verdicts, save_verdicts
 
 _LARGEST_BODY = 8_000_000
 _FILES = re.compile(r"layer-\d{1,4}\.js|thumbs-\d{3,6}\.png")
@@ -61,13 +62,15 @@ def make_app(folder: Path, token: str, hosts: set[str]) -> FastAPI:
 
 def serve(folder: Path, port: int, announce: Callable[[str], Any]) -> None:
     """Serve the review page of a run folder until interrupted; `announce` gets the address to open."""
-    write_page(folder)
-    _saved(folder, read_manifest(folder))
-    token = secrets.token_urlsafe(24)
-    listener = listen(port)
-    app = make_app(folder, token, hosts_of(listener))
-    announce(f"http://127.0.0.1:{listener.getsockname()[1]}/?token={token}")
-    run(app, listener)
+    read_manifest(folder)
+    with locked(folder, REVIEWING):
+        write_page(folder)
+        _saved(folder, read_manifest(folder))
+        token = secrets.token_urlsafe(24)
+        listener = listen(port)
+        app = make_app(folder, token, hosts_of(listener))
+        announce(f"http://127.0.0.1:{listener.getsockname()[1]}/?token={token}")
+        run(app, listener)
 
 
 def _saved(folder: Path, manifest: Manifest) -> Verdicts:

@@ -19,6 +19,7 @@ from ganpatch.stored import Section
 from ganpatch.yaml_strict import shown_path
 
 VERDICTS = "verdicts.json"
+REVIEWING = ".review.lock"  # held by who may change them
 _LARGEST = 8_000_000
 
 

@@ -14,7 +14,7 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -172,22 +172,6 @@ class Folder:
             return None
         content = _with_masks(read_section(self._version(state.undo[-1]), Content, limit=_LARGEST), self.path)
         return state.model_copy(update={"content": content}).patch()
-
-
-def lock_folder(path: Path) -> IO[str]:
-    """Keep others from serving the folder while the file that is given is open; raise GanpatchError if one does."""
-    path.mkdir(parents=True, exist_ok=True)
-    file = (path / ".lock").open("w")
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:
-        pass  # a system without such locks
-    except OSError:
-        file.close()
-        raise GanpatchError(f"'{path}' is open in another studio; close that one, or choose another -o") from None
-    return file
 
 
 def _of_patch(content: Content, patch: Patch, revision: int) -> Content:

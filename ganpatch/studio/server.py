@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable
+from contextlib import ExitStack
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -17,10 +18,10 @@ from fastapi.responses import PlainTextResponse
 
 from ganpatch.errors import GanpatchError
 from ganpatch.files import write_text
+from ganpatch.locks import locked
 from ganpatch.loopback import Bounded, guard, hosts_of, listen, run
 from ganpatch.studio.api import refusal, routes
 from ganpatch.studio.changes import Overtaken
-from ganpatch.studio.folder import lock_folder
 from ganpatch.studio.session import Opening, Studio
 from ganpatch.version import VERSION
 
@@ -63,23 +64,19 @@ def serve(opening: Opening, port: int | None, announce: Callable[[str, Studio], 
 
     Without `port` it is the one that this session had before, or a free one.
     """
-    studio = Studio.open(opening)
-    path = studio.folder.path
-    lock = lock_folder(path)
-    try:
+    with ExitStack() as stack:
+        studio = Studio.open(opening, hold=lambda path: stack.enter_context(locked(path)))
+        path = studio.folder.path
         before = _kept(path / SERVER)
         token = before.get("token") or secrets.token_urlsafe(24)
         listener = _listener(port, before.get("port"))
         port = listener.getsockname()[1]
-        write_text(path / SERVER, json.dumps({"port": port, "token": token}) + "\n")
-        (path / SERVER).chmod(0o600)
+        write_text(path / SERVER, json.dumps({"port": port, "token": token}) + "\n", mode=0o600)
         app = make_app(studio, token, hosts_of(listener))
         if not studio.runs:
             studio.start("rank", None, opening.n)
         announce(f"http://127.0.0.1:{port}/?token={token}", studio)
         run(app, listener, timeout_graceful_shutdown=2)
-    finally:
-        lock.close()
 
 
 def _listener(port: int | None, before: Any) -> Any:

@@ -4,7 +4,7 @@ studio = Studio.open(Opening(model=None, out=Path("churches-studio")))
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -101,8 +101,11 @@ class Studio:
         folder.evidence = self._evidence()
 
     @classmethod
-    def open(cls, opening: Opening) -> "Studio":
-        """Load the model and open the session; raise GanpatchError when they do not fit each other."""
+    def open(cls, opening: Opening, hold: Callable[[Path], object] = lambda path: None) -> "Studio":
+        """Load the model and open the session; raise GanpatchError when they do not fit each other.
+
+        `hold` is called with the session's folder before anything is read from it or written there.
+        """
         name = opening.model or _model_of(opening.runs)
         generator = load(name, **opening.loading)
         model = Model.of(generator.name, generator.fingerprint)
@@ -113,6 +116,7 @@ class Studio:
         if start is not None and start.model.fingerprint != model.fingerprint:
             raise GanpatchError(f"patch '{start.name}' is for other weights than {generator.name}")
         facts = layer_facts(generator)
+        hold(path)
         folder = Folder.open(path, model, {fact.name: fact.units for fact in facts}, start)
         return cls(generator, facts, folder, replace(opening, model=name))
 
