@@ -6,7 +6,8 @@ A message says where, what is wrong, what would be right, and what was probably 
 """
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 
 class GanpatchError(Exception):
@@ -25,3 +26,20 @@ def listed(items: Sequence[str], limit: int = 8) -> str:
     """Join the first `limit` items for a message, and count the rest: "a, b, c (+4 more)"."""
     shown = ", ".join(items[:limit])
     return shown if len(items) <= limit else f"{shown} (+{len(items) - limit} more)"
+
+
+def first_line(fault: BaseException, most: int = 200) -> str:
+    """Give the first line of what a fault says, or what it is called where it says nothing."""
+    text = str(fault).strip()
+    return text.splitlines()[0][:most] if text else type(fault).__name__
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turn whatever a library raises over a broken file into one GanpatchError: `what`, and the fault's first line."""
+    try:
+        yield
+    except GanpatchError:
+        raise
+    except Exception as fault:
+        raise GanpatchError(f"{what}: {first_line(fault)}") from fault

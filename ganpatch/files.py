@@ -60,7 +60,7 @@ def replacing(path: Path, *, mode: int | None = None) -> Iterator[Path]:
 
 @contextmanager
 def replacing_both(path: Path, beside: Path) -> Iterator[tuple[Path, Path]]:
-    """Replace a file, and one that belongs to it, in the same folder.
+    """Replace a file, and one that belongs to it, in the same folder; that one may be left unwritten.
 
     Killed at any moment, `path` is the old one or the new one, and what belongs to it is among `candidates(beside)`.
     """
@@ -70,6 +70,9 @@ def replacing_both(path: Path, beside: Path) -> Iterator[tuple[Path, Path]]:
             made, made_beside = room / path.name, room / beside.name
             yield made, made_beside
             _settle(made, path)
+            if not made_beside.exists():
+                made.replace(path)
+                return
             _settle(made_beside, beside)
             former = candidates(beside)
             pending = beside.with_name(f"{beside.name}.{secrets.token_hex(4)}.{_PENDING}")

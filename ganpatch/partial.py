@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ganpatch.errors import GanpatchError
+from ganpatch.errors import GanpatchError, explained
 from ganpatch.files import replacing
+from ganpatch.stored import opened_tensors
 
 SAVE_EVERY = 30.0  # seconds
 
@@ -28,13 +28,10 @@ def save_partial(path: Path, plan: Mapping[str, object], tensors: dict[str, Tens
 
 def load_partial(path: Path, plan: Mapping[str, object]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Give what was kept; raise GanpatchError when the file is broken or of another plan."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            kept = json.loads((file.metadata() or {})["ganpatch"])
-            tensors = {key: file.get_tensor(key) for key in list(file.keys())}
-        before, state = dict(kept["plan"]), dict(kept["state"])
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as fault:
-        raise GanpatchError(f"'{path}' is broken; remove it to start anew: {fault}") from fault
+    what = f"'{path}' is broken; remove it to start anew"
+    with opened_tensors(path, what) as file, explained(what):
+        kept = json.loads(file.metadata["ganpatch"])
+        before, state, tensors = dict(kept["plan"]), dict(kept["state"]), file.tensors()
     for name, wanted in plan.items():
         if before.get(name) != wanted:
             raise GanpatchError(f"cannot resume: the interrupted run had {name} {before.get(name)}, this one {wanted}")

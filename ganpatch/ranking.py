@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.files import replacing_together
 from ganpatch.patch import Model
+from ganpatch.picture_files import opened_picture
 from ganpatch.pictures import Pixels, contact_sheet, save_picture, sprite_layout, sprite_sheets
 from ganpatch.spans import format_spans, parse_spans
 from ganpatch.stored import Section, read_arrays, read_section, write_arrays, write_section
@@ -242,12 +243,11 @@ def _read_thumbnails(folder: Path, index: Thumbnails) -> dict[int, Pixels]:
     columns, rows = sprite_layout(index.height, index.width)
     found: dict[int, Pixels] = {}
     for number, name in enumerate(index.sheets):
-        try:
-            with Image.open(folder / name) as picture:
-                sheet = np.asarray(picture.convert("RGB"))
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as fault:
-            raise GanpatchError(f"'{folder / name}' is broken or missing: {fault}") from fault
+        with opened_picture(folder / name, f"'{folder / name}' is broken") as picture:
+            sheet = np.asarray(picture.convert("RGB"))
         for place, seed in enumerate(index.seeds[number * columns * rows : (number + 1) * columns * rows]):
             y, x = place // columns * index.height, place % columns * index.width
+            if y + index.height > sheet.shape[0] or x + index.width > sheet.shape[1]:
+                raise GanpatchError(f"'{folder / name}' is broken: it is smaller than its thumbnails")
             found[seed] = sheet[y : y + index.height, x : x + index.width]
     return found

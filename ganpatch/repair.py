@@ -20,7 +20,7 @@ from ganpatch.apply import edits_applied
 from ganpatch.bake import Baked, Mode, bake, refusal, with_state
 from ganpatch.checkpoint import Checkpoint, kind_of, read_checkpoint, write_checkpoint
 from ganpatch.errors import GanpatchError, near_miss
-from ganpatch.files import refuse_same_file, replacing
+from ganpatch.files import refuse_same_file, replacing_both
 from ganpatch.fold.graph import dynamic_batch, exported
 from ganpatch.generator import Generator
 from ganpatch.identity import fingerprint, tensor_digest
@@ -98,11 +98,11 @@ def repair(
         raise GanpatchError(refusal(patch, baked.decisions))
     stored = generator.module.state_dict() if kind == "pt2" else stored_tensors(source, generator, request.key)
     record = _record(generator, patch, baked, before, stored)
-    with replacing(output) as temporary:
+    with replacing_both(output, backup_path(output)) as (temporary, backup):
         _write(generator, baked, kind, (source, temporary), request, record)
         difference = _proved(generator, patch, temporary, output)
         if kind != "pt2":
-            _write_backup(backup_path(output), {name: stored[name] for name in baked.changed}, record, before)
+            _write_backup(backup, {name: stored[name] for name in baked.changed}, record, before)
     return Repaired(path=output, baked=baked, difference=difference)
 
 
@@ -232,5 +232,4 @@ def _proved(generator: Generator, patch: Patch, written: Path, output: Path) -> 
 def _write_backup(path: Path, tensors: Mapping[str, Tensor], record: Record, before: Record | None) -> None:
     """Keep the touched tensors as they stood in the source."""
     metadata = {KEY: record.model_dump_json()} | ({"previous": before.model_dump_json()} if before else {})
-    with replacing(path) as temporary:
-        save_file({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}, temporary, metadata)
+    save_file({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}, path, metadata)

@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ganpatch.edit import Edit, Mask
@@ -24,7 +23,7 @@ from ganpatch.errors import GanpatchError
 from ganpatch.files import replacing, write_bytes, write_text
 from ganpatch.identity import tensor_digest
 from ganpatch.patch import Model, Patch
-from ganpatch.stored import read_section
+from ganpatch.stored import opened_tensors, read_section
 from ganpatch.studio.changes import AddConcept, AnyChange, Overtaken, Pin, Redo, Undo, changed, changed_aside, placed
 from ganpatch.studio.state import Content, Entry, State
 from ganpatch.studio.strokes import strokes_file
@@ -197,11 +196,8 @@ def _with_masks(content: Content, folder: Path) -> Content:
 
 def _with_mask(edit: Edit, mask: Mask, folder: Path) -> Edit:
     path = folder / "masks" / f"{mask.sha256}.safetensors"
-    try:
-        with safe_open(path, framework="pt") as file:
-            values = file.get_tensor("mask")
-    except (SafetensorError, OSError) as fault:
-        raise GanpatchError(f"the mask of edit '{edit.id}' is missing or broken: '{path}': {fault}") from fault
+    with opened_tensors(path, f"the mask of edit '{edit.id}' is broken: '{path}'") as file:
+        values = file.tensor("mask")
     if tensor_digest(values) != mask.sha256:
         raise GanpatchError(f"the mask of edit '{edit.id}' has changed: '{path}'")
     return edit.model_copy(update={"mask": mask.filled(values)})
