@@ -43,7 +43,9 @@ SharePerUnit = Annotated[tuple[Share, ...], BeforeValidator(_listed, json_schema
 class Part(BaseModel):
     """A part of a patch file: no unknown keys, never changed; the text below a field describes it in the schema."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_max_length=10_000, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, str_max_length=10_000, use_attribute_docstrings=True
+    )
 
 
 class Mask(Part):

@@ -67,7 +67,7 @@ class Manifest(Section):
     n: Count
     k: Count
     score: Score
-    layers: dict[str, RankedLayer]
+    layers: Annotated[dict[str, RankedLayer], Field(min_length=1, max_length=10_000)]
     thumbnails: Thumbnails
     versions: dict[str, str]
     created: str

@@ -32,7 +32,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 class Section(BaseModel):
     """A part of a JSON file: no unknown keys, never changed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def read_section(path: Path, kind: type[_Kind], *, limit: int) -> _Kind:

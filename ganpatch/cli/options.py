@@ -201,7 +201,7 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:.0f}/s" if task.speed else "", style="progress.data.speed")
 
 
-def _seeds(_context: click.Context, _option: click.Parameter, text: str) -> list[int]:
+def _seeds(_context: click.Context, _option: click.Parameter, text: str) -> Sequence[int]:
     try:
         return parse_spans(text, what="seed")
     except GanpatchError as fault:
