@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
-from ganpatch.edit import Edit, Mask, id_of
+from ganpatch.edit import Edit, LayerName, Mask, id_of
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.files import replacing_together
 from ganpatch.patch import Model, Provenance
@@ -60,7 +60,7 @@ class _Concept(Section):
 class _Manifest(Section):
     format: Literal["ganpatch-causes/1"] = "ganpatch-causes/1"
     model: Model
-    layer: str
+    layer: LayerName
     channels: Annotated[int, Field(gt=0, le=1_000_000)]
     size: tuple[int, int]
     segmenter: str

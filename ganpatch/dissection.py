@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
+from ganpatch.edit import LayerName
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.files import replacing_together
 from ganpatch.ranking import MANIFEST, Ranking
@@ -48,7 +49,7 @@ class _Manifest(Section):
     threshold_seeds: str
     concepts: Annotated[tuple[str, ...], Field(min_length=1, max_length=10_000)]
     shares: tuple[float, ...]
-    layers: tuple[str, ...]
+    layers: tuple[LayerName, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

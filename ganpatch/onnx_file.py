@@ -39,7 +39,7 @@ def open_session(path: Path, providers: Sequence[str] = ("CPUExecutionProvider",
     """Open a graph in onnxruntime; raise GanpatchError when it is broken, or points out of its folder."""
     read_onnx(path)
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what it says is raised as well
     with explained(f"onnxruntime cannot load '{path}'"):
         return onnxruntime.InferenceSession(str(path), options, providers=list(providers))
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ganpatch.archives import opened_archive
-from ganpatch.errors import explained
+from ganpatch.errors import explained, silenced
 from ganpatch.program_check import check_program, check_script
 
 
@@ -35,7 +35,8 @@ def load_program(path: Path) -> Program:
     """Load a .pt2 as a module with its original layers; raise GanpatchError when it is unsafe or broken."""
     with opened_archive(path) as archive:
         check_program(archive)
-    with explained(f"'{path}' is not a readable exported program"), path.open("rb") as file, warnings.catch_warnings():
+    what = f"'{path}' is not a readable exported program"
+    with explained(what), path.open("rb") as file, silenced("torch.export"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's, of its own deprecations
         program = torch.export.load(file)
         module = torch.export.unflatten(program)

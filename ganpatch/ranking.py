@@ -20,6 +20,7 @@ from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
+from ganpatch.edit import LayerName
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.files import replacing_together
 from ganpatch.patch import Model
@@ -67,7 +68,7 @@ class Manifest(Section):
     n: Count
     k: Count
     score: Score
-    layers: Annotated[dict[str, RankedLayer], Field(min_length=1, max_length=10_000)]
+    layers: Annotated[dict[LayerName, RankedLayer], Field(min_length=1, max_length=10_000)]
     thumbnails: Thumbnails
     versions: dict[str, str]
     created: str
@@ -179,6 +180,11 @@ class Ranking:
         """Read a run folder; raise GanpatchError naming the file that is missing or broken."""
         folder = Path(folder)
         manifest = read_manifest(folder)
+        layers = read_layers(folder / ARRAYS, manifest)
+        thumbnails = _read_thumbnails(folder, manifest.thumbnails)
+        for name, ranked in layers.items():
+            if not thumbnails.keys() >= set(ranked.top_seeds.flatten().tolist()):
+                raise GanpatchError(f"'{folder / ARRAYS}' is broken: layer '{name}' names seeds without a thumbnail")
         return cls(
             run=manifest.run,
             model=manifest.model,
@@ -187,8 +193,8 @@ class Ranking:
             range=manifest.range,
             seeds=parse_spans(manifest.seeds, what="seed"),
             score=manifest.score,
-            layers=read_layers(folder / ARRAYS, manifest),
-            thumbnails=_read_thumbnails(folder, manifest.thumbnails),
+            layers=layers,
+            thumbnails=thumbnails,
             versions=manifest.versions,
             created=manifest.created,
             seconds=manifest.seconds,

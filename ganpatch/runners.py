@@ -17,7 +17,7 @@ from ganpatch.apply import edits_applied
 from ganpatch.bake import with_state
 from ganpatch.checkpoint import kind_of, read_checkpoint
 from ganpatch.edit import Edit
-from ganpatch.errors import GanpatchError
+from ganpatch.errors import GanpatchError, explained
 from ganpatch.generator import Generator
 from ganpatch.layers import tensor_of
 from ganpatch.onnx_file import open_session
@@ -109,7 +109,7 @@ def open_onnx(path: Path) -> Runner:
     size = entries[0].shape[0] if entries and entries[0].shape else None
 
     def run(inputs: Inputs) -> Tensor:
-        return torch.from_numpy(np.array(session.run(None, _feed(path, session, inputs))[0]))
+        return torch.from_numpy(_outputs(path, session, inputs)[0])
 
     half = any(entry.type == "tensor(float16)" for entry in entries)
     return Runner(
@@ -123,8 +123,14 @@ def open_onnx(path: Path) -> Runner:
 def output_shapes(path: Path, inputs: Inputs) -> dict[str, tuple[int, ...]]:
     """Run an ONNX file and give the shape of each of its outputs."""
     session = open_session(path)
-    arrays = session.run(None, _feed(path, session, inputs))
+    arrays = _outputs(path, session, inputs)
     return {output.name: array.shape for output, array in zip(session.get_outputs(), arrays, strict=True)}
+
+
+def _outputs(path: Path, session: onnxruntime.InferenceSession, inputs: Inputs) -> list[np.ndarray]:
+    fed = _feed(path, session, inputs)
+    with explained(f"'{path}' fails on inputs {', '.join(str(list(part.shape)) for part in inputs)}"):
+        return [np.array(array) for array in session.run(None, fed)]
 
 
 def _feed(path: Path, session: onnxruntime.InferenceSession, inputs: Inputs) -> dict[str, np.ndarray]:

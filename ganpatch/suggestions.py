@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 from torch import Tensor
 
-from ganpatch.edit import Edit, Mask, id_of
+from ganpatch.edit import Edit, LayerName, Mask, id_of
 from ganpatch.errors import GanpatchError, explained, near_miss
 from ganpatch.files import read_bytes
 from ganpatch.ranking import Manifest
@@ -32,7 +32,7 @@ class MethodFacts(Section):
     explains: Annotated[str, Field(max_length=300)]
     settings: dict[str, Any] = {}
     seconds: float = 0.0
-    layers: tuple[str, ...]
+    layers: tuple[LayerName, ...]
 
 
 class _Index(Section):
