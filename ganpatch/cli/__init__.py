@@ -31,7 +31,7 @@ from ganpatch.cli import (
     tune,
     verify,
 )
-from ganpatch.errors import GanpatchError
+from ganpatch.errors import GanpatchError, printable
 from ganpatch.version import VERSION
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -103,7 +103,7 @@ def main() -> None:
 
 
 def _fail(text: str) -> None:
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {text}", err=True)
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {printable(text)}", err=True)
     sys.exit(1)
 
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ganpatch.bake import Decision
-from ganpatch.errors import GanpatchError
+from ganpatch.errors import GanpatchError, printable
 from ganpatch.features import PLAIN
 from ganpatch.generator import Generator
 from ganpatch.models import LoadOptions, load
@@ -150,7 +150,7 @@ def first_seeds(generator: Generator, n: int, seeds: str | None) -> Sequence[int
 
 def say(text: str) -> None:
     """Tell the user something, on stderr."""
-    click.echo(text, err=True)
+    click.echo(printable(text), err=True)
 
 
 def print_json(content: Any) -> None:
@@ -165,7 +165,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numeri
     for column in columns:
         table.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console.print(table)
 
 
