@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ganpatch.archives import is_archive, opened_archive
 from ganpatch.errors import GanpatchError, explained, listed, near_miss
-from ganpatch.files import plain_size
+from ganpatch.files import enduring, plain_size
 from ganpatch.network_pickle import is_network_pickle, read_networks
 from ganpatch.stored import opened_tensors
 from ganpatch.torch_files import read_torch
@@ -140,7 +140,8 @@ def write_checkpoint(
         plain = {name: tensor.contiguous() for name, tensor in content.items()}
         save_file(plain, output, metadata=dict(checkpoint.metadata if metadata is None else metadata) or None)
     else:
-        torch.save(content, output)
+        with enduring(output) as file:
+            torch.save(content, file)
 
 
 def load_state(module: nn.Module, state: State, where: str) -> None:

@@ -16,13 +16,14 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 from ganpatch.errors import GanpatchError
-from ganpatch.locks import hold
+from ganpatch.locks import briefly_held, hold
 
-# Libraries that write files themselves report a full disk in their own words.
-_FULL_DISK = ("No space left", "os error 28")
-_DENIED = ("Permission denied", "os error 13", "Read-only file system", "os error 30")
+# Libraries that write files themselves report faults of the disk in their own words.
+_FAULTS = ("no space left on device", "permission denied", "read-only file system")
+_NUMBERED = re.compile(r"os error (\d+)")
 _SCRATCH = re.compile(r"\.ganpatch-[0-9a-f]{16}")
 _PENDING = "pending"
 
@@ -34,7 +35,7 @@ def scratch(folder: Path) -> Iterator[Path]:
     Such folders of processes that were killed are removed, too: nobody holds them any more.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(folder)
+    remove_abandoned(folder)
     room, held = _room_in(folder)
     try:
         yield room
@@ -74,13 +75,8 @@ def replacing_both(path: Path, beside: Path) -> Iterator[tuple[Path, Path]]:
                 made.replace(path)
                 return
             _settle(made_beside, beside)
-            former = candidates(beside)
-            pending = beside.with_name(f"{beside.name}.{secrets.token_hex(4)}.{_PENDING}")
-            made_beside.replace(pending)
-            made.replace(path)
-            pending.replace(beside)
-            for old in former[1:]:
-                old.unlink(missing_ok=True)
+            with briefly_held(path.parent):
+                _move_both(made, path, made_beside, beside)
 
 
 def candidates(beside: Path) -> list[Path]:
@@ -104,6 +100,19 @@ def replacing_together(folder: Path, last: str) -> Iterator[Path]:
             path.replace(folder / path.name)
 
 
+@contextmanager
+def enduring(path: Path) -> Iterator[Any]:
+    """Yield a file for torch to write; what the disk refuses is raised when the block ends.
+
+    torch, refused in the middle of an archive, ends the process without a word.
+    """
+    with path.open("wb") as file:
+        endures = _Enduring(file)
+        yield endures
+    if endures.fault is not None:
+        raise endures.fault
+
+
 def write_text(path: Path, text: str, *, mode: int | None = None) -> None:
     """Write a UTF-8 text file whole or not at all."""
     write_bytes(path, text.encode(), mode=mode)
@@ -113,6 +122,12 @@ def write_bytes(path: Path, content: bytes, *, mode: int | None = None) -> None:
     """Write a file whole or not at all."""
     with replacing(path, mode=mode) as temporary:
         temporary.write_bytes(content)
+
+
+def remove(path: Path) -> None:
+    """Remove a file that may not be there; raise GanpatchError where the folder cannot be written."""
+    with disk_faults(path):
+        path.unlink(missing_ok=True)
 
 
 def read_bytes(path: Path, *, limit: int) -> bytes:
@@ -148,7 +163,7 @@ def refuse_same_file(output: Path, *inputs: Path) -> None:
 
 def file_name(text: str) -> str:
     """Make a name for a file or folder of whatever a model or layer is called."""
-    return re.sub(r"[^\w.-]+", "-", text)
+    return re.sub(r"[^\w.-]+", "-", text).lstrip(".-") or "model"
 
 
 @contextmanager
@@ -161,6 +176,41 @@ def disk_faults(path: Path) -> Iterator[None]:
         if reason is None:
             raise
         raise GanpatchError(f"cannot write '{path}': {reason}") from fault
+
+
+class _Enduring:
+    """A file that takes all that is written, and keeps to itself that the disk does not."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.fault: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        """Write, unless a write has failed before."""
+        if self.fault is None:
+            try:
+                self._file.write(content)
+            except OSError as fault:
+                self.fault = fault
+        return memoryview(content).nbytes
+
+    def flush(self) -> None:
+        """Do nothing: the file is flushed when it is closed."""
+
+
+def _move_both(made: Path, path: Path, made_beside: Path, beside: Path) -> None:
+    """Put `beside` where it waits for `path`, then both in their places; what waited before is nobody's any more."""
+    former = candidates(beside)
+    pending = beside.with_name(f"{beside.name}.{secrets.token_hex(4)}.{_PENDING}")
+    made_beside.replace(pending)
+    try:
+        made.replace(path)
+    finally:
+        if made.exists():
+            pending.unlink()
+    pending.replace(beside)
+    for old in former[1:]:
+        old.unlink(missing_ok=True)
 
 
 def _refuse_folder(path: Path) -> None:
@@ -182,7 +232,8 @@ def _room_in(folder: Path) -> tuple[Path, int | None]:
         _close(held)
 
 
-def _remove_abandoned(folder: Path) -> None:
+def remove_abandoned(folder: Path) -> None:
+    """Remove what processes that were killed left in `folder`: no one holds it any more."""
     for entry in os.scandir(folder):
         if _SCRATCH.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
             try:
@@ -227,9 +278,6 @@ def _disk_fault(fault: Exception) -> str | None:
         return None
     if isinstance(fault, OSError) and fault.strerror:
         return fault.strerror.lower()
-    text = str(fault)
-    if any(phrase in text for phrase in _FULL_DISK):
-        return "no space left on device"
-    if any(phrase in text for phrase in _DENIED):
-        return "permission denied"
-    return None
+    if found := _NUMBERED.search(str(fault)):
+        return os.strerror(int(found[1])).lower()
+    return next((phrase for phrase in _FAULTS if phrase in str(fault).lower()), None)

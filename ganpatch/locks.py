@@ -7,14 +7,16 @@ with locked(Path("run")):           # GanpatchError naming the process, where an
 import datetime
 import os
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ganpatch.errors import GanpatchError
 
 LOCK = ".lock"
 _MOST = 300
+_PATIENCE = 5.0  # seconds; a few files are moved in a thousandth of one
 
 
 @contextmanager
@@ -33,12 +35,30 @@ def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
     if held is None:
         raise GanpatchError(f"'{folder}' is in use by {_holder(path)}; end that, wait for it, or choose another folder")
     try:
-        os.ftruncate(held, 0)
-        os.write(held, _introduction().encode())
+        with suppress(OSError):  # a full disk: nobody is kept from working by having no name
+            os.ftruncate(held, 0)
+            os.write(held, _introduction().encode())
         yield
     finally:
-        path.unlink(missing_ok=True)  # before the lock goes: who opens the file now makes a new one
+        with suppress(OSError):
+            path.unlink()  # before the lock goes: who opens the file now makes a new one
         os.close(held)
+
+
+@contextmanager
+def briefly_held(folder: Path) -> Iterator[None]:
+    """Hold a folder while files in it are moved; wait for who does so, and raise GanpatchError when that takes long."""
+    handle = None if not hasattr(os, "O_DIRECTORY") else os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        until = time.monotonic() + _PATIENCE
+        while handle is not None and hold(handle) is False:
+            if time.monotonic() > until:
+                raise GanpatchError(f"'{folder}' is in use by another process that moves files in it; try again")
+            time.sleep(0.01)
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 def hold(handle: int) -> bool | None:

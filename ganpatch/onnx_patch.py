@@ -6,6 +6,7 @@ Layers are found by their torch names. The graph with every edit inserted is rig
 can be folded is written when onnxruntime gives the same for both, on batches of different size, else the inserted one.
 """
 
+import math
 import os
 import re
 import secrets
@@ -21,7 +22,7 @@ from torch import Tensor
 from ganpatch.apply import fitting_terms
 from ganpatch.bake import Decision, Mode
 from ganpatch.edit import Edit, Terms
-from ganpatch.errors import GanpatchError, explained
+from ganpatch.errors import GanpatchError, explained, silenced
 from ganpatch.files import disk_faults, refuse_same_file, scratch
 from ganpatch.fold.affine import Unfoldable
 from ganpatch.inputs import Labels, Latent, draw_inputs, parse_labels, parse_latent
@@ -84,10 +85,13 @@ def patch_onnx(
                     f"folding is not exact in '{source}': it differs by {difference:.2g} from insertion"
                 )
         effect = max(compared(original.run(batch), inserted.run(batch)).largest for batch in batches)
+        if not math.isfinite(max(effect, difference)):
+            raise GanpatchError(f"'{source}' gives values that are not finite, without the patch or with it")
         final = _recorded(chosen, record, patch, decisions, {"onnxruntime": difference, "effect": effect})
         data = _free_data_name(output)
         _save(final, folder / output.name, data)
-        onnx.checker.check_model(str(folder / output.name))
+        with explained(f"'{output}' is not written: the graph is not valid"):
+            onnx.checker.check_model(str(folder / output.name))
         _move_into_place(folder, source, output, data)
     return PatchedGraph(
         path=output,
@@ -204,14 +208,15 @@ def _inside(layer: str, node: ir.Node) -> bool:
 
 def load_graph(source: Path, *, shapes: bool = True) -> ir.Model:
     """Load an ONNX file, with the shapes of its values; raise GanpatchError when it is broken or too old."""
-    with explained(f"'{source}' is not a readable ONNX file"):
+    with explained(f"'{source}' is not a readable ONNX file"), silenced("onnx_ir"):
         model = ir.from_proto(read_onnx(source))
         ir.external_data.set_base_dir(model.graph, str(source.parent))
     opset = model.opset_imports.get("", 0)
     if opset < _OLDEST_OPSET:
         raise GanpatchError(f"'{source}' is of opset {opset}; {_OLDEST_OPSET} or later is needed")
     if shapes and any(value.shape is None for node in model.graph for value in node.outputs):
-        with explained(f"'{source}': its shapes do not go together"):
+        what = f"'{source}': its shapes do not go together"
+        with explained(what), silenced("onnx_ir"):
             ShapeInferencePass()(model)
     return model
 
@@ -279,7 +284,8 @@ def _save(model: ir.Model, path: Path, data: str = "") -> None:
     tensors = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
     external = any(isinstance(tensor, ir.ExternalTensor) for tensor in tensors)
     large = sum(tensor.nbytes for tensor in tensors) > LARGEST_SINGLE
-    ir.save(model, path, external_data=data or f"{path.name}.data" if external or large else None)
+    with explained("the patched graph cannot be written"), silenced("onnx_ir"):
+        ir.save(model, path, external_data=data or f"{path.name}.data" if external or large else None)
 
 
 def _data_names(output: Path) -> list[str]:
@@ -301,4 +307,4 @@ def _move_into_place(folder: Path, source: Path, output: Path, data: str) -> Non
         (folder / data).replace(output.with_name(data))
     (folder / output.name).replace(output)
     for name in former:
-        output.with_name(name).unlink()
+        output.with_name(name).unlink(missing_ok=True)

@@ -64,11 +64,11 @@ def run_pass(
             job.finish_batch(part, images)
             done += len(part)
             progress(done, len(seeds))
-            if partial is not None and time.monotonic() - saved > SAVE_EVERY:
+            if partial is not None and done < len(seeds) and time.monotonic() - saved > SAVE_EVERY:
                 save_partial(partial, job.described(), job.tensors(), {"done": done, "seconds": seconds()})
                 saved = time.monotonic()
     except KeyboardInterrupt:
-        if partial is not None and done:
+        if partial is not None and 0 < done < len(seeds):  # what goes on needs an activation to go on with
             save_partial(partial, job.described(), job.tensors(), {"done": done, "seconds": seconds()})
         raise
     return seconds()

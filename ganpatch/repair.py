@@ -20,7 +20,7 @@ from ganpatch.apply import edits_applied
 from ganpatch.bake import Baked, Mode, bake, refusal, with_state
 from ganpatch.checkpoint import Checkpoint, kind_of, read_checkpoint, write_checkpoint
 from ganpatch.errors import GanpatchError, near_miss
-from ganpatch.files import refuse_same_file, replacing_both
+from ganpatch.files import enduring, refuse_same_file, replacing_both
 from ganpatch.fold.graph import dynamic_batch, exported
 from ganpatch.generator import Generator
 from ganpatch.identity import fingerprint, tensor_digest
@@ -170,7 +170,7 @@ def _write(
     text = record.model_dump_json()
     if kind == "pt2":
         program = _program(generator, baked)
-        with output.open("wb") as file:
+        with enduring(output) as file:
             torch.export.save(program, file, extra_files={ENTRY: text})
     elif kind == "torchscript":
         if kind_of(source) != "torchscript":
@@ -180,7 +180,8 @@ def _write(
         with torch.no_grad():
             for name, tensor in baked.changed.items():
                 state[name].copy_(tensor)
-        torch.jit.save(script, output, _extra_files={ENTRY: text})
+        with enduring(output) as file:
+            torch.jit.save(script, file, _extra_files={ENTRY: text})
     else:
         checkpoint = read_source(source, generator, request.key)
         write_checkpoint(checkpoint, baked.changed, kind, output, metadata={**checkpoint.metadata, KEY: text})

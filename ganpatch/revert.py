@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ganpatch.checkpoint import kind_of, read_checkpoint, write_checkpoint
 from ganpatch.errors import GanpatchError, listed
-from ganpatch.files import candidates, refuse_same_file, replacing
+from ganpatch.files import candidates, enduring, refuse_same_file, replacing
 from ganpatch.identity import tensor_digest
 from ganpatch.programs import load_script
 from ganpatch.record import ENTRY, KEY, Record, parse_record, read_record, write_into_zip
@@ -85,4 +85,5 @@ def _revert_script(path: Path, output: Path, backup: dict[str, Tensor], record: 
     with torch.no_grad():
         for name, tensor in backup.items():
             state[name].copy_(tensor)
-    torch.jit.save(script, output, _extra_files={ENTRY: previous} if previous else None)
+    with enduring(output) as file:
+        torch.jit.save(script, file, _extra_files={ENTRY: previous} if previous else None)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ganpatch.activations import Progress, default_layer, layer_facts, unseen
 from ganpatch.errors import GanpatchError
-from ganpatch.files import write_bytes
+from ganpatch.files import disk_faults, remove, write_bytes
 from ganpatch.generator import Generator
 from ganpatch.layers import find_layer
 from ganpatch.locks import locked
@@ -79,25 +79,26 @@ def run_folder(folder: Path, manifest: str, *, resume: bool, overwrite: bool, sa
             if partial.exists():
                 say(f"kept in '{folder}'; --resume goes on from there")
             raise
-        partial.unlink(missing_ok=True)
+        remove(partial)
 
 
 def _make_room(folder: Path, manifest: str, *, resume: bool, overwrite: bool) -> None:
     """Refuse to lose a run; one whose partial file is still there was killed before its last page was written."""
     partial = folder / PARTIAL
     if overwrite and not resume:
-        partial.unlink(missing_ok=True)
+        remove(partial)
     if partial.exists() and not resume:
         raise GanpatchError(f"'{folder}' holds an interrupted run; --resume goes on, --overwrite starts anew")
     if (folder / manifest).exists() and not partial.exists() and not overwrite:
         raise GanpatchError(f"'{folder}' already holds a run; choose another -o, or --overwrite")
     probe = folder / ".ganpatch"  # a folder that cannot be written is found now, not after the long part
     write_bytes(probe, b"\n")
-    probe.unlink()
+    remove(probe)
 
 
 def set_verdicts_aside(folder: Path) -> None:
     """Keep what was flagged on the run that is being replaced."""
     verdicts = folder / VERDICTS
     if verdicts.exists():
-        verdicts.rename(folder / f"verdicts-{read_manifest(folder).run}.json")
+        with disk_faults(verdicts):
+            verdicts.rename(folder / f"verdicts-{read_manifest(folder).run}.json")

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 from ganpatch.edit import Edit, Mask
 from ganpatch.errors import GanpatchError
-from ganpatch.files import replacing, write_bytes, write_text
+from ganpatch.files import disk_faults, remove_abandoned, replacing, write_bytes, write_text
 from ganpatch.identity import tensor_digest
 from ganpatch.patch import Model, Patch
 from ganpatch.stored import opened_tensors, read_section
@@ -29,6 +29,7 @@ from ganpatch.studio.state import Content, Entry, State
 from ganpatch.studio.strokes import strokes_file
 
 STATE, PATCH, STROKES = "studio.json", "patch.yaml", "strokes.json"
+_HISTORY, _MASKS = "history", "masks"
 _LARGEST = 200_000_000
 _SEEN, _UNDO = 1000, 1000
 
@@ -50,6 +51,9 @@ class Folder:
             content = Content(name=start.name if start else f"{name or 'model'}-studio")
             folder._commit(folder.state, content if start is None else _of_patch(content, start, 0))
             return folder
+        for room in (path, path / _HISTORY, path / _MASKS):
+            if room.is_dir():
+                remove_abandoned(room)
         state = read_section(path / STATE, State, limit=_LARGEST)
         if state.model.fingerprint != model.fingerprint:
             raise GanpatchError(f"'{path}' is a studio session of {state.model.name} with other weights")
@@ -109,7 +113,8 @@ class Folder:
         """Write the patch and the strokes."""
         patch, state = self.patch(), self.state
         if patch is None:
-            (self.path / PATCH).unlink(missing_ok=True)
+            with disk_faults(self.path / PATCH):
+                (self.path / PATCH).unlink(missing_ok=True)
         else:
             write_text(self.path / PATCH, patch.to_yaml())  # its masks lie in masks/ already: one file, whole or not
         if state.content.labels or (self.path / STROKES).exists():
@@ -131,14 +136,14 @@ class Folder:
         return state.model_copy(update={"revision": state.revision + 1, **fields})
 
     def _version(self, revision: int) -> Path:
-        return self.path / "history" / f"{revision:06d}.json"
+        return self.path / _HISTORY / f"{revision:06d}.json"
 
     def _with_kept_masks(self, content: Content) -> Content:
         """Write the masks that are not on disk yet, each under its digest."""
         entries = []
         for entry in content.edits:
             mask = entry.edit.mask
-            name = f"masks/{mask.sha256}.safetensors" if mask else ""
+            name = f"{_MASKS}/{mask.sha256}.safetensors" if mask else ""
             if mask is not None and mask.tensor != f"{name}#mask":
                 with replacing(self.path / name) as temporary:
                     save_file({"mask": mask.values.contiguous()}, temporary)
@@ -154,7 +159,7 @@ class Folder:
             try:
                 found = Patch.load(path)
             except GanpatchError:
-                write_bytes(self.path / "history" / f"broken-{self.state.revision:06d}.yaml", path.read_bytes())
+                write_bytes(self.path / _HISTORY / f"broken-{self.state.revision:06d}.yaml", path.read_bytes())
         digests = {patch.digest for patch in (own, self._former_patch()) if patch is not None}
         if (
             found is not None
@@ -195,7 +200,7 @@ def _with_masks(content: Content, folder: Path) -> Content:
 
 
 def _with_mask(edit: Edit, mask: Mask, folder: Path) -> Edit:
-    path = folder / "masks" / f"{mask.sha256}.safetensors"
+    path = folder / _MASKS / f"{mask.sha256}.safetensors"
     with opened_tensors(path, f"the mask of edit '{edit.id}' is broken: '{path}'") as file:
         values = file.tensor("mask")
     if tensor_digest(values) != mask.sha256:
