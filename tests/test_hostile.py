@@ -451,7 +451,8 @@ def test_a_small_picture_takes_little_memory(tmp_path: Path) -> None:
         path.write_bytes(png(*size))
         drawn = given_inputs(tmp_path / "photos", read_latent("images:3,16,16"), (-1, 1))
         for read in (lambda: read_mask(path, (8, 8)), lambda drawn=drawn: drawn.row(torch.Generator())):
-            assert "a.png" in refusal(read)
+            said = refusal(read)
+            assert "pixels are more than" in said or "decompression bomb" in said
 
 
 def test_a_picture_is_what_pillow_reads_by_itself(tmp_path: Path) -> None:
