@@ -15,12 +15,16 @@ The flow is one-way, and every stage reads a file and writes a file:
 A module imports only what stands above it in this list (tests/test_architecture.py):
 
     errors, version   the one error, with its near miss; the version
-    files, spans      files written whole or not at all; numbers as people write them, "3,17-19"
-    stored            strict JSON and arrays that ganpatch writes and reads again
+    locks, files, spans
+                      one process per folder; files written whole or not at all; numbers as people write them, "3,17-19"
+    stored            strict JSON and arrays that ganpatch writes and reads again; every safetensors file
+    picture_files     pictures, no larger than photographs
+    pickles, archives, torch_files, onnx_file
+                      pickles and zip files of torch, ONNX files, looked through; nothing in them runs
     yaml_strict       YAML with one meaning
     layers            find a layer, hook its output; the only file that registers hooks
     identity          fingerprints of structure and weights
-    network_pickle, checkpoint, programs
+    network_pickle, checkpoint, program_check, programs
                       files of weights, .pt2 and TorchScript; nothing that is in them runs
     inputs, given, config
                       latents and labels from seeds, inputs from files; ganpatch.toml

@@ -14,8 +14,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
-from ganpatch.edit import Edit, Mask, id_of
+from ganpatch.edit import Edit, LayerName, Mask, id_of
 from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.files import replacing_together
 from ganpatch.patch import Model, Provenance
 from ganpatch.stored import Section, Shapes, read_arrays, read_section, write_arrays, write_section
 
@@ -59,7 +60,7 @@ class _Concept(Section):
 class _Manifest(Section):
     format: Literal["ganpatch-causes/1"] = "ganpatch-causes/1"
     model: Model
-    layer: str
+    layer: LayerName
     channels: Annotated[int, Field(gt=0, le=1_000_000)]
     size: tuple[int, int]
     segmenter: str
@@ -170,12 +171,10 @@ class Causes:
 
     def save(self, folder: str | Path) -> None:
         """Write the folder; the manifest comes last."""
-        folder = Path(folder)
         arrays = {"q99": self.q99, "q999": self.q999}
         arrays |= {"single": self.single} if self.single is not None else {}
         for concept, found in self.concepts.items():
             arrays |= {f"{concept}.{name}": getattr(found, name) for name in _NAMES}
-        write_arrays(folder / ARRAYS, arrays)
         manifest = _Manifest(
             **{name: getattr(self, name) for name in _Manifest.model_fields if name not in _MADE},
             concepts={
@@ -184,7 +183,9 @@ class Causes:
             },
             created=Provenance.now().created,
         )
-        write_section(folder / MANIFEST, manifest)
+        with replacing_together(Path(folder), MANIFEST) as room:
+            write_arrays(room / ARRAYS, arrays)
+            write_section(room / MANIFEST, manifest)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Causes":

@@ -4,39 +4,36 @@
     checkpoint.state                        # {"main.0.weight": tensor, ...}
     write_checkpoint(checkpoint, {"main.0.weight": edited}, "torch", Path("model.fixed.pt"))
 
-A file is told by its content, not by its suffix. Nothing stored in it runs: safetensors, or torch's
-`weights_only` unpickler. Everything around the state dict (optimisers, counters) is written back as it was.
+A file is told by its content, not by its suffix. Nothing stored in it runs (torch_files.py). Everything
+around the state dict (optimisers, counters) is written back as it was.
 """
 
-import argparse
-import collections
-import json
 import re
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ganpatch.errors import GanpatchError, listed, near_miss
+from ganpatch.archives import is_archive, opened_archive
+from ganpatch.errors import GanpatchError, explained, listed, near_miss
+from ganpatch.files import enduring, plain_size
 from ganpatch.network_pickle import is_network_pickle, read_networks
+from ganpatch.stored import opened_tensors
+from ganpatch.torch_files import read_torch
 
 Kind = Literal["safetensors", "torch", "torchscript", "pt2", "onnx", "unknown"]
 State = dict[str, Tensor]
+Places = Iterator[tuple[str, Mapping[str, Tensor]]]
 
 _WRAPPERS = ("module.", "_orig_mod.")
 _DEEPEST = 3
 _AVERAGED = re.compile("ema|avg|average|smooth")  # names of the weights averaged over training
 _NETWORKS = "networks"  # what a file made from an NVlabs pickle says about its networks
-# Constructors of plain values that training scripts like to save beside the weights; none runs stored code.
-_HARMLESS = [argparse.Namespace, collections.defaultdict, np.dtype, np.ndarray, np._core.multiarray.scalar]  # type: ignore[attr-defined]
-_HARMLESS += [type(np.dtype(name)) for name in ("bool", "int32", "int64", "float32", "float64")]
+_MOST_TIMES = 16  # as much as its tensors may be larger than the file, which holds shared ones once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,15 +52,12 @@ class Checkpoint:
 
 def kind_of(path: Path) -> Kind:
     """Tell what a file is by its content; raise GanpatchError when it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-            size = path.stat().st_size
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                return _zip_kind({name.partition("/")[2] for name in archive.namelist()})
-    except (OSError, zipfile.BadZipFile) as fault:
-        raise GanpatchError(f"cannot read '{path}': {getattr(fault, 'strerror', None) or fault}") from fault
+    size = plain_size(path)
+    with explained(f"cannot read '{path}'"), path.open("rb") as file:
+        head = file.read(16)
+    if is_archive(path):
+        with opened_archive(path) as archive:
+            return _zip_kind(set(archive.entries))
     if len(head) > 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size:
         return "safetensors"
     if head[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
@@ -103,6 +97,7 @@ def read_checkpoint(
             f"'{path}' has no state dict under --key '{key}'; it has {listed(options)}{near_miss(key, places)}"
         )
     prefix, state = _without_wrappers(places[key])
+    _refuse_inflated(path, state)
     return Checkpoint(
         path=path,
         kind=kind,
@@ -145,7 +140,8 @@ def write_checkpoint(
         plain = {name: tensor.contiguous() for name, tensor in content.items()}
         save_file(plain, output, metadata=dict(checkpoint.metadata if metadata is None else metadata) or None)
     else:
-        torch.save(content, output)
+        with enduring(output) as file:
+            torch.save(content, file)
 
 
 def load_state(module: nn.Module, state: State, where: str) -> None:
@@ -171,7 +167,7 @@ def _read_content(path: Path) -> tuple[Any, dict[str, str], Literal["safetensors
     if kind == "safetensors":
         return *_read_safetensors(path), "safetensors"
     if kind == "torch":
-        return _read_networks(path) or _read_torch(path), {}, "torch"
+        return _read_networks(path) or read_torch(path), {}, "torch"
     found = {
         "torchscript": "a TorchScript archive, not a file of weights",
         "pt2": "an exported program (.pt2), not a file of weights",
@@ -182,31 +178,13 @@ def _read_content(path: Path) -> tuple[Any, dict[str, str], Literal["safetensors
 
 
 def _read_safetensors(path: Path) -> tuple[State, dict[str, str]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in list(file.keys())}, file.metadata() or {}
-    except (SafetensorError, OSError, json.JSONDecodeError) as fault:
-        raise GanpatchError(f"'{path}' is a broken safetensors file: {fault}") from fault
-
-
-def _read_torch(path: Path) -> Any:
-    try:
-        with torch.serialization.safe_globals(_HARMLESS):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as fault:
-        wanted = _wanted_globals(path)
-        if wanted:
-            raise GanpatchError(
-                f"'{path}' is a pickle that wants to run {listed(wanted)}; save its state_dict() instead, "
-                "or pass --trust-pickle if you made the file yourself"
-            ) from fault
-        reason = str(fault).strip().splitlines()[0][:200] if str(fault).strip() else type(fault).__name__
-        raise GanpatchError(f"'{path}' is not a readable torch checkpoint, it may be cut short: {reason}") from fault
+    with opened_tensors(path) as file:
+        return file.tensors(), file.metadata
 
 
 def _read_networks(path: Path) -> Any:
     """Read a pickle of NVlabs' as a checkpoint would hold it: state dicts by name, and how the networks were made."""
-    if zipfile.is_zipfile(path) or not is_network_pickle(path):
+    if not is_network_pickle(path):
         return None
     networks = read_networks(path)
     states: dict[str, Any] = {name: network.state for name, network in networks.items()}
@@ -219,27 +197,36 @@ def _network_config(content: Any, key: str) -> Mapping[str, Any]:
     return config if isinstance(config, Mapping) else {}
 
 
-def _wanted_globals(path: Path) -> list[str]:
-    """List the globals in a pickle that are not allowed; empty when that cannot be told."""
-    try:
-        with torch.serialization.safe_globals(_HARMLESS):
-            return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    except Exception:
-        return []
+def _refuse_inflated(path: Path, state: State) -> None:
+    """Raise GanpatchError when many names share what the file holds once: a module would hold it as many times."""
+    size, needed = plain_size(path), sum(tensor.nbytes for tensor in state.values())
+    if needed > _MOST_TIMES * size:
+        raise GanpatchError(f"'{path}' has {size:,} bytes, and its tensors would be {needed:,}")
 
 
-def _state_dicts(content: Any, place: str = "", depth: int = 0) -> Iterator[tuple[str, State]]:
-    """Yield the dotted place and the tensors of every dict of tensors in a checkpoint."""
-    if not isinstance(content, Mapping) or not content or not all(isinstance(name, str) for name in content):
+def _state_dicts(content: Any, place: str = "", depth: int = 0, seen: dict[int, bool] | None = None) -> Places:
+    """Yield the dotted place and the tensors of every dict of tensors in a checkpoint.
+
+    A mapping that stands in several places is looked at once: whether it holds tensors alone is kept in `seen`.
+    """
+    seen = {} if seen is None else seen
+    if not isinstance(content, Mapping) or not content:
         return
-    if all(isinstance(value, Tensor) for value in content.values()):
-        yield place, dict(content)
+    if id(content) in seen:
+        if seen[id(content)]:
+            yield place, content
+        return
+    seen[id(content)] = all(isinstance(value, Tensor) for value in content.values())
+    if not all(isinstance(name, str) for name in content):
+        seen[id(content)] = False
+    elif seen[id(content)]:
+        yield place, content
     elif depth < _DEEPEST:
         for name, value in content.items():
-            yield from _state_dicts(value, f"{place}.{name}" if place else name, depth + 1)
+            yield from _state_dicts(value, f"{place}.{name}" if place else name, depth + 1, seen)
 
 
-def _only_place(path: Path, places: Mapping[str, State], recognised: Callable[[State], bool]) -> str:
+def _only_place(path: Path, places: Mapping[str, Mapping[str, Tensor]], recognised: Callable[[State], bool]) -> str:
     fitting = [place for place, state in places.items() if recognised(_without_wrappers(state)[1])]
     if len(fitting) > 1:
         fitting = [place for place in fitting if _AVERAGED.search(place.lower())] or fitting
@@ -250,7 +237,7 @@ def _only_place(path: Path, places: Mapping[str, State], recognised: Callable[[S
     raise GanpatchError(f"'{path}' holds {len(places)} state dicts; choose one with --key: {listed(options)}")
 
 
-def _without_wrappers(state: State) -> tuple[str, State]:
+def _without_wrappers(state: Mapping[str, Tensor]) -> tuple[str, State]:
     """Take off the prefix that DataParallel or torch.compile put before every name."""
     prefix = ""
     while wrapper := next((w for w in _WRAPPERS if all(name.startswith(prefix + w) for name in state)), None):

@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.errors import GanpatchError, explained, near_miss
 from ganpatch.files import read_bytes
 from ganpatch.stored import Section
 
@@ -60,11 +60,10 @@ def read_settings(folder: Path) -> Settings:
     path = folder / NAME
     if not path.exists():
         return Settings()
-    try:
+    with explained(NAME):
         content = tomllib.loads(read_bytes(path, limit=_LARGEST).decode())
+    try:
         return Settings.model_validate(content)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
-        raise GanpatchError(f"{NAME}: {fault}") from fault
     except ValidationError as fault:
         raise GanpatchError("\n".join(f"{NAME}: {line}" for line in _faults(fault))) from fault
 

@@ -14,8 +14,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
+from ganpatch.edit import LayerName
 from ganpatch.errors import GanpatchError, near_miss
-from ganpatch.ranking import Ranking
+from ganpatch.files import replacing_together
+from ganpatch.ranking import MANIFEST, Ranking
 from ganpatch.stored import Section, read_arrays, read_section, write_arrays, write_section
 
 DISSECTION = "dissection.json"
@@ -47,7 +49,7 @@ class _Manifest(Section):
     threshold_seeds: str
     concepts: Annotated[tuple[str, ...], Field(min_length=1, max_length=10_000)]
     shares: tuple[float, ...]
-    layers: tuple[str, ...]
+    layers: tuple[LayerName, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +100,8 @@ class Dissection:
         return dict(sorted(((name, n) for name, n in counts.items() if n), key=lambda item: -item[1]))
 
     def save(self, folder: str | Path) -> None:
-        """Write the ranking's run folder with the dissection in it."""
-        folder = Path(folder)
-        self.ranking.save(folder)
+        """Write the ranking's run folder with the dissection in it; the ranking's manifest comes last."""
         arrays = {f"{layer}.{name}": getattr(found, name) for layer, found in self.layers.items() for name in _NAMES}
-        write_arrays(folder / ARRAYS, arrays)
         manifest = _Manifest(
             run=self.ranking.run,
             segmenter=self.segmenter,
@@ -112,7 +111,10 @@ class Dissection:
             shares=self.shares,
             layers=tuple(self.layers),
         )
-        write_section(folder / DISSECTION, manifest)
+        with replacing_together(Path(folder), MANIFEST) as room:
+            write_arrays(room / ARRAYS, arrays)
+            write_section(room / DISSECTION, manifest)
+            self.ranking.write(room)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Dissection":

@@ -32,6 +32,7 @@ def _listed(value: Any) -> Any:
 
 Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
+LayerName = Annotated[str, Field(pattern=LAYER, max_length=500)]
 Unit = Annotated[int, Field(ge=0, lt=MOST_UNITS, strict=True)]
 Size = Annotated[int, Field(gt=0, le=65536, strict=True)]
 _Several = Field(strict=False, min_length=1)
@@ -43,7 +44,9 @@ SharePerUnit = Annotated[tuple[Share, ...], BeforeValidator(_listed, json_schema
 class Part(BaseModel):
     """A part of a patch file: no unknown keys, never changed; the text below a field describes it in the schema."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_max_length=10_000, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, str_max_length=10_000, use_attribute_docstrings=True
+    )
 
 
 class Mask(Part):
@@ -99,7 +102,7 @@ class Edit(Part):
 
     id: Annotated[str, Field(pattern=NAME, max_length=100, examples=["smears"])]
     """Its name, which no other edit of the patch has."""
-    layer: Annotated[str, Field(pattern=LAYER, examples=["layer4", "synthesis.b32.conv1"])]
+    layer: Annotated[LayerName, Field(examples=["layer4", "synthesis.b32.conv1"])]
     """The layer, by its dotted name as `ganpatch layers` lists it."""
     channels: Annotated[int, Field(gt=0, le=MOST_UNITS, strict=True, examples=[512])]
     """How many units the layer has; a layer that gives another number is refused."""

@@ -6,7 +6,9 @@ A message says where, what is wrong, what would be right, and what was probably 
 """
 
 import difflib
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 
 class GanpatchError(Exception):
@@ -25,3 +27,39 @@ def listed(items: Sequence[str], limit: int = 8) -> str:
     """Join the first `limit` items for a message, and count the rest: "a, b, c (+4 more)"."""
     shown = ", ".join(items[:limit])
     return shown if len(items) <= limit else f"{shown} (+{len(items) - limit} more)"
+
+
+def printable(text: str) -> str:
+    """Give a text for a terminal: what would move its cursor or change its colours is written out, "\\x1b"."""
+    kept = (letter if letter.isprintable() or letter in "\n\t" else ascii(letter)[1:-1] for letter in text)
+    return "".join(kept)
+
+
+def first_line(fault: BaseException, most: int = 200) -> str:
+    """Give the first line of what a fault says, or what it is called where it says nothing."""
+    text = str(fault).strip()
+    return text.splitlines()[0][:most] if text else type(fault).__name__
+
+
+@contextmanager
+def silenced(*names: str) -> Iterator[None]:
+    """Keep libraries' loggers silent that print pages over a broken file; what is wrong is said in one line."""
+    loggers = {logging.getLogger(name): logging.getLogger(name).level for name in names}
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+        yield
+    finally:
+        for logger, level in loggers.items():
+            logger.setLevel(level)
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turn whatever a library raises over a broken file into one GanpatchError: `what`, and the fault's first line."""
+    try:
+        yield
+    except GanpatchError:
+        raise
+    except Exception as fault:
+        raise GanpatchError(f"{what}: {first_line(fault)}") from fault

@@ -186,7 +186,7 @@ def _refuse_chosen_on(patch: Patch, seeds: Sequence[int]) -> None:
     for name in ("flagged", "suggested", "tuned"):
         about = patch.evidence.get(name)
         chosen = about.get("seeds") if isinstance(about, dict) else None
-        if isinstance(chosen, str) and (both := set(parse_spans(chosen, what="seed")) & set(seeds)):
+        if isinstance(chosen, str) and (both := set(seeds).intersection(parse_spans(chosen, what="seed"))):
             raise GanpatchError(
                 f"seed {min(both)} is one that the patch was chosen on ({chosen}): figures of those flatter it; "
                 "give other --seeds"

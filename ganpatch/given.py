@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ganpatch.errors import GanpatchError, listed
+from ganpatch.errors import GanpatchError, explained, listed
+from ganpatch.files import plain_size
 from ganpatch.inputs import Drawn, parse_latent, parse_shape
+from ganpatch.picture_files import opened_picture
+from ganpatch.stored import is_finite, opened_tensors
 
 _IMAGES = re.compile(r"images:(\d{1,6},\d{1,6},\d{1,6})")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -47,12 +49,9 @@ class Images:
         """Read one image; raise GanpatchError naming the file when it is broken."""
         path = self.files[source.initial_seed() % len(self.files)]
         channels, height, width = self.shape
-        try:
-            with Image.open(path) as image:
-                whole = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
-                pixels = np.asarray(ImageOps.fit(whole, (width, height), Image.Resampling.BICUBIC), dtype=np.float32)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as fault:
-            raise GanpatchError(f"'{path}' is not a readable image: {fault}") from fault
+        with opened_picture(path, f"'{path}' is not a readable image") as image:
+            whole = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
+            pixels = np.asarray(ImageOps.fit(whole, (width, height), Image.Resampling.BICUBIC), dtype=np.float32)
         low, high = self.limits
         planes = torch.from_numpy(pixels.reshape(height, width, channels)).permute(2, 0, 1)
         return planes.contiguous() / 255 * (high - low) + low
@@ -116,17 +115,18 @@ def given_inputs(path: Path, known: Drawn | None, limits: Range) -> Drawn:
 def _read_rows(path: Path) -> Tensor:
     if not path.exists():
         raise GanpatchError(f"--inputs {path}: no such folder or file")
-    try:
-        if path.suffix == ".npy":
-            tensor = torch.from_numpy(np.load(path, allow_pickle=False))
-        else:
-            with safe_open(path, framework="pt") as file:
-                names = list(file.keys())
-                if len(names) != 1:
-                    raise GanpatchError(f"'{path}' holds {len(names)} tensors ({listed(names)}), not one [N, ...]")
-                tensor = file.get_tensor(names[0])
-    except (SafetensorError, OSError, ValueError) as fault:
-        raise GanpatchError(f"'{path}' is not a readable .safetensors or .npy file of latents: {fault}") from fault
-    if tensor.ndim < 2 or not len(tensor) or not torch.isfinite(tensor.float()).all():
+    what = f"'{path}' is not a readable .safetensors or .npy file of latents"
+    plain_size(path)
+    if path.suffix == ".npy":
+        with explained(what):  # mapped, not read: its head may claim more than the file holds
+            tensor = torch.from_numpy(np.array(np.load(path, mmap_mode="r", allow_pickle=False)))
+    else:
+        with opened_tensors(path, what) as file:
+            if len(file.names) != 1:
+                raise GanpatchError(
+                    f"'{path}' holds {len(file.names)} tensors ({listed(file.names)}), not one [N, ...]"
+                )
+            tensor = file.tensor(file.names[0])
+    if tensor.ndim < 2 or not len(tensor) or not is_finite(tensor):
         raise GanpatchError(f"'{path}' holds {list(tensor.shape)}, not finite rows [N, ...]")
     return tensor

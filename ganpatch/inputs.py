@@ -7,6 +7,7 @@
 Row i depends on seed i alone: each seed has a random generator of its own, on the CPU, in float32.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,8 +25,9 @@ _SHAPE = r"\d{1,6}(?:,\d{1,6}){0,3}"
 _NORMAL = re.compile(rf"normal:({_SHAPE})")
 _UNIFORM = re.compile(rf"uniform:({_NUMBER}),({_NUMBER}):({_SHAPE})")
 _TRUNCATED = re.compile(rf"truncated:({_NUMBER}):({_SHAPE})")
-_LABELS = re.compile(r"(onehot|index):(\d{1,7})(?:=(.+))?")
+_LABELS = re.compile(r"(onehot|index):(\d{1,6})(?:=(.+))?")
 _KINDS = ("normal", "uniform", "truncated", "images", "rows")
+_MOST_NUMBERS = 50_000_000
 _BOUND = 2.0  # a truncated normal is drawn within so many standard deviations (Brock et al. 2019)
 
 
@@ -148,6 +150,8 @@ def draw_inputs(latent: Drawn, labels: Labels | None, seeds: Sequence[int]) -> t
 def parse_shape(text: str, sizes: str) -> tuple[int, ...]:
     """Read "100,1,1" out of a latent's `text`."""
     shape = tuple(int(size) for size in sizes.split(","))
+    if math.prod(shape) > _MOST_NUMBERS:
+        raise GanpatchError(f"latent '{text}': more than {_MOST_NUMBERS:,} numbers for one image")
     if 0 in shape:
         raise GanpatchError(f"latent '{text}': a size of 0 draws nothing")
     return shape

@@ -41,7 +41,10 @@ def layer_names(module: nn.Module) -> list[str]:
 
 def find_layer(module: nn.Module, name: str) -> nn.Module:
     """Give the layer called `name`; raise GanpatchError with the near miss when there is none."""
-    layers: dict[str, nn.Module] = dict(module.named_modules(remove_duplicate=False))
+    return _found(module, dict(module.named_modules(remove_duplicate=False)), name)
+
+
+def _found(module: nn.Module, layers: Mapping[str, nn.Module], name: str) -> nn.Module:
     if name and name in layers:
         return layers[name]
     guess = near_miss(name, layer_names(module))
@@ -67,7 +70,8 @@ def hooked(module: nn.Module, on_output: Mapping[str, OnOutput]) -> Iterator[Non
     """
     refuse_unhookable(module)
     module = unwrapped(module)
-    layers = {name: find_layer(module, name) for name in on_output}
+    every = dict(module.named_modules(remove_duplicate=False))
+    layers = {name: _found(module, every, name) for name in on_output}
     calls = dict.fromkeys(on_output, 0)
 
     def restart(_module: nn.Module, _inputs: Any) -> None:

@@ -10,7 +10,10 @@ the browser can read or write anything.
 
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from html import escape
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -20,6 +23,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ganpatch.errors import GanpatchError
+from ganpatch.files import write_text
 
 TOKEN = "x-ganpatch-token"
 
@@ -92,6 +96,31 @@ def listen(port: int) -> socket.socket:
         listener.close()
         raise GanpatchError(f"cannot listen on port {port}: {fault.strerror}; choose another --port") from fault
     return listener
+
+
+@contextmanager
+def opened_page(address: str, folder: Path, launch: Callable[[str], object] | None) -> Iterator[None]:
+    """Open `address` in the browser by `launch`, until the block ends.
+
+    The browser is told a file of this user's that leads to the address: the list of processes shows to everybody what
+    a program is started with, and the address holds the token.
+    """
+    if launch is None:
+        yield
+        return
+    page = folder / "open.html"  # no hidden one: some browsers may not read those
+    write_text(page, f'<!doctype html><meta http-equiv="refresh" content="0; url={escape(address)}">', mode=0o600)
+    try:
+        launch(page.resolve().as_uri())
+        yield
+    finally:
+        page.unlink(missing_ok=True)
+
+
+def own_file(folder: Path, name: str) -> Path | None:
+    """Give a file of a folder that may be given out: there, and no link that leads out of it."""
+    path = folder / name
+    return path if path.is_file() and path.resolve().is_relative_to(folder.resolve()) else None
 
 
 def hosts_of(listener: socket.socket) -> set[str]:

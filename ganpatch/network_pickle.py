@@ -4,23 +4,22 @@
     networks["G_ema"].state, networks["G_ema"].config       # tensors by name; {"class_name": …, "init_kwargs": {…}}
 
 Such a pickle carries the source code of its classes and asks to run it. Here every object becomes an inert `Stub` that
-only remembers what it was made of; tensors are read by torch's `weights_only` loader. The network itself is built from
+only remembers what it was made of. The network itself is built from
 the user's own checkout of the code.
 """
 
-import collections
 import io
-import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from ganpatch.errors import GanpatchError
+from ganpatch.errors import GanpatchError, explained
+from ganpatch.files import plain_size
+from ganpatch.pickles import Bounded, Reader, Stub
+from ganpatch.torch_files import KNOWN, read_legacy
 
 _MARK, _OLD_MARK = b"_reconstruct_persistent_obj", b"dnnlib.tflib.network"
 _HEAD = 1 << 20
@@ -34,40 +33,11 @@ class Network:
     config: dict[str, Any]
 
 
-class Stub:
-    """Stands for any object of a class that is not loaded; keeps its arguments, its state and its items."""
-
-    kind = ""
-
-    def __init__(self, *args: Any, **_kwargs: Any) -> None:
-        self.args, self.items, self.state = args, {}, {}  # type: ignore[var-annotated]
-
-    def __new__(cls, *_args: Any, **_kwargs: Any) -> "Stub":
-        made = super().__new__(cls)
-        made.args, made.items, made.state = (), {}, {}
-        return made
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self.items[key] = value
-
-    def append(self, value: Any) -> None:
-        """Take an item, as the pickle of a list does."""
-        self.items[len(self.items)] = value
-
-    def extend(self, values: Any) -> None:
-        """Take items, as the pickle of a list does."""
-        for value in values:
-            self.append(value)
-
-
 def is_network_pickle(path: Path) -> bool:
     """Tell by its first megabyte whether a file is such a pickle, or the older one of TensorFlow."""
     with path.open("rb") as file:
         head = file.read(_HEAD)
-    return _MARK in head or _OLD_MARK in head
+    return head.startswith(b"\x80") and (_MARK in head or _OLD_MARK in head)
 
 
 def read_networks(path: Path) -> dict[str, Network]:
@@ -82,10 +52,8 @@ def read_networks(path: Path) -> dict[str, Network]:
                 "and load what that writes"
             )
         file.seek(0)
-        try:
-            content = _Reader(file).load()
-        except Exception as fault:
-            raise GanpatchError(f"'{path}' is not a readable network pickle: {_first_line(fault)}") from fault
+        with explained(f"'{path}' is not a readable network pickle"):
+            content = Reader(Bounded(file, plain_size(path)), _KNOWN, _outside).load()
     found = content.items() if isinstance(content, Mapping) else [("G", content)]
     networks = {str(name): _network(stub) for name, stub in found if isinstance(stub, Stub)}
     networks = {name: network for name, network in networks.items() if network.state}
@@ -94,22 +62,16 @@ def read_networks(path: Path) -> dict[str, Network]:
     return networks
 
 
-class _Reader(pickle.Unpickler):
-    """Gives plain containers and tensors, and a stub for everything else that a pickle names."""
+class _Named(dict[str, Any]):
+    """A dict of NVlabs', which is filled item by item."""
 
-    def find_class(self, module: str, name: str) -> Any:
-        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
-            return getattr(torch, name)
-        known = _KNOWN.get((module, name))
-        return known if known is not None else type(name, (Stub,), {"kind": f"{module}.{name}"})
-
-    def persistent_load(self, _pid: Any) -> Any:
-        raise pickle.UnpicklingError("it refers to data outside the file")
+    def __init__(self, *_args: Any) -> None:
+        super().__init__()
 
 
-def _storage(content: bytes) -> Any:
+def _storage(content: Any) -> Any:
     """Load one tensor's memory, as torch packs it."""
-    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    return read_legacy(io.BytesIO(content), len(content), "a tensor of the network pickle")
 
 
 def _persistent(meta: Mapping[str, Any]) -> Stub:
@@ -120,24 +82,16 @@ def _persistent(meta: Mapping[str, Any]) -> Stub:
     return made
 
 
-_KNOWN: dict[tuple[str, str], Any] = {
+def _outside(_pid: Any) -> Any:
+    raise ValueError("it refers to data outside the file")
+
+
+_KNOWN = {
+    **KNOWN,
     ("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent,
-    ("dnnlib.util", "EasyDict"): dict,
-    ("dnnlib", "EasyDict"): dict,
-    ("collections", "OrderedDict"): collections.OrderedDict,
-    ("builtins", "set"): set,
-    ("torch", "Size"): torch.Size,
-    ("torch", "device"): torch.device,
+    ("dnnlib.util", "EasyDict"): _Named,
+    ("dnnlib", "EasyDict"): _Named,
     ("torch.storage", "_load_from_bytes"): _storage,
-    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
-    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    **{
-        (f"numpy.{core}.multiarray", name): getattr(np._core.multiarray, name)  # type: ignore[attr-defined]
-        for core in ("core", "_core")
-        for name in ("scalar", "_reconstruct")
-    },
 }
 
 
@@ -162,8 +116,3 @@ def _tensors(stub: Stub, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
     for name, inner in (state.get("_modules") or {}).items():
         if isinstance(inner, Stub):
             yield from _tensors(inner, f"{prefix}{name}.")
-
-
-def _first_line(fault: Exception) -> str:
-    lines = str(fault).strip().splitlines()
-    return lines[0][:200] if lines else type(fault).__name__

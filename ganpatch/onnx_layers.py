@@ -7,7 +7,6 @@ The exporter of torch >= 2.5 writes the module names around a node into its meta
 "/layer1/layer1.0/Conv". A layer that the exporter fused into its neighbour has no value of its own and is not found.
 """
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.stored import parsed_json
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 LAYERS = "ganpatch.layers"
@@ -183,13 +183,10 @@ def _own_weights(nodes: Iterable[ir.Node], scope: str) -> bool:
 
 def _from_map(model: ir.Model, known: dict[str, OnnxLayer]) -> Iterator[tuple[str, OnnxLayer]]:
     """Find layers by the map that `ganpatch export` wrote, where another tool has stripped the scopes."""
-    try:
-        mapped = json.loads(model.metadata_props.get(LAYERS, "{}"))
-    except ValueError as fault:
-        raise GanpatchError(f"the metadata {LAYERS} is broken: {fault}") from fault
+    mapped = parsed_json(model.metadata_props.get(LAYERS) or "{}", f"the metadata {LAYERS}")
     values = {value.name: value for node in model.graph for value in node.outputs}
-    for name, value in mapped.items() if isinstance(mapped, dict) else ():
-        if name not in known and value in values:
+    for name, value in mapped.items():
+        if name not in known and isinstance(value, str) and value in values:
             yield name, OnnxLayer(name=name, values=(values[value],))
 
 

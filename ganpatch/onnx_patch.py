@@ -6,8 +6,10 @@ Layers are found by their torch names. The graph with every edit inserted is rig
 can be folded is written when onnxruntime gives the same for both, on batches of different size, else the inserted one.
 """
 
-import shutil
-import tempfile
+import math
+import os
+import re
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +22,12 @@ from torch import Tensor
 from ganpatch.apply import fitting_terms
 from ganpatch.bake import Decision, Mode
 from ganpatch.edit import Edit, Terms
-from ganpatch.errors import GanpatchError
-from ganpatch.files import refuse_same_file
+from ganpatch.errors import GanpatchError, explained, silenced
+from ganpatch.files import disk_faults, refuse_same_file, scratch
 from ganpatch.fold.affine import Unfoldable
 from ganpatch.inputs import Labels, Latent, draw_inputs, parse_labels, parse_latent
 from ganpatch.onnx_edit import fold, insert
+from ganpatch.onnx_file import external_places, read_onnx
 from ganpatch.onnx_layers import LARGEST_SINGLE, OnnxLayer, find_layers, find_onnx_layer, is_float, scopes_of
 from ganpatch.patch import Patch, Prints
 from ganpatch.record import KEY, AppliedPatch, Record, read_record, refuse_repetition
@@ -62,8 +65,7 @@ def patch_onnx(
     record = read_record(source)
     refuse_repetition(source, record, patch, sequence=sequence)
     identity = _check_identity(source, patch, allow_other_weights)
-    with tempfile.TemporaryDirectory(dir=_made(output.parent), prefix=".ganpatch-") as name:
-        folder = Path(name)
+    with disk_faults(output), scratch(output.parent) as folder:
         original = open_onnx(source)
         batches = _batches(source, original)
         shapes = _shapes(source, patch, folder, batches[0])
@@ -83,10 +85,14 @@ def patch_onnx(
                     f"folding is not exact in '{source}': it differs by {difference:.2g} from insertion"
                 )
         effect = max(compared(original.run(batch), inserted.run(batch)).largest for batch in batches)
+        if not math.isfinite(max(effect, difference)):
+            raise GanpatchError(f"'{source}' gives values that are not finite, without the patch or with it")
         final = _recorded(chosen, record, patch, decisions, {"onnxruntime": difference, "effect": effect})
-        _save(final, folder / output.name)
-        onnx.checker.check_model(str(folder / output.name))
-        _move_into_place(folder / output.name, output)
+        data = _free_data_name(output)
+        _save(final, folder / output.name, data)
+        with explained(f"'{output}' is not written: the graph is not valid"):
+            onnx.checker.check_model(str(folder / output.name))
+        _move_into_place(folder, source, output, data)
     return PatchedGraph(
         path=output,
         decisions=tuple(decisions),
@@ -202,15 +208,16 @@ def _inside(layer: str, node: ir.Node) -> bool:
 
 def load_graph(source: Path, *, shapes: bool = True) -> ir.Model:
     """Load an ONNX file, with the shapes of its values; raise GanpatchError when it is broken or too old."""
-    try:
-        model = ir.load(source)
-    except Exception as fault:
-        raise GanpatchError(f"'{source}' is not a readable ONNX file: {str(fault).splitlines()[0][:200]}") from fault
+    with explained(f"'{source}' is not a readable ONNX file"), silenced("onnx_ir"):
+        model = ir.from_proto(read_onnx(source))
+        ir.external_data.set_base_dir(model.graph, str(source.parent))
     opset = model.opset_imports.get("", 0)
     if opset < _OLDEST_OPSET:
         raise GanpatchError(f"'{source}' is of opset {opset}; {_OLDEST_OPSET} or later is needed")
     if shapes and any(value.shape is None for node in model.graph for value in node.outputs):
-        ShapeInferencePass()(model)
+        what = f"'{source}': its shapes do not go together"
+        with explained(what), silenced("onnx_ir"):
+            ShapeInferencePass()(model)
     return model
 
 
@@ -272,25 +279,32 @@ def _recorded(
     return model
 
 
-def _save(model: ir.Model, path: Path) -> None:
-    """Write a graph; its tensors into a file beside it where they came from one, or a single file cannot hold them."""
+def _save(model: ir.Model, path: Path, data: str = "") -> None:
+    """Write a graph; its tensors into `data` beside it where they came from such a file, or are too large for one."""
     tensors = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
     external = any(isinstance(tensor, ir.ExternalTensor) for tensor in tensors)
     large = sum(tensor.nbytes for tensor in tensors) > LARGEST_SINGLE
-    ir.save(model, path, external_data=f"{path.name}.data" if external or large else None)
+    with explained("the patched graph cannot be written"), silenced("onnx_ir"):
+        ir.save(model, path, external_data=data or f"{path.name}.data" if external or large else None)
 
 
-def _move_into_place(made: Path, output: Path) -> None:
-    """Move a graph, and the file of its tensors before it, to where they belong."""
-    data = made.with_name(f"{made.name}.data")
-    if data.exists():
-        shutil.move(data, output.with_name(f"{output.name}.data"))
-    made.replace(output)
+def _data_names(output: Path) -> list[str]:
+    """List the files of tensors that graphs at `output` have."""
+    own = re.compile(re.escape(output.name) + r"(\.[0-9a-f]{8})?\.data")
+    return [name for name in os.listdir(output.parent) if own.fullmatch(name)]
 
 
-def _made(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise GanpatchError(f"cannot write into '{folder}': {fault.strerror}") from fault
-    return folder
+def _free_data_name(output: Path) -> str:
+    """Name a file for the tensors of a graph that is not the one of the graph which is there: that must stay whole."""
+    taken = _data_names(output)
+    return f"{output.name}.{secrets.token_hex(4)}.data" if taken else f"{output.name}.data"
+
+
+def _move_into_place(folder: Path, source: Path, output: Path, data: str) -> None:
+    """Move a graph, and the file of its tensors before it, to where they belong; then the former one's go."""
+    former = set(_data_names(output)) - external_places(source)
+    if (folder / data).exists():
+        (folder / data).replace(output.with_name(data))
+    (folder / output.name).replace(output)
+    for name in former:
+        output.with_name(name).unlink(missing_ok=True)

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ganpatch.errors import GanpatchError
+from ganpatch.errors import GanpatchError, explained
 from ganpatch.files import replacing
+from ganpatch.stored import opened_tensors
 
 SAVE_EVERY = 30.0  # seconds
 
@@ -41,19 +41,15 @@ def save_partial(path: Path, plan: Mapping[str, object], tensors: dict[str, Tens
 
 def load_partial(path: Path, plan: Mapping[str, object]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Give what was kept; raise GanpatchError when the file is broken or of another plan."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            kept = json.loads((file.metadata() or {})["ganpatch"])
-            tensors = {key: file.get_tensor(key) for key in list(file.keys())}
-        before, state = dict(kept["plan"]), dict(kept["state"])
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as fault:
-        raise broken(path, fault) from fault
+    with opened_tensors(path, broken(path)) as file, explained(broken(path)):
+        kept = json.loads(file.metadata["ganpatch"])
+        before, state, tensors = dict(kept["plan"]), dict(kept["state"]), file.tensors()
     for name, wanted in plan.items():
         if before.get(name) != wanted:
             raise GanpatchError(f"cannot resume: the interrupted run had {name} {before.get(name)}, this one {wanted}")
     return tensors, state
 
 
-def broken(path: Path, fault: Exception) -> GanpatchError:
+def broken(path: Path) -> str:
     """Say that a file cannot be gone on from."""
-    return GanpatchError(f"'{path}' is broken; remove it to start anew: {fault}")
+    return f"'{path}' is broken; remove it to start anew"

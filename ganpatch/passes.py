@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ganpatch.activations import BATCH, OnActivation, Progress, stream, unseen
+from ganpatch.errors import explained
 from ganpatch.generator import Generator
 from ganpatch.interrupts import waiting_for_batches
 from ganpatch.partial import SAVE_EVERY, broken, load_partial, partial_of, partials, save_partial
@@ -150,7 +151,7 @@ class _Kept:
 
     def _merge(self, path: Path) -> None:
         tensors, state = load_partial(path, self._job.described())
-        try:
+        with explained(broken(path)):
             done = tensors.pop("done")
             if not (done & self._done).any():
                 self._job.merge(tensors)
@@ -159,5 +160,3 @@ class _Kept:
             self._done |= done
             self.count = int(self._done.sum())
             self._before = max(self._before, float(state["seconds"]))
-        except (KeyError, ValueError, TypeError, IndexError, RuntimeError) as fault:
-            raise broken(path, fault) from fault

@@ -14,17 +14,17 @@ from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field, ValidationError, field_validator, model_validator
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ganpatch.edit import LAYER, MASK_PLACE, NAME, Edit, Mask, Part, raise_faults
 from ganpatch.errors import GanpatchError, near_miss
-from ganpatch.files import read_bytes, replacing, write_text
+from ganpatch.files import candidates, plain_size, read_bytes, replacing_both, write_text
 from ganpatch.identity import Fingerprint, tensor_digest
+from ganpatch.stored import opened_tensors
 from ganpatch.version import VERSION
 from ganpatch.yaml_strict import Document, Fault, YamlFaults, read_yaml, shown_path, walk, write_yaml
 
-_LARGEST = 8_000_000
+_LARGEST = 2_000_000  # read in half a minute
 _LARGEST_MASKS = 1_000_000_000
 
 SHA256 = r"^sha256:[0-9a-f]{64}$"
@@ -139,10 +139,14 @@ class Patch(Part):
         path = Path(path)
         placed = self._with_masks_at(f"{path.stem}.safetensors")
         masks = {edit.id: edit.mask.values.contiguous() for edit in placed.edits if edit.mask}
-        if masks:
-            with replacing(path.with_suffix(".safetensors")) as temporary:
-                save_file(masks, temporary)
-        write_text(path, placed.to_yaml())
+        if not masks:
+            write_text(path, placed.to_yaml())
+            return
+        beside = path.with_suffix(".safetensors")
+        _refuse_foreign(beside, path)
+        with replacing_both(path, beside) as (text, tensors):
+            text.write_text(placed.to_yaml(), encoding="utf-8")
+            save_file(masks, tensors)
 
     def to_yaml(self) -> str:
         """Give the text of the patch file, fields at their defaults left out."""
@@ -163,6 +167,12 @@ class Patch(Part):
             for edit in self.edits
         ]
         return self.model_copy(update={"edits": tuple(edits)})
+
+
+def _refuse_foreign(masks: Path, path: Path) -> None:
+    """Raise GanpatchError when what stands where the masks of a patch go is something else: a model, perhaps."""
+    if masks.exists() and f"{masks.name}#" not in (path.read_text(errors="replace") if path.is_file() else ""):
+        raise GanpatchError(f"'{masks}' exists, and holds no masks of '{path}', which go there; choose another name")
 
 
 class _MaskFaults(Exception):
@@ -192,19 +202,25 @@ def _read_mask(edit: Edit, mask: Mask, folder: Path) -> Mask:
     place = PurePosixPath(name)
     if place.is_absolute() or ".." in place.parts or "\\" in name or ":" in name:
         raise GanpatchError(f"'{name}' leaves the patch's folder; a mask stands beside its patch")
-    path = folder / name
-    if not path.is_file():
-        raise GanpatchError(f"the file '{path}' is missing")
-    if path.stat().st_size > _LARGEST_MASKS:
+    found = [path for path in candidates(folder / name) if path.is_file()]
+    if not found:
+        raise GanpatchError(f"the file '{folder / name}' is missing")
+    faults = []
+    for candidate in found:
+        try:
+            return _mask_in(candidate, key, edit, mask)
+        except GanpatchError as fault:
+            faults.append(fault)
+    raise faults[0]
+
+
+def _mask_in(path: Path, key: str, edit: Edit, mask: Mask) -> Mask:
+    if plain_size(path) > _LARGEST_MASKS:
         raise GanpatchError(f"the file '{path}' is larger than {_LARGEST_MASKS:,} bytes")
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = list(file.keys())
-            if key not in names:
-                raise GanpatchError(f"'{name}' has no tensor '{key}'{near_miss(key, names)}")
-            values = file.get_tensor(key)
-    except (SafetensorError, OSError) as fault:
-        raise GanpatchError(f"'{name}' is a broken safetensors file: {fault}") from fault
+    with opened_tensors(path, f"'{path.name}' is a broken safetensors file") as file:
+        if key not in file.names:
+            raise GanpatchError(f"'{path.name}' has no tensor '{key}'{near_miss(key, file.names)}")
+        values = file.tensor(key)
     right = {tuple(mask.size), (len(edit.units), *mask.size)}
     if tuple(values.shape) not in right or values.dtype != torch.float32:
         wanted = " or ".join(str(list(shape)) for shape in sorted(right, key=len))

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
 from ganpatch.errors import GanpatchError
 from ganpatch.files import write_bytes
+from ganpatch.picture_files import opened_picture
 
 Pixels = np.ndarray  # uint8 [H, W, 3]
 
@@ -123,11 +124,8 @@ def sprite_layout(height: int, width: int) -> tuple[int, int]:
 
 def read_mask(path: Path, size: tuple[int, int]) -> Tensor:
     """Read a picture as a mask [h, w] in [0, 1], white 1, shrunk to `size`; raise GanpatchError when it is none."""
-    try:
-        with Image.open(path) as picture:
-            grey = picture.convert("L").resize((size[1], size[0]), Image.Resampling.BOX)
-    except (OSError, Image.DecompressionBombError) as fault:
-        raise GanpatchError(f"'{path}' is no picture that can be a mask: {fault}") from fault
+    with opened_picture(path, f"'{path}' is no picture that can be a mask") as picture:
+        grey = picture.convert("L").resize((size[1], size[0]), Image.Resampling.BOX)
     mask = torch.from_numpy(np.asarray(grey).copy()).float() / 255
     if not mask.any():
         raise GanpatchError(f"'{path}' is black all over: a mask is white where the edit works")
@@ -153,11 +151,8 @@ def read_images(folder: Path, size: tuple[int, int], batch: int, most: int | Non
         raise GanpatchError(f"'{folder}' is no folder with pictures ({', '.join(_FORMATS)})")
     pixels: list[Pixels] = []
     for number, path in enumerate(paths[:most], 1):
-        try:
-            with Image.open(path) as picture:
-                fitted = ImageOps.fit(picture.convert("RGB"), size[::-1], Image.Resampling.LANCZOS)
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as fault:
-            raise GanpatchError(f"'{path}' is not a picture that can be read: {fault}") from fault
+        with opened_picture(path) as picture:
+            fitted = ImageOps.fit(picture.convert("RGB"), size[::-1], Image.Resampling.LANCZOS)
         pixels.append(np.asarray(fitted))
         if len(pixels) == batch or number == len(paths[:most]):
             yield torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255

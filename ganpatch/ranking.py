@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
 from ganpatch.compute import Dtype
+from ganpatch.edit import LayerName
 from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.files import replacing_together
 from ganpatch.patch import Model
+from ganpatch.picture_files import opened_picture
 from ganpatch.pictures import Pixels, contact_sheet, save_picture, sprite_layout, sprite_sheets
 from ganpatch.spans import format_spans, parse_spans
 from ganpatch.stored import Section, read_arrays, read_section, write_arrays, write_section
@@ -76,7 +79,7 @@ class Manifest(Section):
     n: Count
     k: Count
     score: Score
-    layers: dict[str, RankedLayer]
+    layers: Annotated[dict[LayerName, RankedLayer], Field(min_length=1, max_length=10_000)]
     thumbnails: Thumbnails
     versions: dict[str, str]
     created: str
@@ -150,7 +153,11 @@ class Ranking:
 
     def save(self, folder: str | Path) -> None:
         """Write a run folder; the manifest comes last."""
-        folder = Path(folder)
+        with replacing_together(Path(folder), MANIFEST) as room:
+            self.write(room)
+
+    def write(self, folder: Path) -> None:
+        """Write the files of a run folder into an empty one."""
         seeds = sorted(self.thumbnails)
         sheets = []
         for index, sheet in enumerate(sprite_sheets([self.thumbnails[seed] for seed in seeds])):
@@ -187,6 +194,11 @@ class Ranking:
         """Read a run folder; raise GanpatchError naming the file that is missing or broken."""
         folder = Path(folder)
         manifest = read_manifest(folder)
+        layers = read_layers(folder / ARRAYS, manifest)
+        thumbnails = _read_thumbnails(folder, manifest.thumbnails)
+        for name, ranked in layers.items():
+            if not thumbnails.keys() >= set(ranked.top_seeds.flatten().tolist()):
+                raise GanpatchError(f"'{folder / ARRAYS}' is broken: layer '{name}' names seeds without a thumbnail")
         return cls(
             run=manifest.run,
             model=manifest.model,
@@ -195,8 +207,8 @@ class Ranking:
             range=manifest.range,
             seeds=parse_spans(manifest.seeds, what="seed"),
             score=manifest.score,
-            layers=read_layers(folder / ARRAYS, manifest),
-            thumbnails=_read_thumbnails(folder, manifest.thumbnails),
+            layers=layers,
+            thumbnails=thumbnails,
             versions=manifest.versions,
             created=manifest.created,
             seconds=manifest.seconds,
@@ -252,12 +264,11 @@ def _read_thumbnails(folder: Path, index: Thumbnails) -> dict[int, Pixels]:
     columns, rows = sprite_layout(index.height, index.width)
     found: dict[int, Pixels] = {}
     for number, name in enumerate(index.sheets):
-        try:
-            with Image.open(folder / name) as picture:
-                sheet = np.asarray(picture.convert("RGB"))
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as fault:
-            raise GanpatchError(f"'{folder / name}' is broken or missing: {fault}") from fault
+        with opened_picture(folder / name, f"'{folder / name}' is broken") as picture:
+            sheet = np.asarray(picture.convert("RGB"))
         for place, seed in enumerate(index.seeds[number * columns * rows : (number + 1) * columns * rows]):
             y, x = place // columns * index.height, place % columns * index.width
+            if y + index.height > sheet.shape[0] or x + index.width > sheet.shape[1]:
+                raise GanpatchError(f"'{folder / name}' is broken: it is smaller than its thumbnails")
             found[seed] = sheet[y : y + index.height, x : x + index.width]
     return found

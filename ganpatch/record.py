@@ -11,14 +11,15 @@ import zipfile
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import onnx
 from pydantic import Field, ValidationError
-from safetensors import SafetensorError, safe_open
 
+from ganpatch.archives import is_archive, opened_archive
 from ganpatch.checkpoint import kind_of
 from ganpatch.edit import Part
 from ganpatch.errors import GanpatchError, listed
+from ganpatch.onnx_file import onnx_metadata
 from ganpatch.patch import Patch, Prints, Sha256
+from ganpatch.stored import opened_tensors
 from ganpatch.version import VERSION
 
 KEY = "ganpatch.record"
@@ -71,6 +72,11 @@ def read_record(path: Path) -> Record | None:
     text = _stored_text(path)
     if text is None:
         return None
+    return parse_record(text, path)
+
+
+def parse_record(text: str | bytes, path: Path) -> Record:
+    """Read the record that was kept in or beside `path`; raise GanpatchError when it is broken."""
     try:
         return Record.model_validate_json(text)
     except ValidationError as fault:
@@ -111,25 +117,12 @@ def is_made_for_base(record: Record | None, patch: Patch, weights: str) -> bool:
 def _stored_text(path: Path) -> str | bytes | None:
     kind = kind_of(path)
     if kind == "safetensors":
-        try:
-            with safe_open(path, framework="pt") as file:
-                found = (file.metadata() or {}).get(KEY)
-                return None if found is None else str(found)
-        except SafetensorError as fault:
-            raise GanpatchError(f"'{path}' is a broken safetensors file: {fault}") from fault
+        with opened_tensors(path) as file:
+            return file.metadata.get(KEY)
     if kind == "onnx":
-        return next((entry.value for entry in onnx_metadata(path) if entry.key == KEY), None)
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.rpartition("/")[2] == ENTRY]
-            if names and archive.getinfo(names[-1]).file_size <= _LARGEST:
-                return archive.read(names[-1])
+        return onnx_metadata(path).get(KEY)
+    if is_archive(path):
+        with opened_archive(path) as archive:
+            names = [name for name in archive.entries if name.rpartition("/")[2] == ENTRY]
+            return archive.read(names[-1], limit=_LARGEST) if names else None
     return None
-
-
-def onnx_metadata(path: Path) -> list[onnx.StringStringEntryProto]:
-    """Read the metadata of an ONNX file, without its external data."""
-    try:
-        return list(onnx.load(path, load_external_data=False).metadata_props)
-    except Exception as fault:
-        raise GanpatchError(f"'{path}' is not a readable ONNX file: {fault}") from fault

@@ -20,7 +20,7 @@ from ganpatch.apply import edits_applied
 from ganpatch.bake import Baked, Mode, bake, refusal, with_state
 from ganpatch.checkpoint import Checkpoint, kind_of, read_checkpoint, write_checkpoint
 from ganpatch.errors import GanpatchError, near_miss
-from ganpatch.files import refuse_same_file, replacing
+from ganpatch.files import enduring, refuse_same_file, replacing_both
 from ganpatch.fold.graph import dynamic_batch, exported
 from ganpatch.generator import Generator
 from ganpatch.identity import fingerprint, tensor_digest
@@ -98,11 +98,11 @@ def repair(
         raise GanpatchError(refusal(patch, baked.decisions))
     stored = generator.module.state_dict() if kind == "pt2" else stored_tensors(source, generator, request.key)
     record = _record(generator, patch, baked, before, stored)
-    with replacing(output) as temporary:
+    with replacing_both(output, backup_path(output)) as (temporary, backup):
         _write(generator, baked, kind, (source, temporary), request, record)
         difference = _proved(generator, patch, temporary, output)
         if kind != "pt2":
-            _write_backup(backup_path(output), {name: stored[name] for name in baked.changed}, record, before)
+            _write_backup(backup, {name: stored[name] for name in baked.changed}, record, before)
     return Repaired(path=output, baked=baked, difference=difference)
 
 
@@ -170,7 +170,7 @@ def _write(
     text = record.model_dump_json()
     if kind == "pt2":
         program = _program(generator, baked)
-        with output.open("wb") as file:
+        with enduring(output) as file:
             torch.export.save(program, file, extra_files={ENTRY: text})
     elif kind == "torchscript":
         if kind_of(source) != "torchscript":
@@ -180,7 +180,8 @@ def _write(
         with torch.no_grad():
             for name, tensor in baked.changed.items():
                 state[name].copy_(tensor)
-        torch.jit.save(script, output, _extra_files={ENTRY: text})
+        with enduring(output) as file:
+            torch.jit.save(script, file, _extra_files={ENTRY: text})
     else:
         checkpoint = read_source(source, generator, request.key)
         write_checkpoint(checkpoint, baked.changed, kind, output, metadata={**checkpoint.metadata, KEY: text})
@@ -232,5 +233,4 @@ def _proved(generator: Generator, patch: Patch, written: Path, output: Path) -> 
 def _write_backup(path: Path, tensors: Mapping[str, Tensor], record: Record, before: Record | None) -> None:
     """Keep the touched tensors as they stood in the source."""
     metadata = {KEY: record.model_dump_json()} | ({"previous": before.model_dump_json()} if before else {})
-    with replacing(path) as temporary:
-        save_file({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}, temporary, metadata)
+    save_file({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}, path, metadata)

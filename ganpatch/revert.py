@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ganpatch.checkpoint import kind_of, read_checkpoint, write_checkpoint
 from ganpatch.errors import GanpatchError, listed
-from ganpatch.files import refuse_same_file, replacing
+from ganpatch.files import candidates, enduring, refuse_same_file, replacing
 from ganpatch.identity import tensor_digest
 from ganpatch.programs import load_script
-from ganpatch.record import ENTRY, KEY, Record, read_record, write_into_zip
+from ganpatch.record import ENTRY, KEY, Record, parse_record, read_record, write_into_zip
 from ganpatch.repair import backup_path
+from ganpatch.stored import opened_tensors
 
 
 def revert(path: Path, output: Path) -> list[str]:
@@ -50,22 +50,20 @@ def reverted_path(path: Path) -> Path:
 
 def _read_backup(path: Path, record: Record) -> tuple[dict[str, Tensor], dict[str, str]]:
     place = backup_path(path)
+    for candidate in candidates(place):
+        if candidate.exists():
+            with opened_tensors(candidate, f"the backup '{candidate}' is broken") as file:
+                if file.metadata.get(KEY) == record.model_dump_json():
+                    return file.tensors(), file.metadata
     if not place.exists():
         raise GanpatchError(f"the backup '{place}' is missing; without it, go back to the original file")
-    try:
-        with safe_open(place, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in list(file.keys())}
-    except (SafetensorError, OSError) as fault:
-        raise GanpatchError(f"the backup '{place}' is broken: {fault}") from fault
-    if metadata.get(KEY) != record.model_dump_json():
-        raise GanpatchError(f"the backup '{place}' is of another file than '{path}'")
-    return tensors, metadata
+    raise GanpatchError(f"the backup '{place}' is of another file than '{path}'")
 
 
 def _refuse_changed(path: Path, state: Mapping[str, Tensor], record: Record, backup: Mapping[str, Tensor]) -> None:
     """Raise GanpatchError when a touched tensor is not what the patch made of it."""
-    changed = [name for name in backup if name not in state or tensor_digest(state[name]) != record.touched[name].after]
+    after = {name: touched.after for name, touched in record.touched.items()}
+    changed = [name for name in backup if name not in state or tensor_digest(state[name]) != after.get(name)]
     if changed:
         raise GanpatchError(f"'{path}' was changed after the patch ({listed(changed, 3)}); it is not reverted")
 
@@ -77,7 +75,7 @@ def _revert_weights(path: Path, output: Path, backup: dict[str, Tensor], record:
     metadata |= {KEY: previous} if previous else {}
     write_checkpoint(checkpoint, backup, checkpoint.kind, output, metadata=metadata)
     if previous and checkpoint.kind == "torch":
-        write_into_zip(output, Record.model_validate_json(previous))
+        write_into_zip(output, parse_record(previous, path))
 
 
 def _revert_script(path: Path, output: Path, backup: dict[str, Tensor], record: Record, previous: str | None) -> None:
@@ -87,4 +85,5 @@ def _revert_script(path: Path, output: Path, backup: dict[str, Tensor], record: 
     with torch.no_grad():
         for name, tensor in backup.items():
             state[name].copy_(tensor)
-    torch.jit.save(script, output, _extra_files={ENTRY: previous} if previous else None)
+    with enduring(output) as file:
+        torch.jit.save(script, file, _extra_files={ENTRY: previous} if previous else None)

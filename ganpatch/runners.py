@@ -17,9 +17,10 @@ from ganpatch.apply import edits_applied
 from ganpatch.bake import with_state
 from ganpatch.checkpoint import kind_of, read_checkpoint
 from ganpatch.edit import Edit
-from ganpatch.errors import GanpatchError
+from ganpatch.errors import GanpatchError, explained
 from ganpatch.generator import Generator
 from ganpatch.layers import tensor_of
+from ganpatch.onnx_file import open_session
 from ganpatch.programs import load_program, load_script
 
 # What a kind of file may differ by, relative to the largest output value. torch does the same sums in another order;
@@ -103,12 +104,12 @@ def _open_weights(path: Path, generator: Generator, key: str | None) -> Runner:
 
 def open_onnx(path: Path) -> Runner:
     """Open an ONNX file in onnxruntime on the CPU; its first output is compared."""
-    session = _session(path)
+    session = open_session(path)
     entries = session.get_inputs()
     size = entries[0].shape[0] if entries and entries[0].shape else None
 
     def run(inputs: Inputs) -> Tensor:
-        return torch.from_numpy(np.array(session.run(None, _feed(path, session, inputs))[0]))
+        return torch.from_numpy(_outputs(path, session, inputs)[0])
 
     half = any(entry.type == "tensor(float16)" for entry in entries)
     return Runner(
@@ -121,18 +122,15 @@ def open_onnx(path: Path) -> Runner:
 
 def output_shapes(path: Path, inputs: Inputs) -> dict[str, tuple[int, ...]]:
     """Run an ONNX file and give the shape of each of its outputs."""
-    session = _session(path)
-    arrays = session.run(None, _feed(path, session, inputs))
+    session = open_session(path)
+    arrays = _outputs(path, session, inputs)
     return {output.name: array.shape for output, array in zip(session.get_outputs(), arrays, strict=True)}
 
 
-def _session(path: Path) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as fault:
-        raise GanpatchError(f"onnxruntime cannot load '{path}': {str(fault).splitlines()[0][:300]}") from fault
+def _outputs(path: Path, session: onnxruntime.InferenceSession, inputs: Inputs) -> list[np.ndarray]:
+    fed = _feed(path, session, inputs)
+    with explained(f"'{path}' fails on inputs {', '.join(str(list(part.shape)) for part in inputs)}"):
+        return [np.array(array) for array in session.run(None, fed)]
 
 
 def _feed(path: Path, session: onnxruntime.InferenceSession, inputs: Inputs) -> dict[str, np.ndarray]:

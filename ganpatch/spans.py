@@ -4,32 +4,39 @@ parse_spans("3,17-19", what="unit")     # [3, 17, 18, 19]
 format_spans([3, 17, 18, 19])           # "3,17-19"
 """
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 
 from ganpatch.errors import GanpatchError
 
 _SPAN = re.compile(r"\s*(\d{1,18})\s*(?:-\s*(\d{1,18})\s*)?")
-_MOST = 50_000_000
+_MOST, _MOST_LISTED = 10_000_000, 5_000_000
 
 
-def parse_spans(text: str, *, what: str) -> list[int]:
-    """Read "0,1,4-6" as [0, 1, 4, 5, 6], in the order written; raise GanpatchError on anything else."""
-    numbers: list[int] = []
+def parse_spans(text: str, *, what: str) -> Sequence[int]:
+    """Read "0,1,4-6" as [0, 1, 4, 5, 6], in the order written; raise GanpatchError on anything else.
+
+    One range is given as a range: "0-9999999" takes no memory.
+    """
+    spans, count = [], 0
     for part in text.split(","):
         match = _SPAN.fullmatch(part)
         if match is None:
-            raise GanpatchError(f"{what}s '{text}': '{part.strip()}' is not a number or a range like 4-6")
+            raise GanpatchError(f"{what}s '{_shown(text)}': '{part.strip()}' is not a number or a range like 4-6")
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
-            raise GanpatchError(f"{what}s '{text}': the range {part.strip()} runs backwards; write {last}-{first}")
-        if len(numbers) + last - first >= _MOST:
-            raise GanpatchError(f"{what}s '{text}': more than {_MOST:,} numbers")
-        numbers.extend(range(first, last + 1))
-    repeated = _first_repeated(numbers)
-    if repeated is not None:
-        raise GanpatchError(f"{what}s '{text}': {what} {repeated} stands there twice")
-    return numbers
+            wrong = f"the range {part.strip()} runs backwards; write {last}-{first}"
+            raise GanpatchError(f"{what}s '{_shown(text)}': {wrong}")
+        spans.append(range(first, last + 1))
+        count += last + 1 - first
+    most = _MOST if len(spans) == 1 else _MOST_LISTED
+    if count > most:
+        raise GanpatchError(f"{what}s '{_shown(text)}': more than {most:,} numbers")
+    for before, after in itertools.pairwise(sorted(spans, key=lambda span: span.start)):
+        if after.start < before.stop:
+            raise GanpatchError(f"{what}s '{_shown(text)}': {what} {after.start} stands there twice")
+    return spans[0] if len(spans) == 1 else [number for span in spans for number in span]
 
 
 def format_spans(numbers: Iterable[int]) -> str:
@@ -49,12 +56,5 @@ def _span(first: int, last: int) -> str:
     return str(first) if first == last else f"{first}-{last}"
 
 
-def _first_repeated(numbers: Sequence[int]) -> int | None:
-    if len(set(numbers)) == len(numbers):
-        return None
-    seen: set[int] = set()
-    for number in numbers:
-        if number in seen:
-            return number
-        seen.add(number)
-    return None
+def _shown(text: str) -> str:
+    return text if len(text) <= 100 else f"{text[:100]}…"

@@ -1,21 +1,28 @@
-"""Files that ganpatch itself writes and reads again: strict JSON, and arrays whose shapes are known.
+"""Files that ganpatch itself writes and reads again: strict JSON, and tensors in safetensors files.
 
 manifest = read_section(folder / "causes.json", Manifest, limit=64_000_000)
 arrays = read_arrays(folder / "causes.safetensors", {"q99": (256,)})
+with opened_tensors(Path("model.safetensors")) as file:
+    file.names, file.metadata, file.tensor("main.0.weight")
+
+Every safetensors file and every JSON file is read here, whoever wrote it.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ganpatch.errors import GanpatchError
-from ganpatch.files import read_bytes, replacing, write_text
+from ganpatch.errors import GanpatchError, explained
+from ganpatch.files import plain_size, read_bytes, replacing, write_text
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
 
@@ -25,7 +32,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 class Section(BaseModel):
     """A part of a JSON file: no unknown keys, never changed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def read_section(path: Path, kind: type[_Kind], *, limit: int) -> _Kind:
@@ -48,23 +55,73 @@ def first_fault(fault: ValidationError) -> str:
     return f"{place or 'the file'}: {first['msg']}"
 
 
+def parsed_json(content: str | bytes, where: str) -> dict[str, Any]:
+    """Read JSON that is an object; raise GanpatchError otherwise."""
+    with explained(f"{where} is not JSON"):
+        found = json.loads(content)
+    if not isinstance(found, dict):
+        raise GanpatchError(f"{where} is a {type(found).__name__}, not an object")
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorFile:
+    """An open safetensors file: the names of its tensors, its metadata."""
+
+    what: str
+    names: tuple[str, ...]
+    metadata: dict[str, str]
+    handle: Any
+
+    def tensor(self, name: str) -> Tensor:
+        """Read one tensor."""
+        with explained(self.what):
+            found: Tensor = self.handle.get_tensor(name)
+            return found
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Read all tensors, in the order of the file."""
+        return {name: self.tensor(name) for name in self.names}
+
+
+@contextmanager
+def opened_tensors(path: Path, what: str = "") -> Iterator[TensorFile]:
+    """Open a safetensors file; raise GanpatchError, which begins with `what`, when it is broken or missing."""
+    what = what or f"'{path}' is a broken safetensors file"
+    plain_size(path)
+    with explained(what):
+        opened = safe_open(path, framework="pt")
+        handle = opened.__enter__()
+        names, metadata = tuple(handle.keys()), dict(handle.metadata() or {})
+    try:
+        yield TensorFile(what=what, names=names, metadata=metadata, handle=handle)
+    finally:
+        opened.__exit__(None, None, None)
+
+
 def read_arrays(path: Path, shapes: Shapes, optional: Shapes | None = None) -> dict[str, Tensor]:
     """Read the arrays named in `shapes`, and of the `optional` ones those that are there.
 
-    Raises GanpatchError when the file is broken, an array is missing, of another shape, or not finite.
+    Raises GanpatchError when the file is broken, an array is missing, of another shape, or not of finite numbers.
     """
-    optional = optional or {}
-    try:
-        with safe_open(path, framework="pt") as file:
-            there = {name: shape for name, shape in optional.items() if name in set(file.keys())}
-            wanted = {**shapes, **there}
-            found = {name: file.get_tensor(name) for name in wanted}
-    except (SafetensorError, OSError) as fault:
-        raise GanpatchError(f"'{path}' is broken or missing: {fault}") from fault
+    with opened_tensors(path, f"'{path}' is broken") as file:
+        there = {name: shape for name, shape in (optional or {}).items() if name in file.names}
+        wanted = {**shapes, **there}
+        if missing := sorted(wanted.keys() - set(file.names)):
+            raise GanpatchError(f"'{path}' is broken: it has no {missing[0]}")
+        found = {name: file.tensor(name) for name in wanted}
     for name, shape in wanted.items():
-        if tuple(found[name].shape) != shape or not torch.isfinite(found[name]).all():
+        if tuple(found[name].shape) != shape or not is_finite(found[name]):
             raise GanpatchError(f"'{path}': {name} is {list(found[name].shape)}, not {list(shape)}, or not finite")
     return found
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Tell whether a tensor holds numbers of a kind that can be computed with, all of them finite."""
+    return tensor.dtype in _NUMBERS and bool(torch.isfinite(tensor).all())
+
+
+_NUMBERS = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int32, torch.int64}
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Tensor]) -> None:

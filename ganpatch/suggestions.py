@@ -12,16 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import Field, ValidationError
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ganpatch.edit import Edit, Mask, id_of
-from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.edit import Edit, LayerName, Mask, id_of
+from ganpatch.errors import GanpatchError, explained, near_miss
 from ganpatch.files import read_bytes
 from ganpatch.ranking import Manifest
-from ganpatch.stored import Section, first_fault, write_arrays, write_section
+from ganpatch.stored import Section, first_fault, is_finite, opened_tensors, write_arrays, write_section
 
 INDEX, ARRAYS = "suggestions.json", "suggestions.safetensors"
 _LARGEST = 8_000_000
@@ -34,7 +32,7 @@ class MethodFacts(Section):
     explains: Annotated[str, Field(max_length=300)]
     settings: dict[str, Any] = {}
     seconds: float = 0.0
-    layers: tuple[str, ...]
+    layers: tuple[LayerName, ...]
 
 
 class _Index(Section):
@@ -90,9 +88,9 @@ def read_suggestions(folder: Path, manifest: Manifest) -> dict[str, Suggested]:
         raise GanpatchError(f"'{folder / INDEX}' is broken: {first_fault(fault)}; remove it") from fault
     if index.run != manifest.run:
         return {}
-    try:
-        with safe_open(folder / ARRAYS, framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in list(file.keys())}
+    what = f"'{folder / ARRAYS}' is broken: remove it, and run ganpatch suggest again"
+    with opened_tensors(folder / ARRAYS, what) as file, explained(what):
+        tensors = file.tensors()
         return {
             method: Suggested(
                 facts=facts,
@@ -100,8 +98,6 @@ def read_suggestions(folder: Path, manifest: Manifest) -> dict[str, Suggested]:
             )
             for method, facts in index.methods.items()
         }
-    except (SafetensorError, OSError, KeyError) as fault:
-        raise GanpatchError(f"'{folder / ARRAYS}' is broken or missing: {fault}; run ganpatch suggest again") from fault
 
 
 def save_suggestions(folder: Path, manifest: Manifest, suggested: Mapping[str, Suggested]) -> None:
@@ -136,8 +132,9 @@ def _found(tensors: Mapping[str, Tensor], method: str, layer: str, manifest: Man
         name: tensors.get(f"{method}/{layer}.{name}") for name in ("score", *_PER_UNIT, "mask")
     }
     for name, tensor in parts.items():
-        if tensor is not None and (len(tensor) != units or not torch.isfinite(tensor).all()):
-            raise SafetensorError(f"{method}/{layer}.{name} does not fit the layer")
+        dims = 3 if name == "mask" else 1
+        if tensor is not None and (tensor.ndim != dims or len(tensor) != units or not is_finite(tensor)):
+            raise ValueError(f"{method}/{layer}.{name} does not fit the layer")
     if parts["score"] is None:
-        raise KeyError(f"{method}/{layer}.score")
+        raise ValueError(f"it has no {method}/{layer}.score")
     return Found(**parts)  # type: ignore[arg-type]

@@ -53,14 +53,9 @@ class Document:
 def read_yaml(text: str) -> Document:
     """Read one YAML document; raise YamlFaults with all its faults."""
     try:
-        aliases = [_line(event.start_mark) for event in yaml.parse(text, yaml.SafeLoader) if _is_alias(event)]
-        if aliases:
-            raise YamlFaults([Fault((), f"line {aliases[0]}: anchors and aliases are not used in this format")], {})
-        root = yaml.compose(text, yaml.SafeLoader)
+        root = yaml.compose(text, _Loader)
     except yaml.YAMLError as fault:
         raise YamlFaults([Fault((), _syntax_fault(fault))], {}) from fault
-    except RecursionError as fault:
-        raise YamlFaults([Fault((), "nested too deeply")], {}) from fault
     if root is None:
         raise YamlFaults([Fault((), "the file is empty")], {})
     reader = _Reader()
@@ -80,6 +75,24 @@ def shown_path(path: Path) -> str:
     return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses what takes long to read before it is read: aliases, which may unfold without end, and deep nesting."""
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise YamlFaults([Fault((), f"line {line}: anchors and aliases are not used in this format")], {})
+        if self.depth > _DEEPEST:
+            raise YamlFaults([Fault((), f"line {line}: nested more than {_DEEPEST} levels deep")], {})
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
 class _Reader:
     def __init__(self) -> None:
         self.faults: list[Fault] = []
@@ -87,9 +100,6 @@ class _Reader:
 
     def value(self, node: yaml.Node, path: Path) -> Any:
         self.lines[path] = node.start_mark.line + 1
-        if len(path) > _DEEPEST:
-            self.faults.append(Fault(path[:4], f"nested more than {_DEEPEST} levels deep"))
-            return None
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
@@ -161,14 +171,6 @@ def _represent_string(dumper: _Dumper, text: str) -> yaml.Node:
 
 _Dumper.add_representer(list, _represent_list)
 _Dumper.add_representer(str, _represent_string)
-
-
-def _line(mark: Any) -> int:
-    return int(mark.line) + 1
-
-
-def _is_alias(event: yaml.Event) -> bool:
-    return isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None
 
 
 def _syntax_fault(fault: yaml.YAMLError) -> str:

@@ -109,7 +109,7 @@ def test_files_that_hold_something_else(tmp_path: Path) -> None:
     assert refusal(tmp_path / "list.pt") == f"'{tmp_path / 'list.pt'}' holds no state dict: it is a list"
     torch.save({"epoch": 1}, tmp_path / "dict.pt")
     assert refusal(tmp_path / "dict.pt") == f"'{tmp_path / 'dict.pt'}' holds no state dict: it is a dict of epoch"
-    assert refusal(tmp_path / "missing.pt") == f"cannot read '{tmp_path / 'missing.pt'}': No such file or directory"
+    assert refusal(tmp_path / "missing.pt") == f"cannot read '{tmp_path / 'missing.pt'}': no such file or directory"
     (tmp_path / "empty.pt").write_bytes(b"")
     assert "neither safetensors nor a torch checkpoint" in refusal(tmp_path / "empty.pt")
 

@@ -1,11 +1,16 @@
 import errno
 import os
+import resource
+import signal
+import threading
+import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from ganpatch import GanpatchError
-from ganpatch.files import read_bytes, refuse_same_file, replacing, write_text
+from ganpatch import GanpatchError, locks
+from ganpatch.files import enduring, read_bytes, refuse_same_file, remove, replacing, replacing_both, write_text
 
 
 def entries(folder: Path) -> list[str]:
@@ -79,3 +84,65 @@ def test_a_new_file_can_be_read_by_others(tmp_path: Path) -> None:
     finally:
         os.umask(old)
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
+
+
+def test_two_processes_move_files_that_belong_together_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, beside = tmp_path / "a.yaml", tmp_path / "a.masks"
+
+    def write() -> None:
+        with replacing_both(path, beside) as made:
+            for file in made:
+                file.write_text("new")
+
+    monkeypatch.setattr(locks, "_PATIENCE", 0.05)
+    with locks.briefly_held(tmp_path):
+        with pytest.raises(GanpatchError) as fault:
+            write()
+        assert entries(tmp_path) == []
+        monkeypatch.setattr(locks, "_PATIENCE", 60)
+        writer = threading.Thread(target=write)
+        writer.start()
+        time.sleep(0.05)
+        assert not path.exists()
+    writer.join()
+    assert str(fault.value) == f"'{tmp_path}' is in use by another process that moves files in it; try again"
+    assert entries(tmp_path) == ["a.masks", "a.yaml"]
+
+
+def test_a_file_for_torch_keeps_a_fault_until_the_end(tmp_path: Path) -> None:
+    """torch ends the process, without a word, when a write into a TorchScript archive fails."""
+    script = torch.jit.trace(torch.nn.Linear(90, 90), torch.ones(1, 90))
+    saves = (lambda file: torch.jit.save(script, file), lambda file: torch.save(script.state_dict(), file))
+    child = os.fork()
+    if child == 0:
+        told = 0
+        try:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
+            for save in saves:
+                try:
+                    with enduring(tmp_path / "a") as file:
+                        save(file)
+                except OSError as fault:
+                    told += fault.errno == errno.EFBIG
+        finally:
+            os._exit(told)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == len(saves)
+
+
+def test_what_cannot_be_removed_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("")
+    remove(tmp_path / "b")
+    remove(tmp_path / "a")
+    assert entries(tmp_path) == []
+    (tmp_path / "a").write_text("")
+    with pytest.raises(GanpatchError, match="^cannot write .*: not a directory$"):
+        remove(tmp_path / "a" / "b")
+
+
+def test_faults_of_the_disk_in_numbers(tmp_path: Path) -> None:
+    for number, text in ((27, "file too large"), (30, "read-only file system"), (122, "disk quota exceeded")):
+        with pytest.raises(GanpatchError, match=f": {text}$"), replacing(tmp_path / "a"):
+            raise RuntimeError(f"I/O error: whatever (os error {number})")

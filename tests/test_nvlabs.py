@@ -13,7 +13,8 @@ from conftest import patch_for
 import ganpatch
 from ganpatch import GanpatchError
 from ganpatch.checkpoint import read_checkpoint, write_checkpoint
-from ganpatch.network_pickle import Stub, read_networks
+from ganpatch.network_pickle import read_networks
+from ganpatch.pickles import Stub
 from ganpatch.repair import repair, repaired_path
 
 NETWORKS = """

@@ -242,3 +242,18 @@ def test_broken_run_folders_are_named(small_dcgan: Generator, tmp_path: Path, da
     with pytest.raises(GanpatchError) as fault:
         Ranking.load(tmp_path)
     assert str(tmp_path) in str(fault.value)
+
+
+def test_a_run_interrupted_after_its_last_image_goes_on(small_dcgan: Generator, tmp_path: Path) -> None:
+    """Ctrl-C comes when everything is ranked and nothing is written."""
+    partial = tmp_path / "partial.safetensors"
+
+    def interrupt(done: int, total: int) -> None:
+        if done == total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rank(small_dcgan, ["main.5"], range(12), k=3, batch_size=4, partial=partial, progress=interrupt)
+    again = rank(small_dcgan, ["main.5"], range(12), k=3, batch_size=4, partial=partial)
+    whole = rank(small_dcgan, ["main.5"], range(12), k=3)
+    assert again["main.5"].top_seeds.equal(whole["main.5"].top_seeds)

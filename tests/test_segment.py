@@ -114,7 +114,7 @@ def test_an_onnx_file(tmp_path: Path, labels: bool) -> None:
     images = painter().sample(range(3))
     assert torch.equal(segmenter.labels(images), eye().labels(images))
     path.write_bytes(b"broken")
-    with pytest.raises(GanpatchError, match="is not an ONNX graph"):
+    with pytest.raises(GanpatchError, match="is not a readable ONNX file"):
         load_segmenter(f"onnx:{path}", painter(), concepts=CONCEPTS)
 
 

@@ -8,7 +8,7 @@ from ganpatch.spans import format_spans, parse_spans
 
 @given(st.lists(st.integers(0, 200), unique=True, min_size=1))
 def test_what_is_written_is_read_again(numbers: list[int]) -> None:
-    assert parse_spans(format_spans(numbers), what="seed") == numbers
+    assert list(parse_spans(format_spans(numbers), what="seed")) == numbers
 
 
 def test_ranges_and_spaces() -> None:
@@ -25,7 +25,7 @@ def test_ranges_and_spaces() -> None:
         ("-3", "units '-3': '-3' is not a number or a range like 4-6"),
         ("6-4", "units '6-4': the range 6-4 runs backwards; write 4-6"),
         ("1,2,1", "units '1,2,1': unit 1 stands there twice"),
-        ("0-99999999999", "units '0-99999999999': more than 50,000,000 numbers"),
+        ("0-99999999999", "units '0-99999999999': more than 10,000,000 numbers"),
     ],
 )
 def test_refusals(text: str, message: str) -> None:

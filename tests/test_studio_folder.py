@@ -25,7 +25,7 @@ from ganpatch.studio.changes import (
     Tune,
     Undo,
 )
-from ganpatch.studio.folder import Folder, lock_folder
+from ganpatch.studio.folder import Folder
 from ganpatch.studio.state import Entry, Painted, Point
 from ganpatch.studio.strokes import LabelStroke, Stroke
 from ganpatch.studio.versions import difference, versions
@@ -230,18 +230,6 @@ def test_a_session_begins_with_a_patch_and_is_of_one_model(folder: Folder, model
     )
     with pytest.raises(GanpatchError, match="session of small with other weights"):
         Folder.open(folder.path, other, CHANNELS)
-
-
-def test_two_studios_do_not_write_one_folder(tmp_path: Path) -> None:
-    (tmp_path / "history").mkdir()
-    for left in (tmp_path / ".patch.yaml.1a2b3c4d.tmp", tmp_path / "history" / ".000003.json.1a2b3c4d.tmp"):
-        left.write_text("half of")
-    lock = lock_folder(tmp_path)
-    assert list(tmp_path.rglob(".*.tmp")) == [], "what a kill has left"
-    with pytest.raises(GanpatchError, match="is open in another studio"):
-        lock_folder(tmp_path)
-    lock.close()
-    lock_folder(tmp_path).close()
 
 
 def test_strokes_for_a_concept_are_written_by_image(folder: Folder) -> None:

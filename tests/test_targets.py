@@ -242,6 +242,18 @@ def test_a_program_does_not_say_how_its_latent_is_drawn(originals: Path) -> None
     assert str(fault.value).endswith("its latent is not known; say how it is drawn: --latent normal:8,1,1")
 
 
+def test_a_program_for_one_batch_size_is_refused(originals: Path, tmp_path: Path) -> None:
+    generator = loaded(originals / "model.pt")
+    program = torch.export.export(generator.module, generator.inputs([0])[0])
+    torch.export.save(program, tmp_path / "one.pt2")
+    with pytest.raises(GanpatchError) as fault:
+        ganpatch.load(tmp_path / "one.pt2", latent="normal:8,1,1")
+    assert str(fault.value) == (
+        f"'{tmp_path / 'one.pt2'}' was exported for batches of 1 and takes no others; name its weights or its code, or "
+        'export it with dynamic_shapes=({0: torch.export.Dim("batch")},)'
+    )
+
+
 def test_torchscript_is_written_from_torchscript_only(
     originals: Path, tmp_path: Path, make_patch: Callable[..., Patch]
 ) -> None:

@@ -50,7 +50,7 @@ def test_duplicate_keys_are_all_reported() -> None:
         ("? [1, 2]\n: 3\n", "line 1: a key must be a plain word"),
         ("a: [1, 2\nb: 3", "line 2: expected ',' or ']', but got ':'"),
         ("", "the file is empty"),
-        ("[" * 3000 + "]" * 3000, "nested too deeply"),
+        ("[" * 3000 + "]" * 3000, "line 1: nested more than 20 levels deep"),
         ("a: 1\n---\nb: 2\n", "line 2: but found another document"),
     ],
 )  # fmt: skip

@@ -36,7 +36,7 @@ from ganpatch.cli import (
     verify,
 )
 from ganpatch.cli.running import TOGETHER
-from ganpatch.errors import GanpatchError
+from ganpatch.errors import GanpatchError, printable
 from ganpatch.processes import ALONE, Group
 from ganpatch.version import VERSION
 
@@ -135,7 +135,7 @@ def _told(fault: BaseException, group: Group) -> tuple[int, str]:
 
 
 def _error(text: str) -> str:
-    return f"{click.style('error:', fg='red', bold=True)} {text}"
+    return f"{click.style('error:', fg='red', bold=True)} {printable(text)}"
 
 
 class _Terminated(KeyboardInterrupt):

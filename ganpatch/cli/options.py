@@ -17,7 +17,7 @@ from rich.text import Text
 
 from ganpatch.bake import Decision
 from ganpatch.compute import Compute
-from ganpatch.errors import GanpatchError
+from ganpatch.errors import GanpatchError, printable
 from ganpatch.features import PLAIN
 from ganpatch.generator import Generator
 from ganpatch.models import LoadOptions, load
@@ -152,7 +152,7 @@ def first_seeds(generator: Generator, n: int, seeds: str | None) -> Sequence[int
 
 def say(text: str) -> None:
     """Tell the user something, on stderr."""
-    click.echo(text, err=True)
+    click.echo(printable(text), err=True)
 
 
 def print_json(content: Any) -> None:
@@ -167,7 +167,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numeri
     for column in columns:
         table.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console.print(table)
 
 
@@ -203,7 +203,7 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:.0f}/s" if task.speed else "", style="progress.data.speed")
 
 
-def _seeds(_context: click.Context, _option: click.Parameter, text: str) -> list[int]:
+def _seeds(_context: click.Context, _option: click.Parameter, text: str) -> Sequence[int]:
     try:
         return parse_spans(text, what="seed")
     except GanpatchError as fault:

@@ -1,6 +1,6 @@
 """`ganpatch patch remove` and `ganpatch patch insert`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def _make(
     model: str | None,
     segmenter: str | None,
     concepts: tuple[str, ...],
-    seeds: list[int],
+    seeds: Sequence[int],
     out: Path,
     overwrite: bool,
     loading: dict[str, Any],

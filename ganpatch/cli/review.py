@@ -22,7 +22,5 @@ def review(run: Path, port: int, open_browser: bool) -> None:
     def announce(address: str) -> None:
         click.echo(address)
         say("Ctrl-C ends it; then: ganpatch flag RUN -o fix.yaml")
-        if open_browser:
-            click.launch(address)
 
-    serve(run, port, announce)
+    serve(run, port, announce, click.launch if open_browser else None)

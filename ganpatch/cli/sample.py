@@ -1,5 +1,6 @@
 """`ganpatch sample`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from ganpatch.samples import Sample
 def sample(
     model: str | None,
     patch_file: Path | None,
-    seeds: list[int],
+    seeds: Sequence[int],
     before_after: bool,
     first: int | None,
     columns: int | None,

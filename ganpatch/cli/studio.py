@@ -46,7 +46,6 @@ def studio(
     def announce(address: str, opened: Studio) -> None:
         click.echo(address)
         say(f"every change is saved in {opened.folder.path}; Ctrl-C ends it")
-        if open_browser:
-            click.launch(address)
 
-    serve(replace(opening_of(model_and_runs, loading), patch=patch_file, out=out, n=n, real=real), port, announce)
+    opening = replace(opening_of(model_and_runs, loading), patch=patch_file, out=out, n=n, real=real)
+    serve(opening, port, announce, click.launch if open_browser else None)

@@ -1,5 +1,6 @@
 """`ganpatch tune`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ from ganpatch.tuning_page import tuning_rows, write_tuning
 def tune(
     model_and_patch: tuple[str, ...],
     damage: float,
-    seeds: list[int],
+    seeds: Sequence[int],
     features: str,
     out: Path | None,
     overwrite: bool,

@@ -1,6 +1,7 @@
 """`ganpatch verify`."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def verify(
     model: str,
     patch_file: Path,
     fixed: tuple[Path, ...],
-    seeds: list[int],
+    seeds: Sequence[int],
     allow_other_weights: bool,
     loading: dict[str, Any],
     as_json: bool,

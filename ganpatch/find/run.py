@@ -1,6 +1,7 @@
 """Suggestions for a run folder: made by methods, kept in it, and shown on its review page."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,25 +9,33 @@ from ganpatch.errors import GanpatchError
 from ganpatch.find import suggest
 from ganpatch.find.task import Task
 from ganpatch.generator import Generator
+from ganpatch.locks import locked
+from ganpatch.processes import ALONE, Group
 from ganpatch.ranking import Manifest, Ranking, read_manifest
 from ganpatch.review.page import write_page
 from ganpatch.suggestions import Suggested, save_suggestions
 
 
 def suggest_for_run(
-    folder: Path, generator: Generator, methods: Sequence[str], layers: Sequence[str] = (), **given: Any
+    folder: Path,
+    generator: Generator,
+    methods: Sequence[str],
+    layers: Sequence[str] = (),
+    group: Group = ALONE,
+    **given: Any,
 ) -> dict[str, Suggested]:
     """Score the units of a run by `methods`, keep that in the folder, and write its page again.
 
     `given` are the other fields of Task. Raises GanpatchError when `generator` is not the one that was ranked.
     """
-    manifest = read_manifest(folder)
-    _check_same(manifest, generator, folder)
-    task = Task(generator=generator, ranking=Ranking.load(folder), **given)
-    found = suggest(task, methods, layers)
-    if task.group.is_first:
-        save_suggestions(folder, manifest, found)
-        write_page(folder)
+    _check_same(read_manifest(folder), generator, folder)
+    with locked(folder) if group.is_first else nullcontext():
+        manifest = read_manifest(folder)
+        task = Task(generator=generator, ranking=Ranking.load(folder), group=group, **given)
+        found = suggest(task, methods, layers)
+        if group.is_first:
+            save_suggestions(folder, manifest, found)
+            write_page(folder)
     return found
 
 

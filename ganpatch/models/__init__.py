@@ -174,6 +174,11 @@ def _fitting(config: Mapping[str, Any], options: LoadOptions) -> Mapping[str, An
 def _from_program(path: Path, options: LoadOptions) -> Built:
     """Build from an exported program; of its inputs the shape is known, and the distribution is not."""
     program = load_program(path)
+    if program.batch is not None:
+        raise GanpatchError(
+            f"'{path}' was exported for batches of {program.batch} and takes no others; name its weights or its code, "
+            'or export it with dynamic_shapes=({0: torch.export.Dim("batch")},)'
+        )
     if options.latent is None:
         sizes = [size for size in program.inputs[0][0][1:] if size] if program.inputs else [100]
         shape = ",".join(str(size) for size in sizes)

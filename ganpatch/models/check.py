@@ -3,6 +3,8 @@
 checked(generator)                      # the generator in eval mode, its output a tensor of images
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +13,12 @@ from torch import Tensor
 
 from ganpatch.errors import GanpatchError
 from ganpatch.generator import Generator
-from ganpatch.layers import hooked_layers, refuse_unhookable, tensor_of
+from ganpatch.layers import hooked, hooked_layers, layer_names, refuse_unhookable, tensor_of
 from ganpatch.models.adapt import adapted
 
 _SEEDS = (0, 1)
+_LARGE = 1 << 22  # numbers in an activation of one image
+_MOST_TIMES = 256  # as many as the weights have: a decoder of a million weights at 1024x1024 has 60 times as many
 
 
 def checked(generator: Generator) -> Generator:
@@ -29,12 +33,33 @@ def checked(generator: Generator) -> Generator:
     if generator.range[0] >= generator.range[1]:
         raise GanpatchError(f"{generator.name}: the output range {generator.range} is empty; give it as low,high")
     generator.module.eval()
-    output = tried(generator)
+    with _bounded(generator):
+        output = tried(generator)
     if not isinstance(output, Tensor):
         generator = replace(generator, module=adapted(generator.module))
         output = tried(generator)
     _check_images(generator, output)
     return generator
+
+
+@contextmanager
+def _bounded(generator: Generator) -> Iterator[None]:
+    """Stop a pass in which images grow far beyond their weights: a few bytes in a file can ask for any size.
+
+    The user's own code may draw what it likes.
+    """
+    module = generator.module
+    most = max(_LARGE, _MOST_TIMES * sum(parameter.numel() for parameter in module.parameters()))
+
+    def measure(output: Any, _call: int) -> None:
+        tensor = tensor_of(output)
+        if tensor is not None and tensor.numel() > most * len(_SEEDS):
+            size = list(tensor.shape[1:])
+            raise GanpatchError(f"{generator.name}: an image grows to {size} on its way: too large for these weights")
+
+    from_file = type(module).__module__.startswith(("ganpatch.models.", "torch.export."))
+    with hooked(module, dict.fromkeys(layer_names(module), measure) if from_file else {}):
+        yield
 
 
 @torch.inference_mode()
@@ -43,6 +68,8 @@ def tried(generator: Generator) -> Any:
     args, kwargs = generator.inputs(seeds=_SEEDS)
     try:
         return generator.module(*args, **kwargs)
+    except GanpatchError:
+        raise
     except Exception as fault:
         shapes = ", ".join(str(list(part.shape)) for part in args)
         reason = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__

@@ -1,5 +1,6 @@
 """What a family of generators answers: is this state dict mine, and the module that it belongs to."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,10 @@ class Built:
     range: tuple[float, float] = (-1.0, 1.0)
     unused: tuple[str, ...] = ()
     finish: Callable[[], None] | None = None
+
+    def used(self, state: State) -> State:
+        """Give the tensors of `state` without those that the file holds beside the generator."""
+        return {name: tensor for name, tensor in state.items() if not any(re.match(one, name) for one in self.unused)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

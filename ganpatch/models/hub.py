@@ -4,13 +4,13 @@ files = hub_files(Path("my-model"))
 files.weights, files.config             # my-model/model.safetensors, {"latent_dim": 128, …}
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ganpatch.errors import GanpatchError, listed
 from ganpatch.files import read_bytes
+from ganpatch.stored import parsed_json
 
 _WEIGHTS = (
     "model.safetensors",
@@ -51,10 +51,4 @@ def read_config(weights: Path) -> dict[str, Any]:
     path = weights.parent / _CONFIG
     if not path.is_file():
         return {}
-    try:
-        content = json.loads(read_bytes(path, limit=_LARGEST))
-    except ValueError as fault:
-        raise GanpatchError(f"'{path}' is not JSON: {fault}") from fault
-    if not isinstance(content, dict):
-        raise GanpatchError(f"'{path}' is a {type(content).__name__}, not an object")
-    return content
+    return parsed_json(read_bytes(path, limit=_LARGEST), f"'{path}'")

@@ -1,11 +1,10 @@
 """Weights into a module: that of the family which the tensors belong to, or one that the user's code made."""
 
-import re
 from pathlib import Path
 from typing import cast
 
 from ganpatch.checkpoint import State, kind_of, load_state, read_checkpoint
-from ganpatch.errors import GanpatchError
+from ganpatch.errors import GanpatchError, explained, first_line
 from ganpatch.models import (
     autoencoder,
     autoencoder_tiny,
@@ -22,6 +21,7 @@ from ganpatch.models import (
     stylegan2,
     stylegan2_lucid,
 )
+from ganpatch.models.budget import budgeted
 from ganpatch.models.family import Built, Family, Wish
 from ganpatch.programs import load_script
 
@@ -48,7 +48,14 @@ FAMILIES = tuple(
 
 def recognised(state: State) -> Family | None:
     """Give the family that `state` belongs to, if any."""
-    return next((family for family in FAMILIES if family.detect(state)), None)
+    return next((family for family in FAMILIES if _detects(family, state)), None)
+
+
+def _detects(family: Family, state: State) -> bool:
+    try:
+        return family.detect(state)
+    except (LookupError, ValueError, TypeError, AttributeError):  # names of the family, without what goes with them
+        return False
 
 
 def from_weights(path: Path, key: str | None, wish: Wish, made: Built | None = None) -> Built:
@@ -84,11 +91,14 @@ def from_weights(path: Path, key: str | None, wish: Wish, made: Built | None = N
 def _of_family(family: Family, state: State, wish: Wish, place: str) -> Built:
     hint = f"it was taken for {family.NAME}; if it is something else, name its code: --arch file.py:factory"
     try:
-        built = family.build(state, wish)
+        with budgeted(state, f"{place}: {hint}"):
+            built = family.build(state, wish)
+    except GanpatchError:
+        raise
     except KeyError as fault:
         raise GanpatchError(f"{place} lacks the tensor {fault}: {hint}") from fault
-    except (ValueError, IndexError, TypeError, RuntimeError) as fault:
-        raise GanpatchError(f"{place} has tensors that do not go together ({fault}): {hint}") from fault
+    except Exception as fault:
+        raise GanpatchError(f"{place} has tensors that do not go together ({first_line(fault)}): {hint}") from fault
     try:
         return _filled(built, state, place)
     except GanpatchError as fault:
@@ -97,8 +107,8 @@ def _of_family(family: Family, state: State, wish: Wish, place: str) -> Built:
 
 def _filled(built: Built, state: State, place: str) -> Built:
     """Load the generator's tensors into the module, all or nothing."""
-    used = {name: tensor for name, tensor in state.items() if not any(re.match(one, name) for one in built.unused)}
-    load_state(built.module, used, place)
+    load_state(built.module, built.used(state), place)
     if built.finish is not None:
-        built.finish()
+        with explained(f"{place} has tensors that do not go together"):
+            built.finish()
     return built

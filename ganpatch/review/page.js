@@ -14,7 +14,8 @@
   const token = new URLSearchParams(location.search).get("token");
   const storeKey = `ganpatch:${run.run}`;
   const suggestedFirst = Object.keys(run.suggested).map((method) => `by ${method}`)[0];
-  const state = { layer: 0, sort: suggestedFirst ?? "unit", filter: "", heat: false, flags: {}, ...stored() };
+  const state = { layer: 0, sort: suggestedFirst ?? "unit", filter: "", heat: false, ...stored() };
+  state.flags = Object.assign(Object.create(null), state.flags);  // a layer may be called as an object's own parts are
   const history = [];
   const layers = run.layers.map((facts) => ({ ...facts, rows: null, data: null }));
   let here = 0;      // index of the current row among the visible ones
@@ -284,7 +285,7 @@
       const answer = await fetch("verdicts", { headers: { "x-ganpatch-token": token } });
       const { flags } = await answer.json();
       if (state.unsent || (!flags.length && allFlags().length)) return save();
-      state.flags = {};
+      state.flags = Object.create(null);
       for (const { layer: name, unit, reason } of flags) flagsOf(name)[unit] = reason;
       keep();
       say("Saved");

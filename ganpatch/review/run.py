@@ -1,21 +1,22 @@
 """A whole ranking as a run folder: ranked, saved, with its page; kept when interrupted, resumed when asked."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from ganpatch.activations import Progress, default_layer, layer_facts, unseen
 from ganpatch.errors import GanpatchError
-from ganpatch.files import write_bytes
+from ganpatch.files import disk_faults, remove, write_bytes
 from ganpatch.generator import Generator
 from ganpatch.layers import find_layer
+from ganpatch.locks import locked
 from ganpatch.partial import partial_of, partials
 from ganpatch.processes import ALONE, Group, Lost
 from ganpatch.rank import rank
 from ganpatch.ranking import MANIFEST, Ranking, read_manifest
 from ganpatch.review.page import PAGE, write_page
-from ganpatch.review.verdicts import VERDICTS
+from ganpatch.review.verdicts import REVIEWING, VERDICTS
 
 PARTIAL = "partial.safetensors"
 Say = Callable[[str], object]
@@ -73,39 +74,45 @@ def run_folder(
     """Make room in `folder` for a run, whose `manifest` comes last; give the file that keeps what is done until then.
 
     Of a group the first process makes the room and writes the run; the others keep what they did until that is done.
-    Raises GanpatchError when the folder holds a run, finished or not, that was not asked to be replaced or resumed.
+    Raises GanpatchError when the folder holds a run, finished or not, that was not asked to be replaced or resumed, or
+    another process writes or reviews it.
     """
     partial = folder / PARTIAL
-    if group.is_first:
-        _make_room(folder, manifest, resume=resume, overwrite=overwrite)
-    try:
-        yield partial
-        group.gathered({})
-    except (KeyboardInterrupt, Lost) as fault:
-        if partials(partial):
-            where = f"kept in '{folder}'; --resume goes on from there"
-            say(where) if group.size == 1 else fault.add_note(f"{where}, with any number of processes")
-        raise
-    for path in partials(partial) if group.is_first else [partial_of(partial, group.rank)]:
-        path.unlink(missing_ok=True)
+    with ExitStack() as held:
+        if group.is_first:
+            held.enter_context(locked(folder))
+            held.enter_context(locked(folder, REVIEWING))
+            _make_room(folder, manifest, resume=resume, overwrite=overwrite)
+        try:
+            yield partial
+            group.gathered({})
+        except (KeyboardInterrupt, Lost) as fault:
+            if partials(partial):
+                where = f"kept in '{folder}'; --resume goes on from there"
+                say(where) if group.size == 1 else fault.add_note(f"{where}, with any number of processes")
+            raise
+        for path in partials(partial) if group.is_first else [partial_of(partial, group.rank)]:
+            remove(path)
 
 
 def _make_room(folder: Path, manifest: str, *, resume: bool, overwrite: bool) -> None:
+    """Refuse to lose a run; one whose partial file is still there was killed before its last page was written."""
     kept = partials(folder / PARTIAL)
-    if (folder / manifest).exists() and not overwrite:
-        raise GanpatchError(f"'{folder}' already holds a run; choose another -o, or --overwrite")
     if overwrite and not resume:
         for path in kept:
-            path.unlink()
+            remove(path)
     elif kept and not resume:
         raise GanpatchError(f"'{folder}' holds an interrupted run; --resume goes on, --overwrite starts anew")
+    elif (folder / manifest).exists() and not kept and not overwrite:
+        raise GanpatchError(f"'{folder}' already holds a run; choose another -o, or --overwrite")
     probe = folder / ".ganpatch"  # a folder that cannot be written is found now, not after the long part
     write_bytes(probe, b"\n")
-    probe.unlink()
+    remove(probe)
 
 
 def set_verdicts_aside(folder: Path) -> None:
     """Keep what was flagged on the run that is being replaced."""
     verdicts = folder / VERDICTS
     if verdicts.exists():
-        verdicts.rename(folder / f"verdicts-{read_manifest(folder).run}.json")
+        with disk_faults(verdicts):
+            verdicts.rename(folder / f"verdicts-{read_manifest(folder).run}.json")

@@ -14,10 +14,11 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 
 from ganpatch.errors import GanpatchError
-from ganpatch.loopback import Bounded, Guarded, hosts_of, listen, run
+from ganpatch.locks import locked
+from ganpatch.loopback import Bounded, Guarded, hosts_of, listen, opened_page, own_file, run
 from ganpatch.ranking import Manifest, read_manifest
 from ganpatch.review.page import PAGE, write_page
-from ganpatch.review.verdicts import VERDICTS, Verdicts, parse_verdicts, read_verdicts, save_verdicts
+from ganpatch.review.verdicts import REVIEWING, VERDICTS, Verdicts, parse_verdicts, read_verdicts, save_verdicts
 
 _LARGEST_BODY = 8_000_000
 _FILES = re.compile(r"layer-\d{1,4}\.js|thumbs-\d{3,6}\.png")
@@ -52,22 +53,27 @@ def make_app(folder: Path, token: str, hosts: set[str]) -> FastAPI:
 
     @app.get("/{name}")
     def file(name: str) -> Response:
-        if not _FILES.fullmatch(name) or not (folder / name).is_file():
-            return PlainTextResponse("no such file", 404)
-        return FileResponse(folder / name)
+        path = own_file(folder, name) if _FILES.fullmatch(name) else None
+        return PlainTextResponse("no such file", 404) if path is None else FileResponse(path)
 
     return app
 
 
-def serve(folder: Path, port: int, announce: Callable[[str], Any]) -> None:
-    """Serve the review page of a run folder until interrupted; `announce` gets the address to open."""
-    write_page(folder)
-    _saved(folder, read_manifest(folder))
-    token = secrets.token_urlsafe(24)
-    listener = listen(port)
-    app = make_app(folder, token, hosts_of(listener))
-    announce(f"http://127.0.0.1:{listener.getsockname()[1]}/?token={token}")
-    run(app, listener)
+def serve(
+    folder: Path, port: int, announce: Callable[[str], Any], launch: Callable[[str], object] | None = None
+) -> None:
+    """Serve the review page of a run folder until interrupted; `announce` gets the address, `launch` opens it."""
+    read_manifest(folder)
+    with locked(folder, REVIEWING):
+        write_page(folder)
+        _saved(folder, read_manifest(folder))
+        token = secrets.token_urlsafe(24)
+        listener = listen(port)
+        app = make_app(folder, token, hosts_of(listener))
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/?token={token}"
+        announce(address)
+        with opened_page(address, folder, launch):
+            run(app, listener)
 
 
 def _saved(folder: Path, manifest: Manifest) -> Verdicts:

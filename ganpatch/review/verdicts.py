@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from ganpatch.edit import Edit, id_of
+from ganpatch.edit import Edit, LayerName, id_of
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.files import read_bytes, write_text
 from ganpatch.patch import Patch, Provenance
@@ -19,13 +19,14 @@ from ganpatch.stored import Section
 from ganpatch.yaml_strict import shown_path
 
 VERDICTS = "verdicts.json"
+REVIEWING = ".review.lock"  # held by who may change them
 _LARGEST = 8_000_000
 
 
 class Flag(Section):
     """One flagged unit."""
 
-    layer: str
+    layer: LayerName
     unit: Annotated[int, Field(ge=0, strict=True)]
     reason: Annotated[str, Field(max_length=2000)] = ""
 

@@ -10,7 +10,8 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from ganpatch.errors import GanpatchError
+from ganpatch.errors import GanpatchError, explained
+from ganpatch.onnx_file import open_session
 from ganpatch.segment.segmenter import Segmenter
 
 
@@ -18,10 +19,7 @@ def load(place: str, concepts: Sequence[str]) -> Segmenter:
     """Open the file; raise GanpatchError when it is no graph with one input, or its concepts have no names."""
     if not Path(place).is_file():
         raise GanpatchError(f"segmenter '{place}' does not exist")
-    try:
-        session = onnxruntime.InferenceSession(place, providers=onnxruntime.get_available_providers())
-    except Exception as fault:
-        raise GanpatchError(f"'{place}' is not an ONNX graph: {str(fault).splitlines()[0]}") from fault
+    session = open_session(Path(place), onnxruntime.get_available_providers())
     stored = session.get_modelmeta().custom_metadata_map.get("concepts", "")
     names = tuple(concepts) or tuple(name.strip() for name in stored.split(",") if name.strip())
     if not names:
@@ -31,12 +29,8 @@ def load(place: str, concepts: Sequence[str]) -> Segmenter:
         raise GanpatchError(f"'{place}' takes {len(inputs)} inputs, not one batch of images")
 
     def run(images: Tensor, _features: Sequence[Tensor]) -> Tensor:
-        try:
+        with explained(f"'{place}' fails on images {list(images.shape)}"):
             output = session.run(None, {inputs[0].name: images.detach().cpu().numpy()})[0]
-        except Exception as fault:
-            raise GanpatchError(
-                f"'{place}' fails on images {list(images.shape)}: {str(fault).splitlines()[0]}"
-            ) from fault
         return torch.from_numpy(output).to(images.device)
 
     return Segmenter(name=f"onnx:{place}", concepts=names, run=run)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse, JSONResponse
 
 from ganpatch.features import CHURCHES, INCEPTION, PLAIN
+from ganpatch.loopback import own_file
 from ganpatch.models import weights_file
 from ganpatch.review.page import layer_data, run_data
 from ganpatch.studio.changes import Change, Overtaken
@@ -146,8 +147,8 @@ def _ranking_routes(router: APIRouter, studio: Studio) -> None:
     @router.get("/runs/{run}/{sheet}", responses={200: {"content": {"image/png": {}}}})
     def sheet(run: str, sheet: str) -> Response:
         """Give a sheet of thumbnails."""
-        path = studio.runs[run].folder / sheet if run in studio.runs and _SHEET.fullmatch(sheet) else None
-        if path is None or not path.is_file():
+        path = own_file(studio.runs[run].folder, sheet) if run in studio.runs and _SHEET.fullmatch(sheet) else None
+        if path is None:
             raise Missing("no such sheet")
         return FileResponse(path, media_type="image/png")
 

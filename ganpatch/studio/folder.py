@@ -14,17 +14,16 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ganpatch.edit import Edit, Mask
 from ganpatch.errors import GanpatchError
-from ganpatch.files import replacing, write_bytes, write_text
+from ganpatch.files import disk_faults, remove_abandoned, replacing, write_bytes, write_text
 from ganpatch.identity import tensor_digest
 from ganpatch.patch import Model, Patch
-from ganpatch.stored import read_section
+from ganpatch.stored import opened_tensors, read_section
 from ganpatch.studio.changes import (
     AddConcept,
     AnyChange,
@@ -41,6 +40,7 @@ from ganpatch.studio.state import Content, Entry, State
 from ganpatch.studio.strokes import strokes_file
 
 STATE, PATCH, STROKES = "studio.json", "patch.yaml", "strokes.json"
+_HISTORY, _MASKS = "history", "masks"
 _LARGEST = 200_000_000
 _SEEN, _UNDO = 1000, 1000
 
@@ -62,6 +62,9 @@ class Folder:
             content = Content(name=start.name if start else f"{name or 'model'}-studio")
             folder._commit(folder.state, content if start is None else _of_patch(content, start, 0))
             return folder
+        for room in (path, path / _HISTORY, path / _MASKS):
+            if room.is_dir():
+                remove_abandoned(room)
         state = read_section(path / STATE, State, limit=_LARGEST)
         if state.model.fingerprint != model.fingerprint:
             raise GanpatchError(f"'{path}' is a studio session of {state.model.name} with other weights")
@@ -137,7 +140,8 @@ class Folder:
         """Write the patch and the strokes."""
         patch, state = self.patch(), self.state
         if patch is None:
-            (self.path / PATCH).unlink(missing_ok=True)
+            with disk_faults(self.path / PATCH):
+                (self.path / PATCH).unlink(missing_ok=True)
         else:
             write_text(self.path / PATCH, patch.to_yaml())  # its masks lie in masks/ already: one file, whole or not
         if state.content.labels or (self.path / STROKES).exists():
@@ -164,14 +168,14 @@ class Folder:
         return self.content(change.version)
 
     def _version(self, revision: int) -> Path:
-        return self.path / "history" / f"{revision:06d}.json"
+        return self.path / _HISTORY / f"{revision:06d}.json"
 
     def _with_kept_masks(self, content: Content) -> Content:
         """Write the masks that are not on disk yet, each under its digest."""
         entries = []
         for entry in content.edits:
             mask = entry.edit.mask
-            name = f"masks/{mask.sha256}.safetensors" if mask else ""
+            name = f"{_MASKS}/{mask.sha256}.safetensors" if mask else ""
             if mask is not None and mask.tensor != f"{name}#mask":
                 with replacing(self.path / name) as temporary:
                     save_file({"mask": mask.values.contiguous()}, temporary)
@@ -187,7 +191,7 @@ class Folder:
             try:
                 found = Patch.load(path)
             except GanpatchError:
-                write_bytes(self.path / "history" / f"broken-{self.state.revision:06d}.yaml", path.read_bytes())
+                write_bytes(self.path / _HISTORY / f"broken-{self.state.revision:06d}.yaml", path.read_bytes())
         digests = {patch.digest for patch in (own, self._former_patch()) if patch is not None}
         if (
             found is not None
@@ -203,27 +207,6 @@ class Folder:
         if not state.undo:
             return None
         return state.model_copy(update={"content": self.content(state.undo[-1])}).patch()
-
-
-def lock_folder(path: Path) -> IO[str]:
-    """Keep others from serving the folder while the file that is given is open; raise GanpatchError if one does.
-
-    Whatever a kill has left half written is removed.
-    """
-    path.mkdir(parents=True, exist_ok=True)
-    file = (path / ".lock").open("w")
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:
-        pass  # a system without such locks
-    except OSError:
-        file.close()
-        raise GanpatchError(f"'{path}' is open in another studio; close that one, or choose another -o") from None
-    for left in path.rglob(".*.tmp"):
-        left.unlink(missing_ok=True)
-    return file
 
 
 def _of_patch(content: Content, patch: Patch, revision: int) -> Content:
@@ -248,12 +231,9 @@ def _with_masks(content: Content, folder: Path) -> Content:
 
 
 def _with_mask(edit: Edit, mask: Mask, folder: Path) -> Edit:
-    path = folder / "masks" / f"{mask.sha256}.safetensors"
-    try:
-        with safe_open(path, framework="pt") as file:
-            values = file.get_tensor("mask")
-    except (SafetensorError, OSError) as fault:
-        raise GanpatchError(f"the mask of edit '{edit.id}' is missing or broken: '{path}': {fault}") from fault
+    path = folder / _MASKS / f"{mask.sha256}.safetensors"
+    with opened_tensors(path, f"the mask of edit '{edit.id}' is broken: '{path}'") as file:
+        values = file.tensor("mask")
     if tensor_digest(values) != mask.sha256:
         raise GanpatchError(f"the mask of edit '{edit.id}' has changed: '{path}'")
     return edit.model_copy(update={"mask": mask.filled(values)})

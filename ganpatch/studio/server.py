@@ -17,8 +17,10 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from ganpatch.errors import GanpatchError
-from ganpatch.files import write_text
-from ganpatch.loopback import Bounded, Guarded, hosts_of, listen, run
+from ganpatch.files import read_bytes, write_text
+from ganpatch.locks import locked
+from ganpatch.loopback import Bounded, Guarded, hosts_of, listen, opened_page, run
+from ganpatch.stored import parsed_json
 from ganpatch.studio.api import refusal, routes
 from ganpatch.studio.changes import Overtaken
 from ganpatch.studio.session import Opening, Studio
@@ -59,24 +61,30 @@ def make_app(studio: Studio, token: str, hosts: set[str]) -> FastAPI:
     return app
 
 
-def serve(opening: Opening, port: int | None, announce: Callable[[str, Studio], Any]) -> None:
-    """Serve a studio until interrupted; `announce` gets the address to open.
+def serve(
+    opening: Opening,
+    port: int | None,
+    announce: Callable[[str, Studio], Any],
+    launch: Callable[[str], object] | None = None,
+) -> None:
+    """Serve a studio until interrupted; `announce` gets the address, `launch` opens it.
 
     Without `port` it is the one that this session had before, or a free one.
     """
     with ExitStack() as held:
-        studio = Studio.open(opening, held)
+        studio = Studio.open(opening, hold=lambda path: held.enter_context(locked(path)))
         path = studio.folder.path
-        before = _kept(path / SERVER)
+        before = kept_server(path / SERVER)
         token = before.get("token") or secrets.token_urlsafe(24)
         listener = _listener(port, before.get("port"))
         port = listener.getsockname()[1]
-        write_text(path / SERVER, json.dumps({"port": port, "token": token}) + "\n")
-        (path / SERVER).chmod(0o600)
+        write_text(path / SERVER, json.dumps({"port": port, "token": token}) + "\n", mode=0o600)
         app = make_app(studio, token, hosts_of(listener))
         if not studio.runs:
             studio.start(JobRequest(kind="rank", n=opening.n))
-        announce(f"http://127.0.0.1:{port}/?token={token}", studio)
+        address = f"http://127.0.0.1:{port}/?token={token}"
+        announce(address, studio)
+        held.enter_context(opened_page(address, path, launch))
         run(app, listener, timeout_graceful_shutdown=2)
 
 
@@ -93,12 +101,13 @@ def _listener(port: int | None, before: Any) -> Any:
     return listen(port or 0)
 
 
-def _kept(path: Path) -> dict[str, Any]:
+def kept_server(path: Path) -> dict[str, Any]:
+    """Read the port and the token that a session had; nothing where it had none."""
     try:
-        kept = json.loads(path.read_text())
-    except (OSError, ValueError):
+        kept = parsed_json(read_bytes(path, limit=10_000), f"'{path}'")
+    except GanpatchError:
         return {}
-    return kept if isinstance(kept, dict) and isinstance(kept.get("token", ""), str) else {}
+    return kept if isinstance(kept.get("token", ""), str) else {}
 
 
 def _asset(name: str) -> Response:

@@ -3,9 +3,8 @@
 studio = Studio.open(Opening(model=None, out=Path("churches-studio")))
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +24,7 @@ from ganpatch.patch import Model, Patch
 from ganpatch.ranking import LayerRanking, read_manifest
 from ganpatch.studio.engine import Engine
 from ganpatch.studio.figures import FEWEST
-from ganpatch.studio.folder import STROKES, Folder, lock_folder
+from ganpatch.studio.folder import STROKES, Folder
 from ganpatch.studio.frames import Frames, Levels
 from ganpatch.studio.jobs import Jobs, JobView
 from ganpatch.studio.painting import LayerShape, Paint, Painting, UnitTrial, painted_edit
@@ -89,8 +88,11 @@ class Studio:
         folder.evidence = self._evidence()
 
     @classmethod
-    def open(cls, opening: Opening, held: ExitStack | None = None) -> "Studio":
-        """Load the model and open the session, locked until `held` closes; raise GanpatchError when they do not fit."""
+    def open(cls, opening: Opening, hold: Callable[[Path], object] = lambda path: None) -> "Studio":
+        """Load the model and open the session; raise GanpatchError when they do not fit each other.
+
+        `hold` is called with the session's folder before anything is read from it or written there.
+        """
         name = opening.model or model_of(opening.runs)
         generator = load(name, **opening.loading)
         model = Model.of(generator.name, generator.fingerprint)
@@ -101,8 +103,7 @@ class Studio:
         if start is not None and start.model.fingerprint != model.fingerprint:
             raise GanpatchError(f"patch '{start.name}' is for other weights than {generator.name}")
         facts = layer_facts(generator)
-        if held is not None:
-            held.enter_context(lock_folder(path))
+        hold(path)
         folder = Folder.open(path, model, {fact.name: fact.units for fact in facts}, start)
         return cls(generator, facts, folder, replace(opening, model=name))
 
