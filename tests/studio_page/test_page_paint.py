@@ -1,0 +1,86 @@
+"""Paint in the browser: strokes that are edits, strokes that name concepts, on both generators."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from driving import Served, drag, image_of, patch_in, press, wait_until
+from playwright.sync_api import Page, expect
+
+from ganpatch import Patch
+
+
+def test_painting_ends_in_yaml(served: Served, session: Path, opened: Callable[..., Page]) -> None:
+    page = opened(f"{served.address}#view=paint&seed=11&brush=unit:layer4:5")
+    expect(page.locator("#paint .image")).to_have_attribute("data-drawn", re.compile(r"\d"))
+    plain = image_of(page, "#paint .image")
+    drag(page, (0.3, 0.6), (0.5, 0.7), (0.7, 0.6))
+    patch = patch_in(session, lambda found: [units for _, units, _ in found] == [(5,)])
+    assert patch is not None
+    mask = patch.edits[0].mask
+    assert mask is not None
+    assert 0 < mask.values.sum() < 40
+    assert mask.values[5, 4] > 0.5
+    assert mask.values[0].sum() == 0
+    expect(page.locator("#saved")).to_have_text("Saved")
+    wait_until(lambda: image_of(page, "#paint .image") != plain)
+    drag(page, (0.1, 0.1), (0.2, 0.1))
+    wider = patch_in(session, lambda found: Patch.load(session / "patch.yaml").edits[0].mask != mask)
+    assert wider is not None
+    assert len(wider.edits) == 1
+    page.locator("#undo").click()
+    patch_in(session, lambda found: Patch.load(session / "patch.yaml").edits[0].mask.sha256 == mask.sha256)  # type: ignore[union-attr]
+    page.reload()
+    expect(page.locator(".edit .summary")).to_contain_text("painted on seed 11")
+    page.locator("canvas.over").focus()
+    press(page, "ArrowUp", "Space")
+    patch_in(session, lambda found: len(found) == 2)
+
+
+def test_strokes_name_a_concept(served: Served, session: Path, opened: Callable[..., Page]) -> None:
+    page = opened(f"{served.address}#view=paint&seed=4")
+    page.get_by_role("button", name="Label").click()
+    page.get_by_label("concept").fill("tree")
+    drag(page, (0.2, 0.5), (0.2, 0.8))
+    path = session / "strokes.json"
+    wait_until(path.exists)
+    (image,) = json.loads(path.read_text())["images"]
+    assert (image["seed"], image["size"], image["strokes"][0]["concept"]) == (4, [64, 64], "tree")
+    first = image["strokes"][0]["points"][0]
+    assert first == pytest.approx([12.8, 32], abs=0.5)
+    expect(page.locator("#brush-panel")).to_contain_text("1 stroke on 1 image")
+
+
+def test_labels_of_two_concepts_can_be_sought(served: Served, session: Path, opened: Callable[..., Page]) -> None:
+    page = opened(f"{served.address}#view=paint&seed=4")
+    page.get_by_role("button", name="Label").click()
+    find = page.get_by_role("button", name="Find units of layer4")
+    expect(find).to_be_disabled()
+    for concept, y in (("sky", 0.2), ("ground", 0.9)):
+        page.get_by_label("concept", exact=True).fill(concept)
+        drag(page, (0.2, y), (0.8, y))
+    expect(find).to_be_enabled()
+    with page.expect_request("**/api/jobs") as asked:
+        page.route("**/api/jobs", lambda route: route.fulfill(status=409, json={"detail": "not now"}))
+        find.click()
+    assert asked.value.post_data_json == {"kind": "learn", "layer": "layer4", "n": 400}
+    expect(page.locator("#saved")).to_have_text("Not done: not now")
+
+
+def test_the_face_dcgan(faces: Path, tmp_path: Path, opened: Callable[..., Page]) -> None:
+    """A model of another family, nothing ranked: it is ranked while one paints."""
+    session = tmp_path / "s"
+    server = Served(faces, "-o", session, "--n", "40")
+    try:
+        page = opened(f"{server.address}#view=paint&seed=5&brush=unit:main.5:11")
+        expect(page.locator("#paint .image")).to_have_attribute("data-drawn", re.compile(r"\d"))
+        drag(page, (0.4, 0.3), (0.6, 0.3))
+        patch_in(session, lambda found: [units for _, units, _ in found] == [(11,)])
+        press(page, "1")
+        page.locator(".row").first.wait_for(timeout=90_000)
+        press(page, "f")
+        patch_in(session, lambda found: len(found) == 2)
+    finally:
+        server.kill()
