@@ -6,11 +6,11 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from driving import UNAVOIDABLE, Served, own
 from playwright.sync_api import Browser, BrowserContext, Page
 
 import ganpatch
 from ganpatch import rank
+from studio_page.driving import UNAVOIDABLE, Served, own
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from driving import Served, flagged, patch_in, press, tab_to
 from playwright.sync_api import Page, expect
+
+from studio_page.driving import Served, flagged, patch_in, press, tab_to
 
 
 def test_a_whole_session_with_keys_alone(served: Served, session: Path, opened: Callable[..., Page]) -> None:
