@@ -81,7 +81,7 @@ def opened_archive(path: Path, content: bytes | None = None) -> Iterator[Archive
     with explained(f"cannot read '{path}'"):
         source = path.open("rb") if content is None else io.BytesIO(content)
     with source:
-        with explained(f"cannot read '{path}'"):
+        with explained(f"'{path}' is not a whole archive, it may be cut short"):
             file = zipfile.ZipFile(source)
             entries = file.infolist()
             source.seek(max(0, size - _LONGEST_END))

@@ -46,7 +46,7 @@ class Front:
 
     def rows(self, index: Sequence[int] | Tensor) -> "Front":
         """Give the rows `index`, in that order; a row may come several times."""
-        places = torch.as_tensor(index, device=self.activation.device)
+        places = torch.as_tensor(index).to(self.activation.device)
         return Front(activation=self.activation[places], read=tuple(tensor[places] for tensor in self.read))
 
     @staticmethod

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,14 @@ from ganpatch.interrupts import waiting_for_batches
 from ganpatch.passes import run_pass
 from ganpatch.rank import Ranker
 from ganpatch.tally import Plan
+
+
+@pytest.fixture(autouse=True)
+def heeded() -> Iterator[None]:
+    """A process that was begun in the background ignores Ctrl-C; these tests send it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_a_signal_waits_until_it_is_asked_for() -> None:
