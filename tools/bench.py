@@ -176,7 +176,7 @@ def report(kept: dict[str, Any]) -> str:
                 tables.setdefault(title, {}).setdefault(column, {}).update(rows)
     lines = []
     for title, columns in tables.items():
-        lines += [f"### {title}", "", *table(columns), ""]
+        lines += [f"## {title}", "", *table(columns), ""]
     ways: dict[str, list[str]] = {}
     for part, found in kept.items():
         ways.setdefault(found["how"], []).append(part)
