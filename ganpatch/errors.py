@@ -35,8 +35,8 @@ def printable(text: str) -> str:
     return "".join(kept)
 
 
-def first_line(fault: BaseException, most: int = 200) -> str:
-    """Give the first line of what a fault says, or what it is called where it says nothing."""
+def first_line(fault: BaseException, most: int | None = 200) -> str:
+    """Give the first line of what a fault says, at most so long, or what it is called where it says nothing."""
     text = str(fault).strip()
     return text.splitlines()[0][:most] if text else type(fault).__name__
 

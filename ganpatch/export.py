@@ -20,7 +20,7 @@ import torch
 from ganpatch.apply import edits_applied
 from ganpatch.bake import Baked, Decision, Mode, bake
 from ganpatch.edit import Edit
-from ganpatch.errors import GanpatchError
+from ganpatch.errors import GanpatchError, first_line
 from ganpatch.files import replacing
 from ganpatch.fold.graph import dynamic_batch
 from ganpatch.generator import Generator
@@ -198,7 +198,7 @@ def _check(path: Path) -> None:
     try:
         onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as fault:
-        raise GanpatchError(f"the exported graph is not valid ONNX: {str(fault).splitlines()[0]}") from fault
+        raise GanpatchError(f"the exported graph is not valid ONNX: {first_line(fault, None)}") from fault
 
 
 def _compare(generator: Generator, edits: Sequence[Edit], path: Path, batches: Sequence[int]) -> tuple[float, float]:

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganpatch.activations import batched
-from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.errors import GanpatchError, first_line, near_miss
 from ganpatch.generator import Generator
 from ganpatch.layers import hooked, layer_names, tensor_of
 from ganpatch.models.factory import is_factory, make_module
@@ -197,9 +197,7 @@ def _torchvision(name: str) -> Maps:
 
 
 def _unreachable(name: str, fault: Exception) -> GanpatchError:
-    text = str(fault).strip()
-    reason = text.splitlines()[0][:200] if text else type(fault).__name__
     return GanpatchError(
-        f"the weights of features '{name}' are neither in the cache nor to be had ({reason}); "
+        f"the weights of features '{name}' are neither in the cache nor to be had ({first_line(fault)}); "
         "where there is no network use --features plain, or your own: --features file.py:factory"
     )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ganpatch.compute import Compute
-from ganpatch.errors import GanpatchError
+from ganpatch.errors import GanpatchError, first_line
 from ganpatch.identity import Fingerprint, fingerprint
 from ganpatch.inputs import Drawn, Labels, draw_inputs
 from ganpatch.layers import tensor_of
@@ -53,7 +53,7 @@ class Generator:
         try:
             self.sample([0, 1])
         except (RuntimeError, TypeError) as fault:
-            reason = (str(fault).strip().splitlines() or [type(fault).__name__])[0]
+            reason = first_line(fault, None)
             raise GanpatchError(f"{self.name}: a forward pass {self.compute} fails: {reason}") from fault
 
     @property

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ganpatch.activations import BATCH, OnActivation, Progress, stream, unseen
 from ganpatch.errors import explained
+from ganpatch.files import remove
 from ganpatch.generator import Generator
 from ganpatch.interrupts import waiting_for_batches
 from ganpatch.partial import SAVE_EVERY, broken, load_partial, partial_of, partials, save_partial
@@ -125,7 +126,7 @@ class _Kept:
                 self.save()  # before another process writes where one of the files is
                 for path in files:
                     if path != self._path:
-                        path.unlink()
+                        remove(path)
         return self._group.from_first({"done": self._done})["done"]
 
     def start(self) -> None:

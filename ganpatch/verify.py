@@ -15,7 +15,7 @@ import torch
 from ganpatch.activations import batched
 from ganpatch.apply import check_model
 from ganpatch.bake import bake
-from ganpatch.errors import GanpatchError
+from ganpatch.errors import explained
 from ganpatch.generator import Generator
 from ganpatch.patch import Patch
 from ganpatch.runners import TOLERANCES, Gap, Runner, compared, open_runner, output_of
@@ -103,14 +103,8 @@ def _beside(
     for part in batched(seeds, size):
         asked = [*part, *seeds[: size - len(part)]] if runner.batch else list(part)  # a fixed batch is filled up
         inputs, _ = generator.inputs(asked)
-        try:
+        with explained(f"'{name}' cannot be run on these inputs"):
             output = runner.run(inputs)
-        except GanpatchError:
-            raise
-        except Exception as fault:
-            raise GanpatchError(
-                f"'{name}' cannot be run on these inputs: {str(fault).splitlines()[0][:200]}"
-            ) from fault
         gaps |= {seed: compared(wanted[seed].unsqueeze(0), output[row : row + 1]) for row, seed in enumerate(part)}
     worst = max(gaps, key=lambda seed: gaps[seed].largest)
     return Agreement(

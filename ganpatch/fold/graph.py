@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from ganpatch.errors import GanpatchError
+from ganpatch.errors import GanpatchError, explained
 from ganpatch.layers import hooked, tensor_of, with_tensor
 from ganpatch.unfused import Unfused
 
@@ -131,16 +131,11 @@ def exported(
     module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], shapes: Any = None, *, decomposed: bool = False
 ) -> torch.export.ExportedProgram:
     """Export `module`, with `shapes` dynamic; raise GanpatchError when torch.export cannot."""
-    try:
-        with warnings.catch_warnings(), torch.no_grad(), Unfused():
-            warnings.simplefilter("ignore")  # torch's, of its own deprecations
-            program = torch.export.export(module, args, dict(kwargs), dynamic_shapes=shapes)
-            return program.run_decompositions({}) if decomposed else program
-    except GanpatchError:
-        raise
-    except Exception as fault:
-        reason = str(fault).strip().splitlines()[0][:200] if str(fault).strip() else type(fault).__name__
-        raise GanpatchError(f"torch.export cannot trace {type(module).__name__}: {reason}") from fault
+    refused = explained(f"torch.export cannot trace {type(module).__name__}")
+    with refused, warnings.catch_warnings(), torch.no_grad(), Unfused():
+        warnings.simplefilter("ignore")  # torch's, of its own deprecations
+        program = torch.export.export(module, args, dict(kwargs), dynamic_shapes=shapes)
+        return program.run_decompositions({}) if decomposed else program
 
 
 def argument(node: fx.Node, index: int, name: str = "", default: Any = None) -> Any:

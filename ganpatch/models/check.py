@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganpatch.errors import GanpatchError
+from ganpatch.errors import GanpatchError, first_line
 from ganpatch.generator import Generator
 from ganpatch.layers import hooked, hooked_layers, layer_names, refuse_unhookable, tensor_of
 from ganpatch.models.adapt import adapted
@@ -72,9 +72,8 @@ def tried(generator: Generator) -> Any:
         raise
     except Exception as fault:
         shapes = ", ".join(str(list(part.shape)) for part in args)
-        reason = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
         raise GanpatchError(
-            f"{generator.name}: a forward pass with inputs {shapes} fails: {reason}; "
+            f"{generator.name}: a forward pass with inputs {shapes} fails: {first_line(fault, None)}; "
             f"is --latent {generator.latent} right{'' if generator.labels else ', and does it take --labels'}?"
         ) from fault
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.errors import GanpatchError, first_line, near_miss
 from ganpatch.segment.segmenter import Segmenter
 from ganpatch.vision import made_importable, torchvision_models
 
@@ -87,5 +87,5 @@ def _fetched(name: str, fetch: Any) -> Any:
     try:
         return fetch()
     except (OSError, ValueError, RuntimeError, ImportError) as fault:
-        reason = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
+        reason = first_line(fault, None)
         raise GanpatchError(f"segmenter '{name}' cannot be loaded from the cache or downloaded: {reason}") from fault

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 from ganpatch.edit import Edit, Mask
 from ganpatch.errors import GanpatchError
-from ganpatch.files import disk_faults, remove_abandoned, replacing, write_bytes, write_text
+from ganpatch.files import remove, remove_abandoned, replacing, write_bytes, write_text
 from ganpatch.identity import tensor_digest
 from ganpatch.patch import Model, Patch
 from ganpatch.stored import opened_tensors, read_section
@@ -140,8 +140,7 @@ class Folder:
         """Write the patch and the strokes."""
         patch, state = self.patch(), self.state
         if patch is None:
-            with disk_faults(self.path / PATCH):
-                (self.path / PATCH).unlink(missing_ok=True)
+            remove(self.path / PATCH)
         else:
             write_text(self.path / PATCH, patch.to_yaml())  # its masks lie in masks/ already: one file, whole or not
         if state.content.labels or (self.path / STROKES).exists():
