@@ -24,7 +24,7 @@ from ganpatch.find.first_look import FENCE, joined
 from ganpatch.find.look import Look, cut
 from ganpatch.find.run import suggest_for_run
 from ganpatch.find.task import Task
-from ganpatch.find.usual import NEIGHBOURS, Usual
+from ganpatch.find.usual import CLOSEST, NEIGHBOURS, Usual
 from ganpatch.layers import hooked
 from ganpatch.ranking import read_manifest
 from ganpatch.review.flags import patch_from_suggestion
@@ -79,32 +79,28 @@ def test_the_unit_that_draws_a_fault_comes_first(blotched: Generator, ranking: R
     assert found.above.equal(ranking["front.5"].q99)
 
 
-def test_gains_and_oddest_places_are_those_of_brute_force(blotched: Generator, ranking: Ranking) -> None:
+def test_gains_and_oddities_are_those_of_brute_force(blotched: Generator, ranking: Ranking) -> None:
     task = task_of(blotched, ranking)
     look = Look(task, "front.5", with_cuts=True)
-    gains, oddest = look.gains(), look.oddest()
+    gains, oddity = look.gains(), look.oddity()
     layer, features = ranking["front.5"], task.features
     usual = Usual(features.maps(blotched.sample(task.reference_seeds())))
     seeds = layer.top_seeds.unique()
-    odd = dict(zip(seeds.tolist(), usual.oddity(features.maps(blotched.sample(seeds.tolist()))).double(), strict=True))
-    mean = sum(odd.values()) / len(odd)
-    peaks, means = ({seed: f((o - mean).flatten()) for seed, o in odd.items()} for f in (torch.amax, torch.mean))
+    maps = features.maps(blotched.sample(seeds.tolist()))
+    far, odd = (
+        dict(zip(seeds.tolist(), measure(maps).double(), strict=True)) for measure in (usual.distance, usual.oddity)
+    )
     for unit, place in ((3, 0), (5, 4)):
         seed = int(layer.top_seeds[unit, place])
         edit = Edit(
             id="e", layer="front.5", channels=8, units=(unit,), above=(layer.q99[unit],), value=(layer.q99[unit],)
         )
         with edits_applied(blotched.module, [edit]):
-            change = (odd[seed] - usual.oddity(features.maps(blotched.sample([seed])))[0]).flatten().sort().values
+            change = (far[seed] - usual.distance(features.maps(blotched.sample([seed])))[0]).flatten().sort().values
         assert gains[unit, place].double() == pytest.approx(
             float(change[-2:].mean() + 0.25 * change[:2].mean()), abs=1e-4
         )
-        scaled_to = []
-        for numbers in (peaks, means):
-            every = torch.stack(list(numbers.values()))
-            middle = every.median()
-            scaled_to.append((numbers[seed] - middle) / (every.quantile(0.75) - middle))
-        assert oddest[unit, place].double() == pytest.approx(float(max(scaled_to)), rel=1e-3)
+        assert oddity[unit, place].double() == pytest.approx(float(odd[seed].mean()), abs=1e-5)
 
 
 def test_first_look_puts_what_stands_out_before_the_oddest() -> None:
@@ -131,19 +127,38 @@ class _Unflat(nn.Module):
         return z[:, :, None, None]
 
 
-def test_oddity_is_the_log_distance_to_neighbours_at_the_same_place() -> None:
+def test_distance_and_oddity_are_those_of_brute_force_at_the_same_place() -> None:
     maps = torch.randn(80, 4, 2, 3)
     usual = Usual(maps)
-    odd = usual.oddity(maps + 0.5)
+    far, odd = usual.distance(maps + 0.5), usual.oddity(maps + 0.5)
+    near = usual.oddity(maps)  # each has itself among its neighbours
     whiten = usual._whiten.double()
     for place in ((0, 0), (1, 2)):
         own = (maps[:, :, place[0], place[1]] - maps.mean((0, 2, 3))).double() @ whiten.T
         asked = own + (torch.full((4,), 0.5).double() @ whiten.T)
         wanted = torch.cdist(asked, own).sort(1).values[:, :NEIGHBOURS].mean(1).log()
-        assert torch.allclose(odd[:, place[0], place[1]].double(), wanted, atol=1e-3)
+        assert torch.allclose(far[:, place[0], place[1]].double(), wanted, atol=1e-3)
+        others = torch.cdist(own, own).sort(1).values[:, 1:CLOSEST].mean(1).log()
+        low, middle, high = others.quantile(torch.tensor([0.25, 0.5, 0.75]).double())
+        for found, images in ((odd, asked), (near, own)):
+            beyond = torch.cdist(images, own).sort(1).values[:, :CLOSEST].mean(1).log() - middle
+            wanted = torch.maximum(beyond, -beyond - (high - low))
+            assert torch.allclose(found[:, place[0], place[1]].double(), wanted, atol=1e-3)
     white = torch.einsum("ij,njhw->nihw", usual._whiten, maps - maps.mean((0, 2, 3))[:, None, None])
     correlation = torch.corrcoef(white.permute(1, 0, 2, 3).flatten(1))
     assert (correlation - torch.eye(4)).abs().max() < 0.1
+
+
+def test_what_is_always_the_same_is_odd_where_the_rest_is_not() -> None:
+    """A black bar in one image of ten has the nearest neighbours of all; a density alone would call it most usual."""
+    maps = torch.randn(200, 4, 2, 2, generator=torch.Generator().manual_seed(0))
+    bar = torch.tensor([1.0, -1, 1, 0.5])
+    maps[:20, :, 0, 0] = bar + 1e-3 * maps[:20, :, 0, 0]
+    maps[:20, :, 1, 1] = bar
+    odd = Usual(maps).oddity(maps)
+    for nearly_or_fully_equal in (odd[:, 0, 0], odd[:, 1, 1]):
+        assert nearly_or_fully_equal[:20].min() > nearly_or_fully_equal[20:].max()
+    assert torch.allclose(odd[:20, 0, 0], odd[:20, 1, 1], atol=0.5), "rounding makes nothing odder"
 
 
 def test_a_cut_holds_one_unit_per_row() -> None:

@@ -5,11 +5,11 @@
     python tools/bench_find.py --write docs/finding.md
 
 Twenty random units of a layer are made to draw a defect where they fire high (tools/planting.py); every method ranks
-the units, and the first twenty are compared with the planted ones. Units that a person flagged there (patches/) are
-left out: they may draw faults of their own. Natural faults: units that a person flagged are the answer instead: those
-of the patches, and for churches also those whose top images looked broken, flagged in the order of the units before
-any score was looked at. The random baseline is what a shuffled list gives. 1000 images are ranked, seeds 0-999;
-plantings take theirs from 500000 on. The methods were chosen on plantings 0, 2, 3 and 4, and on the natural faults.
+the units, and the first twenty are compared with the planted ones. Units that anyone flagged there by eye are
+left out: they may draw faults of their own. Natural faults: units that were flagged by eye are the answer instead, by
+who made the patches and by two readers (tools/flagged.yaml). The random baseline is what a shuffled list gives. 1000
+images are ranked, seeds 0-999; plantings take theirs from 500000 on. The methods were chosen on plantings 0, 2, 3 and
+4, and on the natural faults of all layers but those of FRESH.
 """
 
 import json
@@ -24,6 +24,7 @@ from typing import Any
 
 import click
 import torch
+import yaml
 from fetch_faces import FACES
 from PIL import Image
 from planting import KINDS, Planted, Planting, plant
@@ -51,8 +52,10 @@ WITHOUT_HELP = (
 WITH_HELP = ("fd", "defect")  # fd gets images of the healthy generator as real, defect those that changed most
 COUNT, IMAGES, BROKEN = 20, 1000, 24
 HEALTHY = range(600_000, 601_000)
-BY_EYE = "natural, by eye"
-CHURCHES_BY_EYE = [10, 43, 47, 63, 88, 117, 119, 149, 152, 163, 169, 172, 173, 188, 196, 227, 238, 244, 247, 248]
+SCREEN = 40 / 256  # the share of a layer's units that a person looks at first
+FRESH = ("layer2", "main.2")  # layers whose flags had no part in the choice of the methods
+FLAGGED = yaml.safe_load(Path(__file__).with_name("flagged.yaml").read_text())
+PATCHES = ROOT / "patches"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +73,11 @@ class Case:
     average: float
     found: float
     times_ranking: float
+    flagged: str = ""
 
 
 def measured(score: Tensor, truth: Sequence[int], out: Sequence[int]) -> tuple[float, float, float]:
-    """Give precision at 20, average precision, and the share of the truth in the first 40, without the units `out`."""
+    """Give precision at 20, average precision, and the share of the truth on the first screen, without units `out`."""
     score = score.clone()
     score[[unit for unit in out if unit not in truth]] = -math.inf
     hits = torch.isin(score.argsort(descending=True, stable=True), torch.tensor(truth)).double()
@@ -81,17 +85,17 @@ def measured(score: Tensor, truth: Sequence[int], out: Sequence[int]) -> tuple[f
     return (
         float(hits[:COUNT].mean()),
         float((precision * hits).sum() / len(truth)),
-        float(hits[:40].sum() / len(truth)),
+        float(hits[: round(SCREEN * len(hits))].sum() / len(truth)),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """Which units of a layer are meant: the `truth`, without the units `out`; `help` for methods that need some."""
+    """Which units of a layer are meant, by each who knows, without the units `out`; `help` is for some methods."""
 
     generator: Generator
     layer: str
-    truth: Sequence[int]
+    answers: Mapping[str, Sequence[int]]
     out: Sequence[int] = ()
     help: Mapping[str, Any] = field(default_factory=dict)
 
@@ -108,14 +112,21 @@ def run(question: Question, about: dict, methods: Sequence[str]) -> Iterator[Cas
         started = time.process_time()
         found = METHODS[method].find(task, layer)
         spent = (time.process_time() - started) / ranked_in
-        precision, average, recalled = measured(found.score, question.truth, question.out)
-        yield Case(
-            **about, method=method, precision=precision, average=average, found=recalled, times_ranking=round(spent, 2)
-        )
+        for who, truth in question.answers.items():
+            precision, average, first = measured(found.score, truth, question.out)
+            numbers = {"precision": precision, "average": average, "found": first, "times_ranking": round(spent, 2)}
+            yield Case(**about, method=method, flagged=who, **numbers)
 
 
-def flagged(model: str) -> list[int]:
-    return [unit for edit in Patch.load(ROOT / "patches" / f"{model}.yaml").edits for unit in edit.units]
+def flagged(model: str, layer: str) -> dict[str, list[int]]:
+    """Give the units that were flagged in a layer: by each who read it, and for each patch that ships."""
+    found = dict(FLAGGED[model].get(layer, {}))
+    for path in sorted(PATCHES.glob("*.yaml")):
+        patch = Patch.load(path)
+        units = [unit for edit in patch.edits if edit.layer == layer for unit in edit.units]
+        if patch.model.name == model and units:
+            found[f"`patches/{path.name}`"] = units
+    return found
 
 
 def cases(
@@ -123,13 +134,10 @@ def cases(
 ) -> Iterator[Case]:
     for model in models:
         path, layer = MODELS[model]
-        generator, out = ganpatch.load(path), flagged(model)
+        generator = ganpatch.load(path)
         for kind in kinds:
             if kind == "natural":
-                answers = {kind: out} | ({BY_EYE: CHURCHES_BY_EYE} if model == "churches" else {})
-                for name, truth in answers.items():
-                    about = {"model": model, "layer": layer, "kind": name, "strength": 1.0, "rate": 0.0, "draw": 0}
-                    yield from run(Question(generator=generator, layer=layer, truth=truth), about, methods)
+                yield from natural(model, generator, methods)
                 continue
             settings = [(layer, 1.0, 0.05, draw) for draw in draws]
             if wide:
@@ -138,11 +146,18 @@ def cases(
                 settings += [(other, 1.0, 0.05, 0) for other in OTHER_LAYERS[model]]
             for where, strength, rate, draw in settings:
                 planting = Planting(kind=kind, count=COUNT, rate=rate, strength=strength, draw=draw)
-                known = out if where == layer else []
+                known = sorted({unit for units in flagged(model, where).values() for unit in units})
                 planted = plant(generator, where, planting, avoid=known)
                 about = {"model": model, "layer": where, "kind": kind, "strength": strength, "rate": rate, "draw": draw}
                 with tempfile.TemporaryDirectory() as folder:
                     yield from run(asked(generator, planted, known, Path(folder), methods), about, methods)
+
+
+def natural(model: str, generator: Generator, methods: Sequence[str]) -> Iterator[Case]:
+    """Ask for the units that were flagged in each layer, by each who flagged some."""
+    for layer in FLAGGED[model]:
+        about = {"model": model, "layer": layer, "kind": "natural", "strength": 1.0, "rate": 0.0, "draw": 0}
+        yield from run(Question(generator=generator, layer=layer, answers=flagged(model, layer)), about, methods)
 
 
 def asked(healthy: Generator, planted: Planted, known: Sequence[int], folder: Path, methods: Sequence[str]) -> Question:
@@ -155,8 +170,8 @@ def asked(healthy: Generator, planted: Planted, known: Sequence[int], folder: Pa
             for seed, pixels in zip(seeds, to_pixels(healthy.sample(seeds)), strict=True):
                 Image.fromarray(pixels).save(folder / f"{seed}.png")
         aid = {"real": folder, "broken": torch.cat(changes).topk(BROKEN).indices.sort().values.tolist()}
-    units = planted.units
-    return Question(generator=planted.generator, layer=planted.layer, truth=units, out=known, help=aid)
+    answers = {"": planted.units}
+    return Question(generator=planted.generator, layer=planted.layer, answers=answers, out=known, help=aid)
 
 
 @click.command(help=__doc__)
@@ -196,7 +211,7 @@ def main(
 
 def tables(found: Sequence[Case]) -> Iterator[str]:
     """Draw precision at 20 and average precision over plantings, then the natural faults."""
-    natural = [case for case in found if case.kind.startswith("natural")]
+    natural = [case for case in found if case.kind == "natural"]
     usual = [case for case in found if case not in natural and (case.strength, case.rate) == (1.0, 0.05)]
     main_layer = [case for case in usual if case.layer in dict(MODELS.values()).values()]
     yield "| model, layer | defect | method | plantings | precision@20 | average precision | cost, in rankings |"
@@ -216,13 +231,16 @@ def tables(found: Sequence[Case]) -> Iterator[str]:
             numbers = f"{c.precision:.2f} | {c.average:.2f}"
             yield f"| {c.model} | `{c.layer}` | {c.kind} | {c.strength:g} | {100 * c.rate:g} % | {numbers} |"
     if natural:
-        yield "\nUnits that a person flagged:\n"
-        yield "| model | flagged | method | of the first 20 | average precision | share of them in the first 40 |"
-        yield "|---|---|---|---|---|---|"
-        for c in natural:
-            how = "by eye" if c.kind == BY_EYE else "in `patches/`"
-            yield f"| {c.model} | {how} | {c.method} | {c.precision:.2f} | {c.average:.2f} | {c.found:.2f} |"
-        yield "| any | | random order | 0.08 expected | 0.08 expected | 0.16 expected |"
+        methods = list(dict.fromkeys(case.method for case in natural))
+        yield "\nUnits that were flagged by eye, and the share of them on the first screen, 40 of 256 units:\n"
+        yield f"| model, layer | flagged by | units | {' | '.join(methods)} |"
+        yield "|---|---|---|" + "---|" * len(methods)
+        for model, layer, reader in dict.fromkeys((c.model, c.layer, c.flagged) for c in natural):
+            by_method = {c.method: c.found for c in natural if (c.model, c.layer, c.flagged) == (model, layer, reader)}
+            units = len(flagged(model, layer)[reader])
+            shares = " | ".join(f"{by_method[method]:.2f}" if method in by_method else "" for method in methods)
+            yield f"| {model}, `{layer}`{' (fresh)' if layer in FRESH else ''} | {reader} | {units} | {shares} |"
+        yield f"| any | random order | | {' | '.join([f'{SCREEN:.2f}'] * len(methods))} |"
 
 
 def interval(values: Sequence[float]) -> str:

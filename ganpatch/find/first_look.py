@@ -29,7 +29,7 @@ def settings(task: Task) -> dict[str, Any]:
 def find(task: Task, layer: str) -> Found:
     """Score the units of one ranked layer."""
     look = Look(task, layer, with_cuts=True)
-    score = joined(look.gains().mean(1), look.oddest().mean(1))
+    score = joined(look.gains().mean(1), look.oddity().mean(1))
     return Found(score=score, above=look.levels, value=look.levels)
 
 

@@ -1,7 +1,7 @@
-"""A look at the top images of a layer's units: how odd they are, and how much less when a unit is cut.
+"""A look at the top images of a layer's units: how odd they are, and how much more usual when a unit is cut.
 
     look = Look(task, "layer4")
-    look.oddest()                           # [C, K] per unit and top image
+    look.oddity()                           # [C, K] per unit and top image
     look.gains()                            # [C, K]
 
 Typicality, oddity and first-look are made of these two.
@@ -23,7 +23,7 @@ LOSS = 0.25  # how much of a loss elsewhere counts against a gain
 
 
 class Look:
-    """The top images [C, K] of the units of one ranked layer, and the oddity of each at each place."""
+    """The top images [C, K] of the units of one ranked layer, beside what is usual."""
 
     def __init__(self, task: Task, layer: str, *, with_cuts: bool) -> None:
         self._task, self._layer = task, layer
@@ -34,14 +34,11 @@ class Look:
         cuts = len(seeds) + top.numel() if with_cuts else 0
         self._report = Count(task, task.references + len(seeds) + cuts)
         self._usual = Usual(self._maps(task.reference_seeds()))
-        self._odd = self._usual.oddity(self._maps(self._seeds))  # [S, h, w]
+        self._top = self._maps(self._seeds)  # [S, D, h, w]
 
-    @torch.no_grad()
-    def oddest(self) -> Tensor:
-        """Give how odd each top image is [C, K], at its oddest place or as a whole, whichever is more unusual."""
-        beyond = self._odd - self._odd.mean(0)
-        scales = torch.stack([_scaled(beyond.flatten(1).amax(1)), _scaled(beyond.mean((1, 2)))])
-        return scales.amax(0)[self._rows].cpu()
+    def oddity(self) -> Tensor:
+        """Give how odd each top image is as a whole [C, K]: the mean over its places."""
+        return self._usual.oddity(self._top).mean((1, 2))[self._rows].cpu()
 
     @torch.no_grad()
     def gains(self) -> Tensor:
@@ -53,11 +50,12 @@ class Look:
             self._report(len(part) if self._task.group.is_first else 0)
         front, rows = Front.joined(fronts), self._rows.flatten()
         units = torch.arange(len(self._rows)).repeat_interleave(self._rows.shape[1])
+        before = self._usual.distance(self._top)
 
         def gains_of(part: Sequence[int]) -> Tensor:
             of, row = units[list(part)], rows[list(part)]
             images = tail(front.rows(row), cut(of, self.levels[of]))
-            change = self._odd[row] - self._usual.oddity(self._task.features.maps(images))
+            change = before[row] - self._usual.distance(self._task.features.maps(images))
             self._report(len(part))
             return _largest(change) - LOSS * _largest(-change)
 
@@ -84,9 +82,3 @@ def _largest(change: Tensor) -> Tensor:
     """Give the mean of the largest entries of each map [N, h, w]."""
     places = change.flatten(1)
     return places.topk(max(1, round(PLACES * places.shape[1])), 1).values.mean(1)
-
-
-def _scaled(numbers: Tensor) -> Tensor:
-    """Give numbers from their median on, in the distance of the third quartile."""
-    middle = numbers.median()
-    return (numbers - middle) / (numbers.quantile(0.75) - middle).clamp(min=1e-9)

@@ -1,7 +1,6 @@
 """Oddity: are the images in which a unit fires most odd ones?
 
-    score(u) = mean over the unit's top images of the oddity of `usual.py`, at the image's oddest place or as a whole,
-               whichever is more unusual among all top images
+    score(u) = mean over the unit's top images, and over their places, of the oddity of `usual.py`
 
 Nothing is cut, so it cannot tell what draws a fault from what fires beside it. But faults that many units draw
 together, of which one alone changes little, show here and not in typicality. The suggested edit is ablation.
@@ -15,7 +14,7 @@ from ganpatch.find.task import Task
 from ganpatch.suggestions import Found
 
 NAME = "oddity"
-EXPLAINS = "how odd its top images look, at their oddest place or as a whole, beside the generator's other images"
+EXPLAINS = "how odd its top images look beside the generator's other images"
 
 
 def settings(task: Task) -> dict[str, Any]:
@@ -25,4 +24,4 @@ def settings(task: Task) -> dict[str, Any]:
 
 def find(task: Task, layer: str) -> Found:
     """Score the units of one ranked layer."""
-    return Found(score=Look(task, layer, with_cuts=False).oddest().mean(1))
+    return Found(score=Look(task, layer, with_cuts=False).oddity().mean(1))

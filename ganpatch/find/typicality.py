@@ -1,7 +1,7 @@
 """Typicality: does an image look more usual when a unit is kept from firing high?
 
 No real images are needed. On the images x where a unit fires most, what it gives beyond its own 99 % level is cut off,
-and the rest of the generator runs again: x'. With the oddity of `usual.py`, and its gain oddity(x) - oddity(x'),
+and the rest of the generator runs again: x'. With the distance of `usual.py`, and the gain distance(x) - distance(x'),
 
     score(u) = mean over the unit's top images of (mean of the P largest gains - mean of the P largest losses / 4)
 
