@@ -141,7 +141,7 @@ def cases(
                 continue
             settings = [(layer, 1.0, 0.05, draw) for draw in draws]
             if wide:
-                settings += [(layer, strength, 0.05, 0) for strength in (0.5, 2.0)]
+                settings.append((layer, 0.5, 0.05, 0))
                 settings += [(layer, 1.0, rate, 0) for rate in (0.01, 0.2)]
                 settings += [(other, 1.0, 0.05, 0) for other in OTHER_LAYERS[model]]
             for where, strength, rate, draw in settings:
@@ -177,7 +177,7 @@ def asked(healthy: Generator, planted: Planted, known: Sequence[int], folder: Pa
 @click.command(help=__doc__)
 @click.option("--model", "models", multiple=True, type=click.Choice(list(MODELS)))
 @click.option("--kind", "kinds", multiple=True, type=click.Choice([*KINDS, "natural"]))
-@click.option("--draw", "draws", multiple=True, type=int, default=(1, 5, 6), show_default=True)
+@click.option("--draw", "draws", multiple=True, type=int, default=(7, 8, 9), show_default=True)
 @click.option(
     "--method", "methods", multiple=True, type=click.Choice([*WITHOUT_HELP, *WITH_HELP]), default=WITHOUT_HELP
 )
@@ -233,14 +233,18 @@ def tables(found: Sequence[Case]) -> Iterator[str]:
     if natural:
         methods = list(dict.fromkeys(case.method for case in natural))
         yield "\nUnits that were flagged by eye, and the share of them on the first screen, 40 of 256 units:\n"
-        yield f"| model, layer | flagged by | units | {' | '.join(methods)} |"
-        yield "|---|---|---|" + "---|" * len(methods)
+        yield f"| model, layer | flagged by | units | the other reader too | {' | '.join(methods)} |"
+        yield "|---|---|---|---|" + "---|" * len(methods)
         for model, layer, reader in dict.fromkeys((c.model, c.layer, c.flagged) for c in natural):
             by_method = {c.method: c.found for c in natural if (c.model, c.layer, c.flagged) == (model, layer, reader)}
-            units = len(flagged(model, layer)[reader])
+            answers = flagged(model, layer)
+            units = answers[reader]
+            other = answers[{"A": "B", "B": "A"}[reader]] if reader in ("A", "B") else None
+            agreed = "" if other is None else f"{len(set(units) & set(other)) / len(units):.2f}"
             shares = " | ".join(f"{by_method[method]:.2f}" if method in by_method else "" for method in methods)
-            yield f"| {model}, `{layer}`{' (fresh)' if layer in FRESH else ''} | {reader} | {units} | {shares} |"
-        yield f"| any | random order | | {' | '.join([f'{SCREEN:.2f}'] * len(methods))} |"
+            where = f"{model}, `{layer}`{' (fresh)' if layer in FRESH else ''}"
+            yield f"| {where} | {reader} | {len(units)} | {agreed} | {shares} |"
+        yield f"| any | random order | | | {' | '.join([f'{SCREEN:.2f}'] * len(methods))} |"
 
 
 def interval(values: Sequence[float]) -> str:

@@ -18,8 +18,7 @@ from ganpatch.find.task import BATCH, Count, Task
 from ganpatch.find.usual import Usual
 from ganpatch.tail import Front, Tail
 
-PLACES = 1 / 128  # the share of an image's places at which a gain or a loss is read
-LOSS = 0.25  # how much of a loss elsewhere counts against a gain
+PLACES = 1 / 128  # the share of an image's places at which a gain is read
 
 
 class Look:
@@ -57,7 +56,7 @@ class Look:
             images = tail(front.rows(row), cut(of, self.levels[of]))
             change = before[row] - self._usual.distance(self._task.features.maps(images))
             self._report(len(part))
-            return _largest(change) - LOSS * _largest(-change)
+            return _largest(change)
 
         gains = self._task.group.mapped(gains_of, list(batched(range(len(units)), BATCH)))
         return gains.view(self._rows.shape).cpu()

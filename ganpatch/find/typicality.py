@@ -3,7 +3,7 @@
 No real images are needed. On the images x where a unit fires most, what it gives beyond its own 99 % level is cut off,
 and the rest of the generator runs again: x'. With the distance of `usual.py`, and the gain distance(x) - distance(x'),
 
-    score(u) = mean over the unit's top images of (mean of the P largest gains - mean of the P largest losses / 4)
+    score(u) = mean over the unit's top images of the mean of the P largest gains
 
 over the places of an image. A unit that draws what belongs there makes room, when it is cut, for something no more
 usual; a unit that draws a fault uncovers a usual image. Only the places that change most count: faults are local.
