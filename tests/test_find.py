@@ -316,3 +316,17 @@ def test_plantings_have_their_faults_where_units_fire(monkeypatch: pytest.Monkey
     score = torch.tensor([9.0, 8, 7, 6, 5])
     assert measured(score, [0, 2], [1])[1] == 1.0, "flagged units are left out"
     assert measured(score, [0, 2], [])[1] == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_units_flagged_by_eye_are_units_of_their_layers(monkeypatch: pytest.MonkeyPatch, faces: Path) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    from bench_find import FLAGGED, FRESH, MODELS, flagged
+
+    for model, layers in FLAGGED.items():
+        facts = {fact.name: fact.units for fact in ganpatch.activations.layer_facts(ganpatch.load(MODELS[model][0]))}
+        assert {*layers} & {*FRESH}
+        for layer in layers:
+            for who, units in flagged(model, layer).items():
+                assert len(set(units)) == len(units), (layer, who)
+                assert max(units) < facts[layer], (layer, who)
+        assert any("patches/" in who for who in flagged(model, MODELS[model][1]))

@@ -1,6 +1,6 @@
 """Do the finding methods find units that are known to draw defects?
 
-    python tools/bench_find.py                       # all; about half an hour of one core
+    python tools/bench_find.py                       # all; about two hours of one core
     python tools/bench_find.py --model churches --kind smear --draw 0
     python tools/bench_find.py --write docs/finding.md
 
