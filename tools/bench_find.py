@@ -9,7 +9,7 @@ the units, and the first twenty are compared with the planted ones. Units that a
 left out: they may draw faults of their own. Natural faults: units that were flagged by eye are the answer instead, by
 who made the patches and by two readers (tools/flagged.yaml). The random baseline is what a shuffled list gives. 1000
 images are ranked, seeds 0-999; plantings take theirs from 500000 on. The methods were chosen on plantings 0, 2, 3 and
-4, and on the natural faults of all layers but those of FRESH.
+4, oddity on the natural faults of all layers but those of FRESH.
 """
 
 import json
@@ -53,7 +53,8 @@ WITH_HELP = ("fd", "defect")  # fd gets images of the healthy generator as real,
 COUNT, IMAGES, BROKEN = 20, 1000, 24
 HEALTHY = range(600_000, 601_000)
 SCREEN = 40 / 256  # the share of a layer's units that a person looks at first
-FRESH = ("layer2", "main.2")  # layers whose flags had no part in the choice of the methods
+OTHER_READER = {"A": "B", "B": "A"}
+FRESH = ("layer2", "main.2")  # layers whose flags had no part in the choice of oddity
 FLAGGED = yaml.safe_load(Path(__file__).with_name("flagged.yaml").read_text())
 PATCHES = ROOT / "patches"
 
@@ -239,8 +240,8 @@ def tables(found: Sequence[Case]) -> Iterator[str]:
             by_method = {c.method: c.found for c in natural if (c.model, c.layer, c.flagged) == (model, layer, reader)}
             answers = flagged(model, layer)
             units = answers[reader]
-            other = answers[{"A": "B", "B": "A"}[reader]] if reader in ("A", "B") else None
-            agreed = "" if other is None else f"{len(set(units) & set(other)) / len(units):.2f}"
+            other = answers.get(OTHER_READER.get(reader, ""))
+            agreed = f"{len({*units} & {*other}) / len(units):.2f}" if other else ""
             shares = " | ".join(f"{by_method[method]:.2f}" if method in by_method else "" for method in methods)
             where = f"{model}, `{layer}`{' (fresh)' if layer in FRESH else ''}"
             yield f"| {where} | {reader} | {len(units)} | {agreed} | {shares} |"
