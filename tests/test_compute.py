@@ -13,7 +13,7 @@ from painter import eye, painter
 from PIL import Image
 
 import ganpatch
-from ganpatch import Effort, GanpatchError, Generator, dissect, evaluate, find_causes, rank
+from ganpatch import Effort, GanpatchError, Generator, dissect, evaluate, rank
 from ganpatch.cli import cli
 from ganpatch.compute import Compute
 from ganpatch.evaluate import Choices
@@ -21,6 +21,7 @@ from ganpatch.features import load_features
 from ganpatch.find import suggest
 from ganpatch.find.task import Task
 from ganpatch.ranking import read_manifest
+from ganpatch.review.cause_run import cause_to_folder
 from ganpatch.samples import Sample
 from ganpatch.tune import Bound, tune
 
@@ -51,12 +52,20 @@ def test_dissecting_on_a_device() -> None:
     wanted = dissect(painter(), eye(), ["maps"], range(40))
     with elsewhere():
         found = dissect(far(painter()), eye(), ["maps"], range(40))
-        causes = find_causes(
-            far(painter()), eye(), "maps", ["red"], Effort(steps=2, seeds=range(64), held_out=range(100, 116))
-        )
     assert torch.equal(found["maps"].iou, wanted["maps"].iou)
     assert torch.equal(found["maps"].thresholds, wanted["maps"].thresholds)
-    assert causes.concepts["red"].alpha.device.type == "cpu"
+
+
+def test_intervening_on_a_device_with_all_that_the_report_shows(tmp_path: Path) -> None:
+    effort = Effort(steps=2, seeds=range(64), held_out=range(100, 116), single=True)
+    wanted = cause_to_folder(painter(), eye(), tmp_path / "near", "maps", ["red"], effort, context=True)
+    with elsewhere():
+        found = cause_to_folder(far(painter()), eye(), tmp_path / "far", "maps", ["red"], effort, context=True)
+    assert torch.allclose(found["red"].alpha, wanted["red"].alpha, atol=1e-5)
+    assert found["red"].context == wanted["red"].context
+    assert sorted(path.name for path in (tmp_path / "far").iterdir()) == sorted(
+        path.name for path in (tmp_path / "near").iterdir()
+    )
 
 
 def test_suggesting_and_judging_on_a_device(small_dcgan: Generator, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
     python tools/bench.py                           # all parts, about a quarter of an hour on a quiet machine
     python tools/bench.py --only rank --only peers  # some of them; figures of the others stay
     python tools/bench.py --write                   # and put the tables into docs/performance.md
-    python tools/bench.py --only rank --device cuda --batch-size 128
+    python tools/bench.py --only rank --device cuda --batch-size 128 --images 4000
 
 Churches, and the face DCGAN where tools/fetch_faces.py has fetched it. One thread, processor time, medians of
 interleaved repeats: absolute figures drift on shared machines, these ratios do not. Figures of all parts are kept in
@@ -15,6 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from bench_measure import Case, How, cases, machine
 from bench_passes import dissecting, memory, ranking
 from bench_peers import peers
 from bench_scaling import scaling
-from bench_studio import scrolling, stroke
 
 import ganpatch
 from ganpatch.activations import layer_facts
@@ -60,6 +60,8 @@ def baking(case: Case, _how: How) -> Rows:
 
 
 def stroking(case: Case, _how: How) -> Rows:
+    from bench_studio import stroke  # wants a browser, which the other parts do without
+
     return {"brush stroke to image, in the browser [ms]": f"{stroke(case.model, case.one)['median']:.0f}"}
 
 
@@ -129,11 +131,14 @@ TARGETS = {
 @click.option("--repeats", default=3, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--batch-size", default=32, show_default=True)
+@click.option("--images", type=int, help="Images of one pass, not as many as keep a processor busy.")
 @click.option("--write", is_flag=True, help="Put the tables into docs/performance.md.")
 @click.option("--show", is_flag=True, help="Measure nothing, show what is kept.")
-def main(only: tuple[str, ...], repeats: int, device: str, batch_size: int, write: bool, show: bool) -> None:
+def main(
+    only: tuple[str, ...], repeats: int, device: str, batch_size: int, images: int | None, write: bool, show: bool
+) -> None:
     _keep_freed_memory()
-    how = How(repeats=repeats, device=device, batch_size=batch_size)
+    how = How(repeats=repeats, device=device, batch_size=batch_size, images=images)
     kept: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     for part in () if show else only or PARTS:
         started = time.monotonic()
@@ -155,6 +160,8 @@ def main(only: tuple[str, ...], repeats: int, device: str, batch_size: int, writ
 def measured(part: str, how: How) -> dict[str, dict[str, Rows]]:
     """Give tables by their title: columns of rows."""
     if part == "pages":
+        from bench_studio import scrolling
+
         return {"Pages with 512 units": {"review page": page_with_512_units(), "studio": _frames(scrolling())}}
     if part == "scaling":
         return {title: {"": rows} for title, rows in scaling(how).items()}
@@ -162,7 +169,7 @@ def measured(part: str, how: How) -> dict[str, dict[str, Rows]]:
     for name, case in cases().items():
         if part == "dissect" and name != "churches":  # whose segmenter it is
             continue
-        columns[name] = PER_CASE[part](case, how)
+        columns[name] = PER_CASE[part](replace(case, images=how.images or case.images), how)
         torch.set_num_threads(torch.get_num_interop_threads())
     return {"Against what a user would run instead" if part == "peers" else "Costs": columns}
 

@@ -36,11 +36,12 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class How:
-    """With how many repeats, where, in batches of how many images."""
+    """With how many repeats, where, in batches of how many images, how many of them if not the case's own."""
 
     repeats: int = 3
     device: str = "cpu"
     batch_size: int = 32
+    images: int | None = None
 
     def placed(self, generator: ganpatch.Generator) -> ganpatch.Generator:
         return generator.placed(Compute(device=self.device))

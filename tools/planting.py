@@ -128,7 +128,7 @@ class Defects(nn.Module):
     def _checkerboard(self, x: Tensor, where: Tensor) -> Tensor:
         """Squares, of one pixel or of two, brighter and darker in turns."""
         for edge, chosen in ((1, self.first), (2, ~self.first)):
-            rows, columns = (torch.arange(size) // edge for size in x.shape[-2:])
+            rows, columns = (torch.arange(size, device=x.device) // edge for size in x.shape[-2:])
             signs = 1 - 2 * ((rows[:, None] + columns[None, :]) % 2).float()
             x = x + 0.12 * _any(where, chosen) * signs
         return x

@@ -85,6 +85,6 @@ def _save_pairs(causes: Causes, generator: Generator, concept: str, path: Path) 
     units = min(UNITS, causes.channels)
     with edits_applied(generator.module, [causes.removal(concept, units=units)]):
         after = generator.sample(seeds)
-    order = (after - before).abs().mean((1, 2, 3)).topk(min(_PAIRS, len(seeds))).indices
+    order = (after - before).abs().mean((1, 2, 3)).topk(min(_PAIRS, len(seeds))).indices.cpu()
     pairs = before_after(to_pixels(before[order]), to_pixels(after[order]), torch.tensor(list(seeds))[order].tolist())
     save_picture(pairs, path)
