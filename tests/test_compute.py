@@ -6,7 +6,7 @@ from unittest import mock
 import pytest
 import torch
 from click.testing import CliRunner
-from conftest import patch_for
+from conftest import ROOT, patch_for
 from elsewhere import DEVICE, elsewhere
 from nets import dcgan
 from painter import eye, painter
@@ -88,6 +88,21 @@ def test_suggesting_and_judging_on_a_device(small_dcgan: Generator, tmp_path: Pa
         assert len(judged.random["all"]) == 1
         tuned = tune(generator, patch, Bound(seeds=range(1000, 1024), references=20))
     assert tuned.patch.model == patch.model
+
+
+def test_a_device_is_compared_with_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here with the processor itself, which must then agree to the bit."""
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    from check_device import main
+
+    done = CliRunner().invoke(main, ["--device", "cpu", "--n", "40", "--only", "dissect", "--only", "sample"])
+    assert done.exit_code == 0, done.output
+    for agreed in (
+        "top images 1.0000 the same; scores within 0.0e+00",
+        "IoU within 0.0e+00 for 99 %, 0.0e+00 for all; 1.000 of the units with the same concept",
+        "pixels within 0 of 255",
+    ):
+        assert agreed in " ".join(done.output.split())
 
 
 def test_the_device_that_is_not_there_would_find_a_forgotten_move() -> None:

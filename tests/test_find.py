@@ -20,8 +20,8 @@ from ganpatch.errors import GanpatchError
 from ganpatch.features import load_features, plain_maps
 from ganpatch.find import METHODS, suggest
 from ganpatch.find.defect import probe, scaled
-from ganpatch.find.first_look import FENCE, joined
-from ganpatch.find.look import Look, cut
+from ganpatch.find.first_look import FENCE, FLOOR, joined
+from ganpatch.find.look import CLOSER, MORE, Look, cut
 from ganpatch.find.run import suggest_for_run
 from ganpatch.find.task import Task
 from ganpatch.find.usual import CLOSEST, NEIGHBOURS, Usual
@@ -82,23 +82,62 @@ def test_the_unit_that_draws_a_fault_comes_first(blotched: Generator, ranking: R
 def test_gains_and_oddities_are_those_of_brute_force(blotched: Generator, ranking: Ranking) -> None:
     task = task_of(blotched, ranking)
     look = Look(task, "front.5", with_cuts=True)
-    gains, oddity = look.gains(), look.oddity()
-    layer, features = ranking["front.5"], task.features
-    usual = Usual(features.maps(blotched.sample(task.reference_seeds())))
-    seeds = layer.top_seeds.unique()
-    maps = features.maps(blotched.sample(seeds.tolist()))
-    far, odd = (
-        dict(zip(seeds.tolist(), measure(maps).double(), strict=True)) for measure in (usual.distance, usual.oddity)
-    )
+    gain, oddity = look.gain(), look.oddity()
+    layer, references = ranking["front.5"], list(task.reference_seeds())
+    maps = maps_of(task, references)
+    usual = Usual(maps)
+    first = {
+        unit: [gain_of(task, usual, unit, seed) for seed in layer.top_seeds[unit].tolist()]
+        for unit in range(layer.units)
+    }
+    closer = sorted(first, key=lambda unit: -sum(first[unit]))[: round(layer.units * CLOSER)]
+    peaks = torch.cat([peaks_of(blotched, [seed]) for seed in references])
+    assert 3 in closer
+    assert 1 < len(closer) < layer.units
+    for unit, gains in first.items():
+        if unit in closer:
+            among = peaks[:, unit].topk(MORE * 6).indices.tolist()
+            gains = gains + [gain_of(task, usual, unit, references[place], own=place) for place in among]
+        upper = sorted(gains)[len(gains) // 2 :]
+        assert float(gain[unit]) == pytest.approx(sum(upper) / len(upper), abs=1e-4), unit
     for unit, place in ((3, 0), (5, 4)):
-        seed = int(layer.top_seeds[unit, place])
-        edit = Edit(
-            id="e", layer="front.5", channels=8, units=(unit,), above=(layer.q99[unit],), value=(layer.q99[unit],)
-        )
-        with edits_applied(blotched.module, [edit]):
-            change = (far[seed] - usual.distance(features.maps(blotched.sample([seed])))[0]).flatten().sort().values
-        assert gains[unit, place].double() == pytest.approx(float(change[-2:].mean()), abs=1e-4)
-        assert oddity[unit, place].double() == pytest.approx(float(odd[seed].mean()), abs=1e-5)
+        odd = usual.oddity(maps_of(task, [int(layer.top_seeds[unit, place])])).mean()
+        assert float(oddity[unit, place]) == pytest.approx(float(odd), abs=1e-5)
+
+
+def maps_of(task: Task, seeds: list[int]) -> Tensor:
+    return torch.cat([task.features.maps(task.generator.sample([seed])) for seed in seeds])
+
+
+def peaks_of(generator: Generator, seeds: list[int]) -> Tensor:
+    kept: list[Tensor] = []
+    with hooked(generator.module, {"front.5": lambda y, _call: kept.append(y.amax((2, 3)).clone())}):
+        generator.sample(seeds)
+    return kept[0]
+
+
+def gain_of(task: Task, usual: Usual, unit: int, seed: int, own: int = -1) -> float:
+    """Cut a unit in an image of a seed, by the hooks of a patch; give the mean of the two largest gains."""
+    level = task.ranking["front.5"].q99[unit]
+    edit = Edit(id="e", layer="front.5", channels=8, units=(unit,), above=(level,), value=(level,))
+    left_out = torch.tensor([own])
+    before = usual.distance(maps_of(task, [seed]), left_out)
+    with edits_applied(task.generator.module, [edit]):
+        change = before - usual.distance(maps_of(task, [seed]), left_out)
+    return float(change.flatten().sort().values[-2:].mean())
+
+
+def test_an_image_is_not_its_own_neighbour() -> None:
+    maps = torch.randn(60, 4, 2, 2)
+    usual = Usual(maps)
+    own = torch.tensor([-1, 7, 8])
+    asked = maps[[8, 7, 8]]
+    found = usual.distance(asked, own)
+    others = [place for place in range(0, 60, 2) if place != 8]  # every second one says what distance is usual
+    for row, references in ((0, range(0, 60, 2)), (1, range(0, 60, 2)), (2, others)):
+        points = (maps - maps.mean((0, 2, 3))[:, None, None])[:, :, 1, 0].double() @ usual._whiten.double().T
+        near = torch.cdist(points[[(8, 7, 8)[row]]], points[list(references)]).sort().values[0, :NEIGHBOURS]
+        assert float(found[row, 1, 0]) == pytest.approx(float(near.mean().log()), abs=1e-3)
 
 
 def test_first_look_puts_what_stands_out_before_the_oddest() -> None:
@@ -107,6 +146,10 @@ def test_first_look_puts_what_stands_out_before_the_oddest() -> None:
     assert joined(gains, oddity).argsort(descending=True).tolist() == [4, 6, 2, 7, 0, 5, 3, 1]
     quartiles = gains.quantile(torch.tensor([0.25, 0.75]))
     assert gains[6] > quartiles[1] + FENCE * (quartiles[1] - quartiles[0]) > gains[1]
+    small = gains * 0.99 * FLOOR / gains.max()
+    assert joined(small, oddity).argsort(descending=True).tolist() == [2, 7, 0, 6, 5, 3, 1, 4], (
+        "no gain is large enough"
+    )
     assert joined(torch.ones(8), oddity).argmax() == 2, "where nothing stands out, the oddest comes first"
 
 
@@ -134,7 +177,7 @@ def test_distance_and_oddity_are_those_of_brute_force_at_the_same_place() -> Non
     for place in ((0, 0), (1, 2)):
         own = (maps[:, :, place[0], place[1]] - maps.mean((0, 2, 3))).double() @ whiten.T
         asked = own + (torch.full((4,), 0.5).double() @ whiten.T)
-        wanted = torch.cdist(asked, own).sort(1).values[:, :NEIGHBOURS].mean(1).log()
+        wanted = torch.cdist(asked, own[::2]).sort(1).values[:, :NEIGHBOURS].mean(1).log()
         assert torch.allclose(far[:, place[0], place[1]].double(), wanted, atol=1e-3)
         others = torch.cdist(own, own).sort(1).values[:, 1:CLOSEST].mean(1).log()
         low, middle, high = others.quantile(torch.tensor([0.25, 0.5, 0.75]).double())

@@ -1,13 +1,14 @@
 """Typicality: does an image look more usual when a unit is kept from firing high?
 
-No real images are needed. On the images x where a unit fires most, what it gives beyond its own 99 % level is cut off,
+No real images are needed. On images x in which a unit fires most, what it gives beyond its own 99 % level is cut off,
 and the rest of the generator runs again: x'. With the distance of `usual.py`, and the gain distance(x) - distance(x'),
 
-    score(u) = mean over the unit's top images of the mean of the P largest gains
+    score(u) = mean over half of the images x, those that gain most, of the mean of the P largest gains over the places
 
-over the places of an image. A unit that draws what belongs there makes room, when it is cut, for something no more
-usual; a unit that draws a fault uncovers a usual image. Only the places that change most count: faults are local.
-The cut is the edit that is suggested: `above` and `value` at the level.
+A unit that draws what belongs there makes room, when it is cut, for something no more usual; a unit that draws a fault
+uncovers a usual image. Only the places that change most count, as faults are local, and only half of the images, as
+not all may have it. Units that gain much on their top images are cut in more images: the more, the less their scores
+differ by chance. The cut is the edit that is suggested: `above` and `value` at the level.
 """
 
 from typing import Any
@@ -28,4 +29,4 @@ def settings(task: Task) -> dict[str, Any]:
 def find(task: Task, layer: str) -> Found:
     """Score the units of one ranked layer."""
     look = Look(task, layer, with_cuts=True)
-    return Found(score=look.gains().mean(1), above=look.levels, value=look.levels)
+    return Found(score=look.gain(), above=look.levels, value=look.levels)
