@@ -99,18 +99,19 @@ class Look:
 
     def _seen(self, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Give the feature maps [N, D, h, w] of the images of `seeds`, and how high each unit fires in them [N, C]."""
-        peaks: dict[int, Tensor] = {}
+        peaks: list[Tensor] = []
 
-        def maps_of(part: Sequence[int]) -> Tensor:
-            runs: list[Tensor] = []
-            with hooked(self._task.generator.module, {self._layer: lambda output, _call: runs.append(_peaks(output))}):
-                maps = self._task.features.maps(self._task.generator.sample(part))
-            peaks[part[0]] = torch.stack(runs).amax(0).cpu()
-            self._report(len(part))
-            return maps
+        def on_output(output: Any, call: int) -> None:
+            if call:
+                peaks[-1] = torch.maximum(peaks[-1], _peaks(output))
+            else:
+                peaks.append(_peaks(output))
 
-        mapped, batches = self._task.group.mapped, list(batched(seeds))
-        return mapped(maps_of, batches), mapped(lambda part: peaks[part[0]], batches).cpu()
+        generator, group = self._task.generator, self._task.group
+        with hooked(generator.module, {self._layer: on_output}):
+            maps = feature_maps(generator, self._task.features, seeds, self._report, group)
+        own = iter(peaks)
+        return maps, group.mapped(lambda _part: next(own), list(batched(seeds)))
 
 
 def cut(units: Tensor, levels: Tensor) -> Callable[[Tensor], Tensor]:
@@ -129,7 +130,7 @@ def _peaks(output: Any) -> Tensor:
     """Give how high each unit fires in each image [N, C] of a layer's output."""
     tensor = tensor_of(output)
     assert tensor is not None, "a ranked layer gives a tensor"
-    return tensor.float().flatten(2).amax(2) if tensor.ndim > 2 else tensor.float()
+    return tensor.reshape(*tensor.shape[:2], -1).amax(2).float().cpu()
 
 
 def _evenly(pairs: Tensor) -> Sequence[Tensor]:
