@@ -11,10 +11,10 @@ test: .venv/ready-dev
 	$(BIN)/python tools/check
 
 docs: .venv/ready-dev
-	$(BIN)/python tools/make_site.py
+	$(BIN)/python -m tools.documentation.make_site
 
 bench: .venv/ready-dev
-	$(BIN)/python tools/bench.py
+	$(BIN)/python -m tools.benchmarks.bench
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("ganpatch needs Python 3.11 or later, not " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'

@@ -16,7 +16,7 @@ class GanpatchError(Exception):
 
 
 def near_miss(word: str, options: Iterable[str]) -> str:
-    """Give "; did you mean 'x'?" for the option closest to `word`, or "" if none is close."""
+    """Return "; did you mean 'x'?" for the option closest to `word`, or "" if none is close."""
     candidates = list(options)
     folded = {option.lower(): option for option in candidates}
     close = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
@@ -30,13 +30,13 @@ def listed(items: Sequence[str], limit: int = 8) -> str:
 
 
 def printable(text: str) -> str:
-    """Give a text for a terminal: what would move its cursor or change its colours is written out, "\\x1b"."""
+    """Return a text for a terminal: what would move its cursor or change its colours is written out, "\\x1b"."""
     kept = (letter if letter.isprintable() or letter in "\n\t" else ascii(letter)[1:-1] for letter in text)
     return "".join(kept)
 
 
 def first_line(fault: BaseException, most: int | None = 200) -> str:
-    """Give the first line of what a fault says, at most so long, or what it is called where it says nothing."""
+    """Return the first line of what a fault says, at most so long, or what it is called where it says nothing."""
     text = str(fault).strip()
     return text.splitlines()[0][:most] if text else type(fault).__name__
 

@@ -6,11 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganpatch import Built
-from ganpatch.find.task import Task
-from ganpatch.inputs import parse_latent
-from ganpatch.segment import Segmenter
-from ganpatch.suggestions import Found
+from ganpatch import Built, Found, Segmenter, Task, parse_latent
 
 
 class Blobs(nn.Module):
@@ -56,5 +52,5 @@ class Brightness:
         )
 
     def settings(self, task: Task) -> dict[str, Any]:
-        """Say what of the task the scores depend on."""
+        """Describe what of the task the scores depend on."""
         return {"images": len(task.ranking.seeds)}

@@ -1,4 +1,4 @@
-"""The command line: one file per stage, bodies without logic; errors are put into words here, once.
+"""cli: the command line. one file per stage, bodies without logic; errors are put into words here, once.
 
 Results go to stdout, progress to stderr. Exit 0: done; 1: refused or disagreed; 2: usage.
 """
@@ -37,7 +37,7 @@ from ganpatch.cli import (
 )
 from ganpatch.cli.running import TOGETHER
 from ganpatch.errors import GanpatchError, printable
-from ganpatch.processes import ALONE, Group
+from ganpatch.forward.processes import ALONE, Group
 from ganpatch.version import VERSION
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -115,7 +115,7 @@ def main() -> None:
 
 
 def _told(fault: BaseException, group: Group) -> tuple[int, str]:
-    """Give the exit code for what ended a command, and what to say of it."""
+    """Return the exit code for what ended a command, and what to say of it."""
     if isinstance(fault, click.ClickException):
         shown = StringIO()
         fault.show(shown)

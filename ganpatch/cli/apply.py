@@ -6,8 +6,6 @@ from typing import Any
 
 import click
 
-from ganpatch.bake import bake
-from ganpatch.checkpoint import kind_of
 from ganpatch.cli.options import (
     ANY_PATH,
     EXISTING,
@@ -19,13 +17,15 @@ from ganpatch.cli.options import (
     print_decisions,
     say,
 )
-from ganpatch.export import export_onnx
-from ganpatch.models import weights_file
-from ganpatch.onnx_patch import patch_onnx
-from ganpatch.patch import Patch
-from ganpatch.record import is_made_for_base, read_record, refuse_repetition
-from ganpatch.repair import Request, file_kind, repair, repaired_path, source_file
-from ganpatch.reports import exported_text, graph_text, proof_text
+from ganpatch.export.onnx_export import export_onnx
+from ganpatch.export.onnx_patching import patch_onnx
+from ganpatch.export.patch_record import is_made_for_base, read_record, refuse_repetition
+from ganpatch.export.repairing import Request, file_kind, repair, repaired_path, source_file
+from ganpatch.export.report_rows import exported_text, graph_text, proof_text
+from ganpatch.families.loading import weights_file
+from ganpatch.fold.baking import bake
+from ganpatch.patch.patch_file import Patch
+from ganpatch.untrusted.weight_files import kind_of
 
 _NOTHING = "nothing is written (--dry-run)"
 

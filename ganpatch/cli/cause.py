@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from ganpatch.alphas import PRESETS
-from ganpatch.cause import HELD_OUT, TRAINING, Effort
+from ganpatch.causes.alphas import PRESETS
+from ganpatch.causes.search import HELD_OUT, TRAINING, Effort
 from ganpatch.cli.options import (
     ANY_PATH,
     concepts_option,
@@ -21,11 +21,11 @@ from ganpatch.cli.options import (
     segmenter_option,
 )
 from ganpatch.cli.running import compute_options
-from ganpatch.compute import Compute
-from ganpatch.files import file_name
-from ganpatch.reports import causes_json, causes_rows
-from ganpatch.review.cause_run import cause_to_folder
-from ganpatch.segment import load_segmenter
+from ganpatch.disk.atomic_files import file_name
+from ganpatch.export.report_rows import causes_json, causes_rows
+from ganpatch.generator.device import Compute
+from ganpatch.runs.cause_run import cause_to_folder
+from ganpatch.segmenters.loading import load_segmenter
 
 
 @click.command()

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from ganpatch.cli.options import ANY_PATH, json_option, print_json, print_table, say
-from ganpatch.comparison import compare as compare_runs
+from ganpatch.dissection.comparison import compare as compare_runs
 
 
 @click.command()

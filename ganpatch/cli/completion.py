@@ -2,7 +2,7 @@
 
 import click
 
-from ganpatch.completion import SHELLS, completion_script
+from ganpatch.cli.completion_scripts import SHELLS, completion_script
 
 
 @click.command()

@@ -21,12 +21,12 @@ from ganpatch.cli.options import (
     segmenter_option,
 )
 from ganpatch.cli.running import compute_options, pass_group
-from ganpatch.compute import Compute
-from ganpatch.files import file_name
-from ganpatch.processes import Group
-from ganpatch.reports import dissection_json, dissection_rows
-from ganpatch.review.dissect_run import dissect_to_folder
-from ganpatch.segment import load_segmenter
+from ganpatch.disk.atomic_files import file_name
+from ganpatch.export.report_rows import dissection_json, dissection_rows
+from ganpatch.forward.processes import Group
+from ganpatch.generator.device import Compute
+from ganpatch.runs.dissection_run import dissect_to_folder
+from ganpatch.segmenters.loading import load_segmenter
 
 
 @click.command()

@@ -21,13 +21,13 @@ from ganpatch.cli.options import (
     split_patch,
 )
 from ganpatch.cli.running import compute_options
-from ganpatch.compute import Compute
-from ganpatch.evaluate import SEEDS, Choices
-from ganpatch.evaluate import evaluate as evaluate_patch
-from ganpatch.evaluation_page import evaluation_rows, write_evaluation
-from ganpatch.features import load_features
-from ganpatch.patch import Patch
-from ganpatch.spans import format_spans
+from ganpatch.evaluation.evaluator import SEEDS, Choices
+from ganpatch.evaluation.evaluator import evaluate as evaluate_patch
+from ganpatch.evaluation.report import evaluation_rows, write_evaluation
+from ganpatch.finding.image_features import load_features
+from ganpatch.generator.device import Compute
+from ganpatch.number_ranges import format_spans
+from ganpatch.patch.patch_file import Patch
 
 
 @click.command()

@@ -15,9 +15,9 @@ from ganpatch.cli.options import (
     say,
     split_patch,
 )
-from ganpatch.export import export_onnx
-from ganpatch.patch import Patch
-from ganpatch.reports import exported_text
+from ganpatch.export.onnx_export import export_onnx
+from ganpatch.export.report_rows import exported_text
+from ganpatch.patch.patch_file import Patch
 
 
 @click.command()

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ganpatch.cli.options import ANY_PATH, EXISTING, say
-from ganpatch.ranking import read_manifest
+from ganpatch.ranking.result import read_manifest
 from ganpatch.review.flags import chosen_flags, patch_from_suggestion, refuse_beside_suggested
 from ganpatch.review.verdicts import patch_from_flags, save_new_patch
 

@@ -6,12 +6,12 @@ from typing import Any
 import click
 
 from ganpatch.cli.options import json_option, loading_options, print_json, say
-from ganpatch.config import NAME
+from ganpatch.disk.atomic_files import write_text
 from ganpatch.errors import GanpatchError
-from ganpatch.files import write_text
-from ganpatch.models import LoadOptions
-from ganpatch.probe import probe
-from ganpatch.settings import probed_json, probed_lines, settings_text
+from ganpatch.families.loading import LoadOptions
+from ganpatch.families.probing import probe
+from ganpatch.families.settings_text import probed_json, probed_lines, settings_text
+from ganpatch.generator.configuration import NAME
 
 
 @click.command()

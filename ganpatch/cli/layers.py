@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from ganpatch.activations import default_layer, layer_facts
-from ganpatch.checkpoint import kind_of
 from ganpatch.cli.options import json_option, load_model, loading_options, model_argument, print_json, print_table
-from ganpatch.models import weights_file
-from ganpatch.onnx_patch import graph_layers
+from ganpatch.export.onnx_patching import graph_layers
+from ganpatch.families.loading import weights_file
+from ganpatch.forward.activations import default_layer, layer_facts
+from ganpatch.untrusted.weight_files import kind_of
 
 
 @click.command()

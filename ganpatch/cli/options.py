@@ -15,15 +15,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
-from ganpatch.bake import Decision
-from ganpatch.compute import Compute
 from ganpatch.errors import GanpatchError, printable
-from ganpatch.features import PLAIN
-from ganpatch.generator import Generator
-from ganpatch.models import LoadOptions, load
-from ganpatch.reports import decision_rows
-from ganpatch.segment import SPECS
-from ganpatch.spans import parse_spans
+from ganpatch.export.report_rows import decision_rows
+from ganpatch.families.loading import LoadOptions, load
+from ganpatch.finding.image_features import PLAIN
+from ganpatch.fold.baking import Decision
+from ganpatch.generator.device import Compute
+from ganpatch.generator.generator import Generator
+from ganpatch.number_ranges import parse_spans
+from ganpatch.segmenters.loading import SPECS
 
 Function = Callable[..., Any]
 
@@ -146,12 +146,12 @@ def first_seeds_options(function: Function) -> Function:
 
 
 def first_seeds(generator: Generator, n: int, seeds: str | None) -> Sequence[int]:
-    """Give the seeds that were named, or the first n that the generator has."""
+    """Return the seeds that were named, or the first n that the generator has."""
     return parse_spans(seeds, what="seed") if seeds else generator.first_seeds(n)
 
 
 def say(text: str) -> None:
-    """Tell the user something, on stderr."""
+    """Return the user something, on stderr."""
     click.echo(printable(text), err=True)
 
 

@@ -7,8 +7,8 @@ import click
 
 from ganpatch.cli.options import ANY_PATH, EXISTING, json_option, print_json, print_table, say
 from ganpatch.cli.patch_concepts import insert, remove
-from ganpatch.compose import differences, merge, summary
-from ganpatch.patch import Patch
+from ganpatch.patch.combining import differences, merge, summary
+from ganpatch.patch.patch_file import Patch
 from ganpatch.review.verdicts import save_new_patch
 
 _overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing patch file.")

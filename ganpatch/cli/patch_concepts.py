@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from ganpatch.causes import LEVELS, Causes
+from ganpatch.causes.concept_patches import Wish, concept_patch
+from ganpatch.causes.result import LEVELS, Causes
 from ganpatch.cli.options import (
     ANY_PATH,
     EXISTING,
@@ -21,10 +22,9 @@ from ganpatch.cli.options import (
     say,
     seeds_option,
 )
-from ganpatch.concept_patch import Wish, concept_patch
-from ganpatch.pictures import read_mask
+from ganpatch.pages.image_grids import read_mask
 from ganpatch.review.verdicts import refuse_taken, save_new_patch
-from ganpatch.segment import load_segmenter
+from ganpatch.segmenters.loading import load_segmenter
 
 
 def _shared(function: Function) -> Function:

@@ -18,11 +18,11 @@ from ganpatch.cli.options import (
     say,
 )
 from ganpatch.cli.running import compute_options, pass_group
-from ganpatch.compute import Compute
-from ganpatch.config import read_settings
-from ganpatch.files import file_name
-from ganpatch.processes import Group
-from ganpatch.review.run import rank_to_folder
+from ganpatch.disk.atomic_files import file_name
+from ganpatch.forward.processes import Group
+from ganpatch.generator.configuration import read_settings
+from ganpatch.generator.device import Compute
+from ganpatch.runs.ranking_run import rank_to_folder
 
 
 @click.command()

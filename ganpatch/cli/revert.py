@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from ganpatch.cli.options import ANY_PATH, EXISTING, say
-from ganpatch.revert import revert as take_out
-from ganpatch.revert import reverted_path
+from ganpatch.export.reverting import revert as take_out
+from ganpatch.export.reverting import reverted_path
 
 
 @click.command()

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from ganpatch.compute import DTYPES, Compute
-from ganpatch.processes import Group
+from ganpatch.forward.processes import Group
+from ganpatch.generator.device import DTYPES, Compute
 
 Function = Callable[..., Any]
 

@@ -18,10 +18,10 @@ from ganpatch.cli.options import (
     seeds_option,
 )
 from ganpatch.cli.running import compute_options
-from ganpatch.compute import Compute
-from ganpatch.patch import Patch
-from ganpatch.pictures import picture_format, save_picture
-from ganpatch.samples import Sample
+from ganpatch.generator.device import Compute
+from ganpatch.pages.image_grids import picture_format, save_picture
+from ganpatch.pages.samples import Sample
+from ganpatch.patch.patch_file import Patch
 
 
 @click.command()

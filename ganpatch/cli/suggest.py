@@ -17,12 +17,12 @@ from ganpatch.cli.options import (
     say,
 )
 from ganpatch.cli.running import compute_options, pass_group
-from ganpatch.compute import Compute
-from ganpatch.features import load_features
-from ganpatch.find import DEFAULT, METHODS
-from ganpatch.find.run import suggest_for_run, suggestion_rows
-from ganpatch.processes import Group
-from ganpatch.spans import parse_spans
+from ganpatch.finding.image_features import load_features
+from ganpatch.finding.methods import DEFAULT, METHODS
+from ganpatch.forward.processes import Group
+from ganpatch.generator.device import Compute
+from ganpatch.number_ranges import parse_spans
+from ganpatch.runs.suggestion_run import suggest_for_run, suggestion_rows
 
 
 @click.command()
@@ -60,7 +60,7 @@ def suggest(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Say which units of RUN seem to draw artifacts, and put that on its review page as sort orders.
+    """Return which units of RUN seem to draw artifacts, and put that on its review page as sort orders.
 
     \b
       ganpatch suggest run

@@ -20,14 +20,14 @@ from ganpatch.cli.options import (
     split_patch,
 )
 from ganpatch.cli.running import compute_options
-from ganpatch.compute import Compute
-from ganpatch.features import load_features
-from ganpatch.patch import Patch
+from ganpatch.evaluation.tuner import SEEDS, Bound
+from ganpatch.evaluation.tuner import tune as tune_patch
+from ganpatch.evaluation.tuning_report import tuning_rows, write_tuning
+from ganpatch.finding.image_features import load_features
+from ganpatch.generator.device import Compute
+from ganpatch.number_ranges import format_spans
+from ganpatch.patch.patch_file import Patch
 from ganpatch.review.verdicts import refuse_taken, save_new_patch
-from ganpatch.spans import format_spans
-from ganpatch.tune import SEEDS, Bound
-from ganpatch.tune import tune as tune_patch
-from ganpatch.tuning_page import tuning_rows, write_tuning
 
 
 @click.command()

@@ -19,9 +19,9 @@ from ganpatch.cli.options import (
     say,
     seeds_option,
 )
-from ganpatch.patch import Patch
-from ganpatch.reports import agreement_rows
-from ganpatch.verify import verify as compare
+from ganpatch.export.report_rows import agreement_rows
+from ganpatch.export.verifying import verify as compare
+from ganpatch.patch.patch_file import Patch
 
 
 @click.command()

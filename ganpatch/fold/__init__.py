@@ -1,11 +1,15 @@
-"""The fold room: pushing an edit through a model's graph until parameters do what it asks, exactly.
+"""fold: pushing an edit through a model's graph into parameters, exactly, and the proof of it.
 
-graph, affine                   the graph of a model; what an edit asks of a value in it
-upstream, up_*                  which parameters make a value come out as asked; one rule per operation
+affine                          what an edit asks of a value: scale and shift
+upstream                        which parameters make a value come out as asked
+upstream_shapes, upstream_values, upstream_weights
+                                one rule per operation
 downstream                      which parameters of its readers make it look so to them
-parametrized                    spectral_norm and weight_norm, folded and written back
+parametrizations                spectral_norm and weight_norm, folded and written back
+onnx_folding                    the same inside an ONNX graph
+baking                          a patch as edited weights, with its proof
 """
 
-from ganpatch.fold import up_shapes, up_values, up_weights
+from ganpatch.fold import upstream_shapes, upstream_values, upstream_weights
 
-RULES = (up_weights, up_values, up_shapes)  # importing them registers their rules
+RULES = (upstream_weights, upstream_values, upstream_shapes)  # importing them registers their rules

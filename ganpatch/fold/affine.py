@@ -43,20 +43,20 @@ class Affine:
         return self.scale.ndim
 
     def broadcast(self) -> tuple[Tensor, Tensor]:
-        """Give scale and shift in one shape."""
+        """Return scale and shift in one shape."""
         shape = torch.broadcast_shapes(self.scale.shape, self.shift.shape)
         return self.scale.expand(shape), self.shift.expand(shape)
 
     def scaled_only(self) -> "Affine":
-        """Give the same wish without its shift."""
+        """Return the same wish without its shift."""
         return Affine(self.scale, torch.zeros([1] * self.dims, dtype=torch.float64))
 
     def with_shift(self, shift: Tensor) -> "Affine":
-        """Give the same wish with another shift."""
+        """Return the same wish with another shift."""
         return Affine.of(self.scale, shift)
 
     def only_over(self, dim: int, what: str) -> tuple[Tensor, Tensor]:
-        """Give scale and shift as vectors along `dim`; raise Unfoldable when they vary over other dimensions."""
+        """Return scale and shift as vectors along `dim`; raise Unfoldable when they vary over other dimensions."""
         dim %= self.dims
         for part in (self.scale, self.shift):
             if any(size > 1 for place, size in enumerate(part.shape) if place != dim):
@@ -64,7 +64,7 @@ class Affine:
         return self.scale.flatten(), self.shift.flatten()
 
     def on_operand(self, shape: tuple[int, ...]) -> "Affine":
-        """Give the wish to a broadcast operand of `shape`; raise Unfoldable when that is coarser than the wish."""
+        """Return the wish to a broadcast operand of `shape`; raise Unfoldable when that is coarser than the wish."""
         extra = self.dims - len(shape)
         parts = []
         for part in (self.scale, self.shift):

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, fx
 
 from ganpatch.fold.affine import Affine, Unfoldable
-from ganpatch.fold.graph import MARK, Graph, argument, module_of, operation, shape, uses
-from ganpatch.fold.up_shapes import PER_MAP, refuse_across_maps, refuse_at_border
-from ganpatch.fold.up_weights import batch_statistics
 from ganpatch.fold.upstream import Changes, Upstream, joined
+from ganpatch.fold.upstream_shapes import PER_MAP, refuse_across_maps, refuse_at_border
+from ganpatch.fold.upstream_weights import batch_statistics
+from ganpatch.graph.traced_graph import MARK, Graph, argument, module_of, operation, shape, uses
 
 Rule = Callable[["Downstream", fx.Node, fx.Node, Affine], Changes]
 
@@ -63,7 +63,7 @@ def push_down(graph: Graph, node: fx.Node, wish: Affine, blocked: set[fx.Node]) 
 
 
 def _read_as_value(user: fx.Node) -> list[Any]:
-    """Give the arguments in which an operation may read the edited value."""
+    """Return the arguments in which an operation may read the edited value."""
     if operation(user) == "cat":
         return list(argument(user, 0))
     return list(user.args[:2]) if operation(user) in ("add", "mul") else [argument(user, 0)]

@@ -12,7 +12,7 @@ from typing import Any
 from torch import fx
 
 from ganpatch.fold.affine import Affine, Unfoldable
-from ganpatch.fold.graph import MARK, Graph, argument, module_of, operation, shape, uses
+from ganpatch.graph.traced_graph import MARK, Graph, argument, module_of, operation, shape, uses
 
 Changes = dict[str, Affine]
 Rule = Callable[["Upstream", fx.Node, Affine], Changes]
@@ -70,7 +70,7 @@ class Upstream:
         return {name: wish.on_operand(shape(node))}
 
     def first_of(self, *attempts: Callable[[], Changes]) -> Changes:
-        """Give the result of the first attempt that succeeds; raise the last one's reason."""
+        """Return the result of the first attempt that succeeds; raise the last one's reason."""
         reason: Unfoldable | None = None
         for attempt in attempts:
             try:
@@ -92,7 +92,7 @@ def joined(*parts: Changes) -> Changes:
 
 
 def results_of(node: fx.Node) -> fx.Node:
-    """Give the operation whose first result `node` is; parts of a split stay as they are."""
+    """Return the operation whose first result `node` is; parts of a split stay as they are."""
     if node.target is not operator.getitem or operation(node) in SPLITS:
         return node
     if argument(node, 1) != 0:

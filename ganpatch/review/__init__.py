@@ -1,5 +1,8 @@
-"""The review room: the page on which units are flagged, and what was flagged turned into a patch.
+"""review: the page on which units are flagged, and verdicts turned into a patch.
 
-write_page(Path("run"))                                 # run/index.html, works from disk
-patch_from_flags(read_manifest(folder), flags, "fix")   # verdicts -> Patch
+page, page.html, page.js, page.css
+                      the page: one HTML file and one data script per layer
+server                the page served on loopback, saving verdicts as they are made
+verdicts              what was flagged and why, and the patch that it makes
+flags                 which flags a command means
 """

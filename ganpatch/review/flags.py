@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from ganpatch.errors import GanpatchError
-from ganpatch.patch import Patch, Provenance
-from ganpatch.ranking import Manifest
+from ganpatch.finding.suggestions import chosen_method, read_suggestions
+from ganpatch.number_ranges import parse_spans
+from ganpatch.patch.patch_file import Patch, Provenance
+from ganpatch.ranking.result import Manifest
 from ganpatch.review.verdicts import VERDICTS, Flag, read_verdicts
-from ganpatch.spans import parse_spans
-from ganpatch.suggestions import chosen_method, read_suggestions
 
 
 def chosen_flags(
     folder: Path, manifest: Manifest, *, units: str | None, layer: str | None, reason: str, verdicts: Path | None
 ) -> tuple[Flag, ...]:
-    """Give the flags that were asked for; raise GanpatchError when the request is unclear."""
+    """Return the flags that were asked for; raise GanpatchError when the request is unclear."""
     if units is not None and verdicts is not None:
         raise GanpatchError("give --units or --verdicts, not both")
     if units is not None:

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganpatch.files import write_text
-from ganpatch.pictures import sprite_layout
-from ganpatch.ranking import ARRAYS, STATISTICS, LayerRanking, Manifest, read_layers, read_manifest
-from ganpatch.suggestions import read_suggestions
+from ganpatch.disk.atomic_files import write_text
+from ganpatch.finding.suggestions import read_suggestions
+from ganpatch.pages.image_grids import sprite_layout
+from ganpatch.ranking.result import ARRAYS, STATISTICS, LayerRanking, Manifest, read_layers, read_manifest
 
 PAGE = "index.html"
 
@@ -41,8 +41,8 @@ def layer_script(index: int) -> str:
 def _page(run: dict[str, Any]) -> str:
     text = _asset("page.html")
     parts = {
-        "/*STYLE*/": _asset("theme.css") + _asset("page.css"),
-        "/*UNITS*/": re.sub(r"^export ", "", _asset("units.js"), flags=re.MULTILINE),
+        "/*STYLE*/": _asset("theme.css", "pages") + _asset("page.css"),
+        "/*UNITS*/": re.sub(r"^export ", "", _asset("units.js", "pages"), flags=re.MULTILINE),
         "/*SCRIPT*/": _asset("page.js"),
     }
     for mark, content in parts.items():
@@ -50,8 +50,8 @@ def _page(run: dict[str, Any]) -> str:
     return text.replace("/*RUN*/null", _script_json(run))
 
 
-def _asset(name: str) -> str:
-    return files("ganpatch.review").joinpath(name).read_text(encoding="utf-8")
+def _asset(name: str, room: str = "review") -> str:
+    return files(f"ganpatch.{room}").joinpath(name).read_text(encoding="utf-8")
 
 
 def _script_json(content: Any) -> str:

@@ -1,6 +1,6 @@
 """The review page, served on loopback: verdicts are saved in the run folder as they are made.
 
-Strangers get nothing (ganpatch/loopback.py). Only files of the run folder are given out.
+Strangers get nothing (ganpatch/pages/local_server.py). Only files of the run folder are given out.
 """
 
 import re
@@ -13,10 +13,10 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 
+from ganpatch.disk.locks import locked
 from ganpatch.errors import GanpatchError
-from ganpatch.locks import locked
-from ganpatch.loopback import Bounded, Guarded, hosts_of, listen, opened_page, own_file, run
-from ganpatch.ranking import Manifest, read_manifest
+from ganpatch.pages.local_server import Bounded, Guarded, hosts_of, listen, opened_page, own_file, run
+from ganpatch.ranking.result import Manifest, read_manifest
 from ganpatch.review.page import PAGE, write_page
 from ganpatch.review.verdicts import REVIEWING, VERDICTS, Verdicts, parse_verdicts, read_verdicts, save_verdicts
 

@@ -10,13 +10,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from ganpatch.edit import Edit, LayerName, id_of
+from ganpatch.disk.atomic_files import read_bytes, write_text
+from ganpatch.disk.own_files import Section
 from ganpatch.errors import GanpatchError, near_miss
-from ganpatch.files import read_bytes, write_text
-from ganpatch.patch import Patch, Provenance
-from ganpatch.ranking import Manifest
-from ganpatch.stored import Section
-from ganpatch.yaml_strict import shown_path
+from ganpatch.patch.edit import Edit, LayerName, id_of
+from ganpatch.patch.patch_file import Patch, Provenance
+from ganpatch.ranking.result import Manifest
+from ganpatch.untrusted.strict_yaml import shown_path
 
 VERDICTS = "verdicts.json"
 REVIEWING = ".review.lock"  # held by who may change them

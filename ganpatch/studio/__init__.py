@@ -1,4 +1,4 @@
-"""The studio room: rank, look, flag, paint and repair in the browser, live; every change is in the patch file at once.
+"""studio: rank, look, flag, paint and repair in the browser, live; every change is in the patch file at once.
 
     serve(Opening(model="churches"), port=None, announce=print)
 

@@ -7,9 +7,9 @@ from typing import Any
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse, JSONResponse
 
-from ganpatch.features import CHURCHES, INCEPTION, PLAIN
-from ganpatch.loopback import own_file
-from ganpatch.models import weights_file
+from ganpatch.families.loading import weights_file
+from ganpatch.finding.image_features import CHURCHES, INCEPTION, PLAIN
+from ganpatch.pages.local_server import own_file
 from ganpatch.review.page import layer_data, run_data
 from ganpatch.studio.changes import Change, Overtaken
 from ganpatch.studio.downloads import patch_download
@@ -72,7 +72,7 @@ def _session_routes(router: APIRouter, studio: Studio) -> None:
 
     @router.get("/pulse")
     def pulse() -> PulseView:
-        """Say whether anything has changed, and what the jobs do."""
+        """Return whether anything has changed, and what the jobs do."""
         return PulseView(studio=folder.state.studio, revision=folder.state.revision, jobs=studio.jobs.all())
 
     @router.get("/model")
@@ -82,7 +82,7 @@ def _session_routes(router: APIRouter, studio: Studio) -> None:
 
     @router.get("/session")
     def session() -> SessionView:
-        """Give the session as it stands."""
+        """Return the session as it stands."""
         return SessionView.of(folder.state, saved)
 
     @router.post("/changes")
@@ -111,7 +111,7 @@ def _download_routes(router: APIRouter, studio: Studio) -> None:
 
     @router.get("/download/patch", responses={200: {"content": {"application/yaml": {}, "application/zip": {}}}})
     def download_patch(version: int | None = Query(None, ge=1)) -> Response:
-        """Give the patch file as it stands or as it stood at a version, in a zip with its masks where it has some."""
+        """Return the patch file as it stands or as it stood at a version, in a zip with its masks where it has some."""
         if version is not None and version not in folder.versions():
             raise Missing(f"there is no version {version}")
         patch = folder.patch(version)
@@ -121,12 +121,12 @@ def _download_routes(router: APIRouter, studio: Studio) -> None:
 
     @router.get("/download/strokes", responses={200: {"content": {"application/json": {}}}})
     def download_strokes() -> Response:
-        """Give the strokes for new concepts."""
+        """Return the strokes for new concepts."""
         return _attached(folder.path / STROKES, "application/json")
 
     @router.get("/download/{name}", responses={200: {"content": {"application/octet-stream": {}}}})
     def download(name: str) -> Response:
-        """Give a file that a job has written."""
+        """Return a file that a job has written."""
         known = {job.result.get("file") for job in studio.jobs.all()}
         if name not in known:
             raise Missing("no job has written such a file")
@@ -136,7 +136,7 @@ def _download_routes(router: APIRouter, studio: Studio) -> None:
 def _ranking_routes(router: APIRouter, studio: Studio) -> None:
     @router.get("/ranking")
     def ranking(layer: str = Query(max_length=500)) -> RankingView:
-        """Give the top images of every unit of a layer."""
+        """Return the top images of every unit of a layer."""
         run = studio.run_of(layer)
         if run is None:
             raise Missing(f"layer '{layer}' is not ranked yet")
@@ -146,7 +146,7 @@ def _ranking_routes(router: APIRouter, studio: Studio) -> None:
 
     @router.get("/runs/{run}/{sheet}", responses={200: {"content": {"image/png": {}}}})
     def sheet(run: str, sheet: str) -> Response:
-        """Give a sheet of thumbnails."""
+        """Return a sheet of thumbnails."""
         path = own_file(studio.runs[run].folder, sheet) if run in studio.runs and _SHEET.fullmatch(sheet) else None
         if path is None:
             raise Missing("no such sheet")
@@ -166,7 +166,7 @@ def _job_routes(router: APIRouter, studio: Studio) -> None:
 
     @router.get("/figures/{name}", responses={200: {"content": {"text/html": {}}}})
     def report(name: str, download: bool = False) -> Response:
-        """Give the whole report of a figure, to be seen or kept."""
+        """Return the whole report of a figure, to be seen or kept."""
         path = studio.folder.path / FIGURES / name
         if not _REPORT.fullmatch(name) or not path.is_file():
             raise Missing("there is no such report")

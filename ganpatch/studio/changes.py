@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from ganpatch.edit import NAME, Edit, Part, id_of
 from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.patch.edit import NAME, Edit, Part, id_of
 from ganpatch.studio.state import Content, Entry, Point, Revision, State
 from ganpatch.studio.strokes import Concept, LabelStroke
 
@@ -192,7 +192,7 @@ def placed(content: Content, entry: Entry) -> Content:
 
 
 def free_name(wish: str, taken: set[str]) -> str:
-    """Give `wish`, or `wish-2`, `wish-3`, …, whichever is not taken."""
+    """Return `wish`, or `wish-2`, `wish-3`, …, whichever is not taken."""
     number, name = 1, wish
     while name in taken:
         number += 1
@@ -201,12 +201,12 @@ def free_name(wish: str, taken: set[str]) -> str:
 
 
 def numbered(text: str, taken: set[str]) -> str:
-    """Give the first of `text-1`, `text-2`, … that is not taken, with what a name may not hold left out."""
+    """Return the first of `text-1`, `text-2`, … that is not taken, with what a name may not hold left out."""
     return next(name for number in range(1, len(taken) + 2) if (name := f"{id_of(text)}-{number}") not in taken)
 
 
 def with_fields(edit: Edit, **fields: Any) -> Edit:
-    """Give an edit with other fields, checked; raise GanpatchError when they do not fit."""
+    """Return an edit with other fields, checked; raise GanpatchError when they do not fit."""
     try:
         return Edit.model_validate({name: getattr(edit, name) for name in Edit.model_fields} | fields)
     except ValidationError as fault:
@@ -317,7 +317,7 @@ def _with_unit(edit: Edit, unit: int) -> Edit:
 
 
 def _split(edit: Edit, unit: int) -> tuple[Edit, Edit]:
-    """Give the edit without one of its several units, and with that unit alone."""
+    """Return the edit without one of its several units, and with that unit alone."""
     place = edit.units.index(unit)
     rest: dict[str, Any] = {"units": tuple(other for other in edit.units if other != unit)}
     alone: dict[str, Any] = {"units": (unit,)}

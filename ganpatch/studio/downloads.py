@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastapi import Response
 
-from ganpatch.patch import Patch
+from ganpatch.patch.patch_file import Patch
 
 
 def patch_download(patch: Patch) -> Response:

@@ -61,7 +61,7 @@ def drawing_routes(router: APIRouter, studio: Studio) -> None:
 
     @router.post("/activity", responses=_OVERTAKEN)
     async def activity(request: Request, asked: ActivityRequest) -> Any:
-        """Say which units are active in an image, or at a place in it."""
+        """Return which units are active in an image, or at a place in it."""
         studio.shape(asked.layer)
         edits = edits_of(asked.patch)
         future = engine.submit(lambda: _activity(studio, asked, edits), stream=asked.stream)
@@ -85,7 +85,7 @@ def drawing_routes(router: APIRouter, studio: Studio) -> None:
 
     @router.get("/levels", responses=_OVERTAKEN)
     async def levels(layer: str = Query(max_length=500), unit: int = Query(ge=0, lt=1_000_000)) -> HistogramView:
-        """Give the histogram of a unit's activations."""
+        """Return the histogram of a unit's activations."""
         if unit >= studio.shape(layer).units:
             raise Missing(f"layer '{layer}' has no unit {unit}")
         found = await asyncio.wrap_future(studio.levels(layer))
@@ -131,7 +131,7 @@ def _activity(studio: Studio, asked: ActivityRequest, edits: tuple[Any, ...]) ->
 
 
 def _window(asked: ActivityRequest, size: Any, image: tuple[int, int]) -> tuple[slice, slice]:
-    """Give the features within `radius` of (x, y), at least the one that is there."""
+    """Return the features within `radius` of (x, y), at least the one that is there."""
     spans = []
     for place, edge, whole in ((asked.y or 0.0, size[0], image[0]), (asked.x or 0.0, size[1], image[1])):
         low = int(max(0.0, min(edge - 1, (place - asked.radius) / whole * edge)))

@@ -12,15 +12,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ganpatch.activations import Progress
+from ganpatch.disk.atomic_files import file_name
+from ganpatch.disk.own_files import Section, read_section, write_section
 from ganpatch.errors import GanpatchError
-from ganpatch.evaluate import SEEDS, Choices, Evaluation, evaluate
-from ganpatch.evaluation_page import write_evaluation
-from ganpatch.features import PLAIN, load_features
-from ganpatch.files import file_name
-from ganpatch.generator import Generator
-from ganpatch.patch import Patch
-from ganpatch.stored import Section, read_section, write_section
+from ganpatch.evaluation.evaluator import SEEDS, Choices, Evaluation, evaluate
+from ganpatch.evaluation.report import write_evaluation
+from ganpatch.finding.image_features import PLAIN, load_features
+from ganpatch.forward.activations import Progress
+from ganpatch.generator.generator import Generator
+from ganpatch.patch.patch_file import Patch
 
 FEATURES = r"^(plain|churches|inception|torchvision:[a-z0-9_]{1,60})$"
 FEWEST = 40  # images: distances of a quarter of them need ten

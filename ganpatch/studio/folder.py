@@ -18,12 +18,12 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from ganpatch.edit import Edit, Mask
+from ganpatch.disk.atomic_files import remove, remove_abandoned, replacing, write_bytes, write_text
+from ganpatch.disk.own_files import opened_tensors, read_section
 from ganpatch.errors import GanpatchError
-from ganpatch.files import remove, remove_abandoned, replacing, write_bytes, write_text
-from ganpatch.identity import tensor_digest
-from ganpatch.patch import Model, Patch
-from ganpatch.stored import opened_tensors, read_section
+from ganpatch.generator.fingerprints import tensor_digest
+from ganpatch.patch.edit import Edit, Mask
+from ganpatch.patch.patch_file import Model, Patch
 from ganpatch.studio.changes import (
     AddConcept,
     AnyChange,
@@ -101,7 +101,7 @@ class Folder:
             return self.state
 
     def patch(self, version: int | None = None) -> Patch | None:
-        """Give the patch as it stands, or as it stood at an earlier version; None while no edit is on."""
+        """Return the patch as it stands, or as it stood at an earlier version; None while no edit is on."""
         if version is None:
             return self.state.patch(self.evidence)
         return self.state.model_copy(update={"content": self.content(version)}).patch(self.evidence)
@@ -111,11 +111,11 @@ class Folder:
         return _with_masks(read_section(self._version(version), Content, limit=_LARGEST), self.path)
 
     def versions(self) -> list[int]:
-        """Give the numbers of the versions that are kept, the newest first."""
+        """Return the numbers of the versions that are kept, the newest first."""
         return sorted((int(path.stem) for path in (self.path / "history").glob("[0-9]*.json")), reverse=True)
 
     def kept_at(self, version: int) -> float:
-        """Give the time, in seconds since 1970, at which a version was kept."""
+        """Return the time, in seconds since 1970, at which a version was kept."""
         return self._version(version).stat().st_mtime
 
     def _commit(self, state: State, content: Content) -> None:
@@ -209,7 +209,7 @@ class Folder:
 
 
 def _of_patch(content: Content, patch: Patch, revision: int) -> Content:
-    """Give content with the edits of a patch; edits that are off stay at the end."""
+    """Return content with the edits of a patch; edits that are off stay at the end."""
     known = {entry.id: entry for entry in content.edits}
     entries = [
         known[edit.id].at(revision, edit=edit, on=True) if edit.id in known else Entry(edit=edit, rev=revision)

@@ -16,17 +16,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganpatch.activations import batched
-from ganpatch.apply import edits_applied
-from ganpatch.edit import Edit
 from ganpatch.errors import GanpatchError
-from ganpatch.generator import Generator
-from ganpatch.layers import hooked, tensor_of
-from ganpatch.pictures import grid, thumbnails
-from ganpatch.stats import QuantileSample
+from ganpatch.forward.activations import batched
+from ganpatch.generator.generator import Generator
+from ganpatch.generator.layers import hooked, tensor_of
+from ganpatch.pages.image_grids import grid, thumbnails
+from ganpatch.patch.applying import edits_applied
+from ganpatch.patch.edit import Edit
+from ganpatch.ranking.running_stats import QuantileSample
+from ganpatch.studio.edited_images import Tails
 from ganpatch.studio.engine import Steps
 from ganpatch.studio.state import Point
-from ganpatch.studio.tails import Tails
 
 BATCH = 8
 CALM_BATCH = 2  # small, so that nobody waits long for a step that has begun
@@ -50,7 +50,7 @@ class Levels:
     images: int
 
     def histogram(self, unit: int) -> dict[str, Any]:
-        """Give counts of one unit's activations between its lowest and its peak, in equal bins."""
+        """Return counts of one unit's activations between its lowest and its peak, in equal bins."""
         values, high = self.values[unit].float(), float(self.peak[unit])
         low = float(values.min())
         high = max(high, low + 1e-6)
@@ -131,7 +131,7 @@ class Frames:
 
     @torch.inference_mode()
     def activation(self, points: Sequence[Point], layer: str, edits: Sequence[Edit] = ()) -> Tensor:
-        """Give a layer's activation [N, C, h, w] in its first run, after the edits; nothing behind it is run."""
+        """Return a layer's activation [N, C, h, w] in its first run, after the edits; nothing behind it is run."""
         kept: list[Tensor] = []
 
         def keep(output: Any, _call: int) -> None:

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from ganpatch.activations import Progress
 from ganpatch.errors import GanpatchError
+from ganpatch.forward.activations import Progress
 
 LONGEST = 20
 _KEPT = 50
@@ -98,7 +98,7 @@ class Jobs:
             return job.view()
 
     def all(self) -> list[JobView]:
-        """Give all jobs that are remembered, oldest first."""
+        """Return all jobs that are remembered, oldest first."""
         with self._changed:
             return [job.view() for job in self._jobs.values()]
 

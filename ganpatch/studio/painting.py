@@ -10,9 +10,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ganpatch.causes import Level
-from ganpatch.edit import Edit, Mask, Part
+from ganpatch.causes.result import Level
 from ganpatch.errors import GanpatchError
+from ganpatch.patch.edit import Edit, Mask, Part
 from ganpatch.studio.changes import ChangeId, EditName, LayerName, UnitNumber, check_unit
 from ganpatch.studio.palette import Brush, BrushName
 from ganpatch.studio.state import Point

@@ -14,11 +14,11 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from ganpatch.causes import Causes, Level
-from ganpatch.dissection import Dissection
-from ganpatch.edit import Part
+from ganpatch.causes.result import Causes, Level
+from ganpatch.dissection.result import Dissection
 from ganpatch.errors import GanpatchError, near_miss
-from ganpatch.spans import format_spans
+from ganpatch.number_ranges import format_spans
+from ganpatch.patch.edit import Part
 from ganpatch.studio.changes import check_unit
 from ganpatch.studio.state import Entry
 
@@ -43,7 +43,7 @@ class Brush(Part):
     insert: Values = {}
 
     def values(self, level: Level) -> tuple[float, ...]:
-        """Give the values that insert; raise GanpatchError where they are not known."""
+        """Return the values that insert; raise GanpatchError where they are not known."""
         if level not in self.insert:
             have = f"; there is {', '.join(self.insert)}" if self.insert else " yet: their activations are measured"
             raise GanpatchError(f"brush '{self.label}' has no values to insert at level '{level}'{have}")
@@ -99,7 +99,7 @@ class Palette:
                 )
 
     def all(self, entries: Sequence[Entry]) -> list[Brush]:
-        """Give the brushes: concepts, those of causes where there are both kinds; then what plain edits draw."""
+        """Return the brushes: concepts, those of causes where there are both kinds; then what plain edits draw."""
         caused = {(brush.layer, brush.label) for brush in self._concepts.values() if brush.source == "causes"}
         concepts = [b for b in self._concepts.values() if b.source == "causes" or (b.layer, b.label) not in caused]
         return [*concepts, *(self._of_edit(entry) for entry in entries if self._is_brush(entry))]

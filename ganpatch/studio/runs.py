@@ -13,13 +13,13 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from ganpatch.causes import Causes
-from ganpatch.dissection import DISSECTION, Dissection
+from ganpatch.causes.result import Causes
+from ganpatch.dissection.result import DISSECTION, Dissection
 from ganpatch.errors import GanpatchError
-from ganpatch.models import BUNDLED
-from ganpatch.patch import Model
-from ganpatch.ranking import ARRAYS, MANIFEST, LayerRanking, Manifest, read_layers, read_manifest
-from ganpatch.suggestions import read_suggestions
+from ganpatch.families.loading import BUNDLED
+from ganpatch.finding.suggestions import read_suggestions
+from ganpatch.patch.patch_file import Model
+from ganpatch.ranking.result import ARRAYS, MANIFEST, LayerRanking, Manifest, read_layers, read_manifest
 
 
 class Order(BaseModel):
@@ -65,7 +65,7 @@ class Run:
 
 
 def concept_orders(dissection: Dissection, layer: str) -> list[Order]:
-    """Give one order per concept that a dissection has found in a layer."""
+    """Return one order per concept that a dissection has found in a layer."""
     if layer not in dissection.layers:
         return []
     iou = dissection[layer].iou
@@ -77,7 +77,7 @@ def concept_orders(dissection: Dissection, layer: str) -> list[Order]:
 
 
 def cause_orders(causes: Sequence[Causes], layer: str) -> list[Order]:
-    """Give one order per concept whose causes were sought in a layer."""
+    """Return one order per concept whose causes were sought in a layer."""
     explains = "the share of it that is switched off to take away most of"
     return [
         Order(name=f"causes {concept}", explains=f"{explains} {concept} (alpha)", scores=found.alpha.tolist())

@@ -16,11 +16,11 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 
+from ganpatch.disk.atomic_files import read_bytes, write_text
+from ganpatch.disk.locks import locked
+from ganpatch.disk.own_files import parsed_json
 from ganpatch.errors import GanpatchError
-from ganpatch.files import read_bytes, write_text
-from ganpatch.locks import locked
-from ganpatch.loopback import Bounded, Guarded, hosts_of, listen, opened_page, run
-from ganpatch.stored import parsed_json
+from ganpatch.pages.local_server import Bounded, Guarded, hosts_of, listen, opened_page, run
 from ganpatch.studio.api import refusal, routes
 from ganpatch.studio.changes import Overtaken
 from ganpatch.studio.session import Opening, Studio
@@ -111,7 +111,7 @@ def kept_server(path: Path) -> dict[str, Any]:
 
 
 def _asset(name: str) -> Response:
-    room: Traversable = files("ganpatch.review") if name in _SHARED else files("ganpatch.studio").joinpath("static")
+    room: Traversable = files("ganpatch.pages") if name in _SHARED else files("ganpatch.studio").joinpath("static")
     place = room.joinpath(name)
     if not place.is_file():
         return PlainTextResponse("no such file", 404)

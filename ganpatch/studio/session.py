@@ -11,17 +11,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ganpatch.activations import LayerFacts, Progress, default_layer, layer_facts
-from ganpatch.causes import MANIFEST as CAUSES
-from ganpatch.causes import Causes, Level
-from ganpatch.dissection import Dissection
-from ganpatch.edit import Edit
+from ganpatch.causes.result import MANIFEST as CAUSES
+from ganpatch.causes.result import Causes, Level
+from ganpatch.disk.atomic_files import file_name
+from ganpatch.dissection.result import Dissection
 from ganpatch.errors import GanpatchError, near_miss
-from ganpatch.files import file_name
-from ganpatch.generator import Generator
-from ganpatch.models import load
-from ganpatch.patch import Model, Patch
-from ganpatch.ranking import LayerRanking, read_manifest
+from ganpatch.families.loading import load
+from ganpatch.forward.activations import LayerFacts, Progress, default_layer, layer_facts
+from ganpatch.generator.generator import Generator
+from ganpatch.patch.edit import Edit
+from ganpatch.patch.patch_file import Model, Patch
+from ganpatch.ranking.result import LayerRanking, read_manifest
 from ganpatch.studio.engine import Engine
 from ganpatch.studio.figures import FEWEST
 from ganpatch.studio.folder import STROKES, Folder
@@ -108,13 +108,13 @@ class Studio:
         return cls(generator, facts, folder, replace(opening, model=name))
 
     def shape(self, layer: str) -> LayerShape:
-        """Give units and size of a layer; raise GanpatchError when there is none."""
+        """Return units and size of a layer; raise GanpatchError when there is none."""
         if layer not in self.layers:
             raise GanpatchError(f"layer '{layer}' is not among those with maps{near_miss(layer, self.layers)}")
         return self.layers[layer]
 
     def run_of(self, layer: str) -> Run | None:
-        """Give the newest run that ranks a layer."""
+        """Return the newest run that ranks a layer."""
         found = [run for run in self.runs.values() if layer in run.manifest.layers]
         return max(found, key=lambda run: run.manifest.created, default=None)
 
@@ -129,7 +129,7 @@ class Studio:
         return self._rankings[key]
 
     def orders(self, layer: str) -> list[Order]:
-        """Give more orders for the units of a layer: what was suggested, what they cause, which concepts they are."""
+        """Return more orders for the units of a layer: what was suggested, what they cause, which concepts they are."""
         run = self.run_of(layer)
         found = run.suggested(layer) if run else []
         found += cause_orders(self.causes, layer)
@@ -138,7 +138,7 @@ class Studio:
         return list({order.name: order for order in found}.values())
 
     def levels(self, layer: str) -> "Future[Levels]":
-        """Give a layer's levels, sampled once, between other work."""
+        """Return a layer's levels, sampled once, between other work."""
         self.shape(layer)
         future = self._levels.get(layer)
         if future is None or (future.done() and (future.cancelled() or future.exception())):
@@ -146,7 +146,7 @@ class Studio:
         return future
 
     def brushes(self) -> list[Brush]:
-        """Give the brushes that there are, beside those of single units."""
+        """Return the brushes that there are, beside those of single units."""
         return self.palette.all(self.folder.state.content.edits)
 
     def brush(self, name: str) -> Brush:
@@ -162,7 +162,7 @@ class Studio:
         return layer
 
     def painting(self, painting: Painting, name: str = "trial") -> Edit | None:
-        """Give the edit that a painting means; None where its strokes cover nothing."""
+        """Return the edit that a painting means; None where its strokes cover nothing."""
         brush = self.brush(painting.brush)
         return painted_edit(brush, painting, self.shape(brush.layer), name)
 
@@ -238,7 +238,7 @@ class Studio:
         return {"model": self.model, "loading": dict(self.loading)}
 
     def known_levels(self, layer: str) -> dict[Level, tuple[float, ...]]:
-        """Give levels of every unit of a layer, of a run or of what was sampled; as yet none: nothing."""
+        """Return levels of every unit of a layer, of a run or of what was sampled; as yet none: nothing."""
         if self.run_of(layer) is not None:
             ranked = self.ranking(layer)
             return {"q99": tuple(ranked.q99.tolist()), "q999": tuple(ranked.q999.tolist())}

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
-from ganpatch.edit import NAME, Edit, Part
-from ganpatch.patch import Model, Patch, Provenance
+from ganpatch.patch.edit import NAME, Edit, Part
+from ganpatch.patch.patch_file import Model, Patch, Provenance
 from ganpatch.studio.strokes import Concept, LabelStroke, Mode, Seed, Stroke
 
 Revision = Annotated[int, Field(ge=0)]
@@ -54,7 +54,7 @@ class Entry(Part):
         return self.edit.mask is None and self.edit.call is None
 
     def at(self, rev: int, **fields: Any) -> Self:
-        """Give this entry changed at a revision."""
+        """Return this entry changed at a revision."""
         return self.model_copy(update={"rev": rev, **fields})
 
 
@@ -94,15 +94,15 @@ class State(Part):
     redo: tuple[Revision, ...] = ()
 
     def entry(self, name: str) -> Entry | None:
-        """Give the entry whose edit is called `name`."""
+        """Return the entry whose edit is called `name`."""
         return next((entry for entry in self.content.edits if entry.id == name), None)
 
     def active(self) -> tuple[Edit, ...]:
-        """Give the edits that are on, in their order."""
+        """Return the edits that are on, in their order."""
         return tuple(entry.edit for entry in self.content.edits if entry.on)
 
     def patch(self, evidence: dict[str, Any] | None = None) -> Patch | None:
-        """Give the patch as it stands, or None while no edit is on: a patch has at least one."""
+        """Return the patch as it stands, or None while no edit is on: a patch has at least one."""
         edits = self.active()
         if not edits:
             return None
@@ -116,7 +116,7 @@ class State(Part):
         )
 
     def conflicts(self) -> tuple[Conflict, ...]:
-        """Give the units that several edits touch at one place, by the edits that touch them."""
+        """Return the units that several edits touch at one place, by the edits that touch them."""
         touching: dict[tuple[str, int], list[Edit]] = {}
         for edit in self.active():
             for unit in edit.units:
@@ -132,7 +132,7 @@ class State(Part):
 
 
 def _meet(one: Edit, other: Edit) -> bool:
-    """Tell whether two edits of a layer work at one place."""
+    """Return whether two edits of a layer work at one place."""
     if one.mask is None or other.mask is None:
         return True
     places = [mask.values.reshape(-1, *mask.size).amax(0) > 0 for mask in (one.mask, other.mask)]

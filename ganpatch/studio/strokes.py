@@ -17,8 +17,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ganpatch.edit import Part, Size
-from ganpatch.patch import Model
+from ganpatch.patch.edit import Part, Size
+from ganpatch.patch.patch_file import Model
 
 FINEST = 512  # no mask is drawn finer than this before it is averaged to the layer's size
 _PIECE = 8  # segments
@@ -51,7 +51,7 @@ class LabelStroke(Part):
 
 
 def painted(strokes: Sequence[Stroke], *, image: tuple[int, int], layer: tuple[int, int]) -> Tensor:
-    """Give the share of each feature's area that the strokes cover: [h, w] in [0, 1]."""
+    """Return the share of each feature's area that the strokes cover: [h, w] in [0, 1]."""
     fine = [max(1, min(round(edge / small), FINEST // small)) for edge, small in zip(image, layer, strict=True)]
     size = (layer[0] * fine[0], layer[1] * fine[1])
     covered = np.zeros(size, bool)
@@ -63,7 +63,7 @@ def painted(strokes: Sequence[Stroke], *, image: tuple[int, int], layer: tuple[i
 
 
 def strokes_file(model: Model, concepts: Iterable[str], strokes: Sequence[LabelStroke]) -> dict[str, Any]:
-    """Give the content of strokes.json, from which `dissect` learns new concepts: strokes by image."""
+    """Return the content of strokes.json, from which `dissect` learns new concepts: strokes by image."""
     images: dict[tuple[int, tuple[int, int]], list[dict[str, Any]]] = {}
     for one in strokes:
         plain = {"concept": one.concept, "radius": one.stroke.radius, "points": [list(p) for p in one.stroke.points]}
@@ -78,7 +78,7 @@ def strokes_file(model: Model, concepts: Iterable[str], strokes: Sequence[LabelS
 
 @lru_cache(maxsize=256)
 def _under(points: Polyline, radius: float, image: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
-    """Tell which pixels of a picture of `size` have their centre under a piece of a stroke on an `image`.
+    """Return which pixels of a picture of `size` have their centre under a piece of a stroke on an `image`.
 
     Kept: a stroke that grows under the hand is drawn once per move, and only its last piece is new.
     """

@@ -14,18 +14,18 @@ from typing import Any
 
 import torch
 
-from ganpatch.activations import Progress
-from ganpatch.bake import bake
-from ganpatch.dissect import dissect
+from ganpatch.dissection.dissector import dissect
 from ganpatch.errors import GanpatchError
-from ganpatch.export import export_onnx
-from ganpatch.models import load
-from ganpatch.patch import Patch
-from ganpatch.ranking import read_manifest
-from ganpatch.repair import repair, source_file
-from ganpatch.reports import decision_rows, proof_text
-from ganpatch.review.run import rank_to_folder
-from ganpatch.segment import load_segmenter
+from ganpatch.export.onnx_export import export_onnx
+from ganpatch.export.repairing import repair, source_file
+from ganpatch.export.report_rows import decision_rows, proof_text
+from ganpatch.families.loading import load
+from ganpatch.fold.baking import bake
+from ganpatch.forward.activations import Progress
+from ganpatch.patch.patch_file import Patch
+from ganpatch.ranking.result import read_manifest
+from ganpatch.runs.ranking_run import rank_to_folder
+from ganpatch.segmenters.loading import load_segmenter
 from ganpatch.studio.figures import Wish, measured
 
 _GLANCE = 0.1  # seconds between looks at whether the work is still wanted
@@ -96,7 +96,7 @@ def quality_task(
 
 
 def bake_task(_report: Progress, model: str | None, loading: Mapping[str, Any], patch: Path) -> dict[str, Any]:
-    """Say what becomes of each edit in weights."""
+    """Describe what becomes of each edit in weights."""
     baked = bake(load(model, **loading), Patch.load(patch))
     heading, *rows = decision_rows(baked.decisions)
     edits = [dict(zip(heading, row, strict=True)) for row in rows]

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from pydantic import BaseModel
 
-from ganpatch.spans import format_spans
+from ganpatch.number_ranges import format_spans
 from ganpatch.studio.folder import Folder
 from ganpatch.studio.state import Content, Entry
 
@@ -26,7 +26,7 @@ class VersionView(BaseModel):
 
 
 def versions(folder: Folder, first: int) -> list[VersionView]:
-    """Give the newest `first` versions, the newest at the head."""
+    """Return the newest `first` versions, the newest at the head."""
     numbers = folder.versions()
     shown = numbers[:first]
     before = dict(zip(shown, [*numbers[1 : len(shown)], *numbers[len(shown) : len(shown) + 1]], strict=False))
@@ -47,7 +47,7 @@ def _view(folder: Folder, number: int, before: int | None) -> VersionView:
 
 
 def difference(before: Content, after: Content) -> str:
-    """Say in words what makes `after` another content than `before`."""
+    """Describe in words what makes `after` another content than `before`."""
     old, new = ({entry.id: entry for entry in content.edits} for content in (before, after))
     flagged = _units(after, before)
     unflagged = _units(before, after)
@@ -91,7 +91,7 @@ def _changes(old: Entry, new: Entry) -> list[str]:
 
 
 def _units(content: Content, other: Content) -> Mapping[str, list[int]]:
-    """Give the units of plain edits of `content`, by layer, that are in none of `other`."""
+    """Return the units of plain edits of `content`, by layer, that are in none of `other`."""
     known = {(entry.edit.layer, unit) for entry in other.edits if entry.is_plain for unit in entry.edit.units}
     found: dict[str, list[int]] = {}
     for entry in content.edits:

@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from ganpatch.causes import Level
-from ganpatch.edit import Part
+from ganpatch.causes.result import Level
 from ganpatch.errors import GanpatchError
+from ganpatch.patch.edit import Part
 from ganpatch.studio.changes import EditName, LayerName, UnitNumber
 from ganpatch.studio.figures import FEATURES, Figure
 from ganpatch.studio.jobs import JobView

@@ -1,0 +1,6 @@
+"""disk: writing our own files, so that a reader never sees half of one and an input is never lost.
+
+locks                 keep other processes out of a folder while this one works in it
+atomic_files          write a file, or several together, whole or not at all; report what the disk refused
+own_files             strict JSON and tensors that ganpatch itself writes and reads again
+"""

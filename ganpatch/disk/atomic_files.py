@@ -1,0 +1,283 @@
+"""Writing files so that a reader never sees half of one, and an input is never lost.
+
+with replacing(Path("out.safetensors")) as temporary:
+    save_file(tensors, temporary)      # moved to out.safetensors when the block ends well
+
+What is not finished lies in a private folder beside its place. That goes on any error; what a kill left goes when the
+next file is written there.
+"""
+
+import errno
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from ganpatch.disk.locks import briefly_held, hold
+from ganpatch.errors import GanpatchError
+
+# Libraries that write files themselves report faults of the disk in their own words.
+_FAULTS = ("no space left on device", "permission denied", "read-only file system")
+_NUMBERED = re.compile(r"os error (\d+)")
+_SCRATCH = re.compile(r"\.ganpatch-[0-9a-f]{16}")
+_PENDING = "pending"
+
+
+@contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """Yield a new folder inside `folder` that only this user can enter; it is removed on any exit.
+
+    Such folders of processes that were killed are removed, too: nobody holds them any more.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(folder)
+    room, held = _room_in(folder)
+    try:
+        yield room
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+        _close(held)
+
+
+@contextmanager
+def replacing(path: Path, *, mode: int | None = None) -> Iterator[Path]:
+    """Yield a temporary path; move it to `path` at the end, remove it on any error.
+
+    A link at `path` is replaced, not followed. `mode` are the new file's permissions; else those of the old one.
+    """
+    with disk_faults(path):
+        _refuse_folder(path)
+        with scratch(path.parent) as room:
+            temporary = room / path.name
+            yield temporary
+            _settle(temporary, path, mode)
+            temporary.replace(path)
+
+
+@contextmanager
+def replacing_both(path: Path, beside: Path) -> Iterator[tuple[Path, Path]]:
+    """Replace a file, and one that belongs to it, in the same folder; that one may be left unwritten.
+
+    Killed at any moment, `path` is the old one or the new one, and what belongs to it is among `candidates(beside)`.
+    """
+    with disk_faults(path):
+        _refuse_folder(path)
+        with scratch(path.parent) as room:
+            made, made_beside = room / path.name, room / beside.name
+            yield made, made_beside
+            _settle(made, path)
+            if not made_beside.exists():
+                made.replace(path)
+                return
+            _settle(made_beside, beside)
+            with briefly_held(path.parent):
+                _move_both(made, path, made_beside, beside)
+
+
+def candidates(beside: Path) -> list[Path]:
+    """List the files that may belong to one that `replacing_both` wrote: `beside`, and what a kill left waiting."""
+    waiting = re.compile(re.escape(beside.name) + rf"\.[0-9a-f]{{8}}\.{_PENDING}")
+    names = os.listdir(beside.parent) if beside.parent.is_dir() else []
+    return [beside, *sorted(beside.parent / name for name in names if waiting.fullmatch(name))]
+
+
+@contextmanager
+def replacing_together(folder: Path, last: str) -> Iterator[Path]:
+    """Yield an empty folder for several files; at the end they move into `folder`, `last` behind all others.
+
+    The old `last` goes before the first of them comes: a folder that holds `last` holds what belongs to it.
+    """
+    with disk_faults(folder / last), scratch(folder) as room:
+        yield room
+        made = sorted(room.iterdir(), key=lambda path: path.name == last)
+        (folder / last).unlink(missing_ok=True)
+        for path in made:
+            path.replace(folder / path.name)
+
+
+@contextmanager
+def enduring(path: Path) -> Iterator[Any]:
+    """Yield a file for torch to write; what the disk refuses is raised when the block ends.
+
+    torch, refused in the middle of an archive, ends the process without a word.
+    """
+    with path.open("wb") as file:
+        endures = _Enduring(file)
+        yield endures
+    if endures.fault is not None:
+        raise endures.fault
+
+
+def write_text(path: Path, text: str, *, mode: int | None = None) -> None:
+    """Write a UTF-8 text file whole or not at all."""
+    write_bytes(path, text.encode(), mode=mode)
+
+
+def write_bytes(path: Path, content: bytes, *, mode: int | None = None) -> None:
+    """Write a file whole or not at all."""
+    with replacing(path, mode=mode) as temporary:
+        temporary.write_bytes(content)
+
+
+def remove(path: Path) -> None:
+    """Remove a file that may not be there; raise GanpatchError where the folder cannot be written."""
+    with disk_faults(path):
+        path.unlink(missing_ok=True)
+
+
+def read_bytes(path: Path, *, limit: int) -> bytes:
+    """Read a file of at most `limit` bytes; raise GanpatchError when it is missing, unreadable, larger, or no file."""
+    size = plain_size(path)
+    if size > limit:
+        raise GanpatchError(f"'{path}': {size:,} bytes, more than the {limit:,} that such a file may have")
+    try:
+        with path.open("rb") as file:
+            return file.read(limit)
+    except OSError as fault:
+        raise GanpatchError(f"cannot read '{path}': {_disk_fault(fault) or fault}") from fault
+
+
+def plain_size(path: Path) -> int:
+    """Return a file's size in bytes; raise GanpatchError when it is missing, or a folder, pipe, socket or device."""
+    try:
+        facts = path.stat()
+    except (OSError, ValueError) as fault:
+        raise GanpatchError(f"cannot read '{path}': {_disk_fault(fault) or fault}") from fault
+    if not stat.S_ISREG(facts.st_mode):
+        what = "a folder" if stat.S_ISDIR(facts.st_mode) else "a pipe, socket or device"
+        raise GanpatchError(f"cannot read '{path}': it is {what}, not a file")
+    return facts.st_size
+
+
+def refuse_same_file(output: Path, *inputs: Path) -> None:
+    """Raise GanpatchError when `output` is one of the inputs, also through a link."""
+    for source in inputs:
+        if output.exists() and source.exists() and output.samefile(source):
+            raise GanpatchError(f"'{output}' is an input; an input is never overwritten: choose another -o")
+
+
+def file_name(text: str) -> str:
+    """Make a name for a file or folder of whatever a model or layer is called."""
+    return re.sub(r"[^\w.-]+", "-", text).lstrip(".-") or "model"
+
+
+@contextmanager
+def disk_faults(path: Path) -> Iterator[None]:
+    """Put faults of the disk in words: `path` cannot be written."""
+    try:
+        yield
+    except Exception as fault:
+        reason = _disk_fault(fault)
+        if reason is None:
+            raise
+        raise GanpatchError(f"cannot write '{path}': {reason}") from fault
+
+
+class _Enduring:
+    """A file that takes all that is written, and keeps to itself that the disk does not."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.fault: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        """Write, unless a write has failed before."""
+        if self.fault is None:
+            try:
+                self._file.write(content)
+            except OSError as fault:
+                self.fault = fault
+        return memoryview(content).nbytes
+
+    def flush(self) -> None:
+        """Do nothing: the file is flushed when it is closed."""
+
+
+def _move_both(made: Path, path: Path, made_beside: Path, beside: Path) -> None:
+    """Put `beside` where it waits for `path`, then both in their places; what waited before is nobody's any more."""
+    former = candidates(beside)
+    pending = beside.with_name(f"{beside.name}.{secrets.token_hex(4)}.{_PENDING}")
+    made_beside.replace(pending)
+    try:
+        made.replace(path)
+    finally:
+        if made.exists():
+            pending.unlink()
+    pending.replace(beside)
+    for old in former[1:]:
+        old.unlink(missing_ok=True)
+
+
+def _refuse_folder(path: Path) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder")
+
+
+def _room_in(folder: Path) -> tuple[Path, int | None]:
+    """Make a folder and hold it; another process that cleans up may take it away before it is held."""
+    while True:
+        room = folder / f".ganpatch-{secrets.token_hex(8)}"
+        room.mkdir(mode=0o700)
+        try:
+            held = _opened(room)
+        except FileNotFoundError:
+            continue
+        if held is None or (hold(held) is not False and room.exists()):
+            return room, held
+        _close(held)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what processes that were killed left in `folder`: no one holds it any more."""
+    for entry in os.scandir(folder):
+        if _SCRATCH.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+            try:
+                held = _opened(Path(entry.path))
+            except OSError:
+                continue
+            if held is not None and hold(held) is True:
+                shutil.rmtree(entry.path, ignore_errors=True)
+            _close(held)
+
+
+def _opened(room: Path) -> int | None:
+    """Open a folder, so that it can be held; None on systems where folders are not opened."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return None
+    return os.open(room, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+
+
+def _close(held: int | None) -> None:
+    if held is not None:
+        os.close(held)
+
+
+def _settle(made: Path, path: Path, mode: int | None = None) -> None:
+    """Bring what was written to the disk, with the permissions that the file at `path` has, or a new one would get."""
+    with made.open("rb+") as written:
+        os.fsync(written.fileno())
+    if mode is None:
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask()
+    made.chmod(mode)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _disk_fault(fault: Exception) -> str | None:
+    """Put a fault of the disk in words; None for any other fault."""
+    if isinstance(fault, GanpatchError):
+        return None
+    if isinstance(fault, OSError) and fault.strerror:
+        return fault.strerror.lower()
+    if found := _NUMBERED.search(str(fault)):
+        return os.strerror(int(found[1])).lower()
+    return next((phrase for phrase in _FAULTS if phrase in str(fault).lower()), None)

@@ -1,0 +1,8 @@
+"""dissection: the concept that each unit represents.
+
+dissector             one streaming pass that measures IoU of units and concepts
+iou, thresholds       running pixel counts; the activation above which a unit counts as active
+result                the dissection and its folder
+report                its page
+comparison            dissections of layers or models side by side
+"""

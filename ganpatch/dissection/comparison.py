@@ -1,0 +1,102 @@
+"""Dissections side by side: layers, checkpoints or models, by number and kind of interpretable units.
+
+comparison = compare(["run-a", "run-b"])
+comparison.rows()
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ganpatch.dissection.result import Dissection
+from ganpatch.errors import GanpatchError
+from ganpatch.pages.charts import bars, stacked_bars
+from ganpatch.pages.report_frame import heading, paragraph, table, write_report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """One layer of one run: its units, the interpretable ones by concept, a quality figure of the model if given."""
+
+    name: str
+    units: int
+    counts: dict[str, int]
+    quality: float | None
+
+    @property
+    def interpretable(self) -> int:
+        """The number of interpretable units."""
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """All layers of all runs; `differing` says what about the runs is not equal and should be."""
+
+    entries: tuple[Compared, ...]
+    differing: tuple[str, ...]
+
+    def rows(self) -> tuple[list[str], list[list[str]]]:
+        """Return a heading and a table."""
+        with_quality = any(entry.quality is not None for entry in self.entries)
+        heading = ["run, layer", "units", "interpretable", "kinds", "concepts", *(["quality"] if with_quality else [])]
+        rows = []
+        for entry in self.entries:
+            kinds = ", ".join(f"{concept} {count}" for concept, count in entry.counts.items())
+            row = [entry.name, str(entry.units), f"{entry.interpretable} ({entry.interpretable / entry.units:.0%})"]
+            row += [str(len(entry.counts)), kinds or "none"]
+            rows.append([*row, *([] if not with_quality else ["" if entry.quality is None else f"{entry.quality:g}"])])
+        return heading, rows
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Return the entries as plain data."""
+        return [
+            {
+                "name": e.name,
+                "units": e.units,
+                "interpretable": e.interpretable,
+                "counts": e.counts,
+                "quality": e.quality,
+            }
+            for e in self.entries
+        ]
+
+    def write_page(self, path: Path) -> None:
+        """Write a report page with a chart of units per concept (Bau et al. 2018, Figures 5 and 6)."""
+        parts = [paragraph(f"Not alike, so read with care: {text}") for text in self.differing]
+        parts += [heading("Interpretable units"), stacked_bars({e.name: e.counts for e in self.entries}, "units")]
+        parts.append(table(*self.rows()))
+        quality = {entry.name: entry.quality for entry in self.entries if entry.quality is not None}
+        if quality:
+            parts += [heading("Quality, as given"), bars(quality)]
+        write_report(path, "Dissections compared", parts)
+
+
+def compare(folders: Sequence[str | Path], quality: Sequence[float] = ()) -> Comparison:
+    """Read dissections and set them side by side; `quality` is one figure per folder, or none.
+
+    Raises GanpatchError when a folder holds no dissection, or the figures are not as many as the folders.
+    """
+    if quality and len(quality) != len(folders):
+        raise GanpatchError(
+            f"{len(quality)} quality figures for {len(folders)} runs; give one for each, in their order"
+        )
+    found = [(Path(folder), Dissection.load(folder)) for folder in folders]
+    entries = [
+        Compared(
+            name=f"{folder.name}, {layer}",
+            units=dissection.ranking[layer].units,
+            counts=dissection.counts(layer),
+            quality=quality[index] if quality else None,
+        )
+        for index, (folder, dissection) in enumerate(found)
+        for layer in dissection.layers
+    ]
+    facts = {
+        "segmenters": {dissection.segmenter for _, dissection in found},
+        "thresholds": {dissection.threshold for _, dissection in found},
+        "numbers of images": {str(len(dissection.ranking.seeds)) for _, dissection in found},
+    }
+    differing = tuple(f"{what} {', '.join(sorted(values))}" for what, values in facts.items() if len(values) > 1)
+    return Comparison(entries=tuple(entries), differing=differing)

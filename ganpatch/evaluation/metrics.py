@@ -1,0 +1,167 @@
+"""How far one set of images lies from another, and how much an image has changed.
+
+    distances(vectors, reference)           # Fréchet and kernel distance, precision, recall
+    damage(before, after)                   # per image: changed or not, SSIM, PSNR
+
+Fréchet and kernel distances, SSIM and PSNR are torchmetrics'. Vectors are [N, D], images [N, 3, H, W] in [0, 1].
+"""
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganpatch.errors import GanpatchError
+from ganpatch.torchvision_import import made_importable, torchvision_models
+
+NEIGHBOURS = 3  # of precision and recall, as their authors use (Kynkäänniemi et al. 2019)
+SUBSET, SUBSETS = 100, 20  # of the kernel distance
+UNCHANGED = 0.5 / 255  # no pixel of an 8-bit picture changes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distances:
+    """Of a set of images to a reference: `precision` is what lies among it, `recall` how much of it is met."""
+
+    frechet: float
+    kernel: float
+    precision: float
+    recall: float
+
+    def rounded(self) -> dict[str, float]:
+        """Return the numbers, as they are written down."""
+        return {name: float(f"{value:.4g}") for name, value in asdict(self).items()}
+
+
+class _Given(nn.Module):
+    """Features that were computed before: torchmetrics passes them through."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.num_features = size
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return vectors
+
+
+def distances(vectors: Tensor, reference: Tensor) -> Distances:
+    """Compare two sets of vectors [N, D] and [M, D], both of at least ten."""
+    if min(len(vectors), len(reference)) < 10:
+        raise GanpatchError(f"{len(vectors)} images and {len(reference)} of reference are too few; give 10 of each")
+    size = vectors.shape[1]
+    vectors, reference = vectors.double(), reference.double()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torchmetrics': of memory
+        made_importable()
+        from torchmetrics.image.fid import FrechetInceptionDistance
+        from torchmetrics.image.kid import KernelInceptionDistance
+
+        frechet = FrechetInceptionDistance(feature=_Given(size)).set_dtype(torch.float64)
+        subset = min(SUBSET, len(vectors), len(reference))
+        kernel = KernelInceptionDistance(feature=_Given(size), subsets=SUBSETS, subset_size=subset)
+        middle, scale = reference.mean(0), reference.std(0).clamp(min=1e-9)  # the kernel is a polynomial: scale matters
+        frechet.update(reference, real=True)
+        frechet.update(vectors, real=False)
+        kernel.update((reference - middle) / scale, real=True)
+        kernel.update((vectors - middle) / scale, real=False)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # the kernel distance draws subsets
+            return Distances(
+                frechet=float(frechet.compute()),
+                kernel=float(kernel.compute()[0]),
+                precision=_share_inside(vectors, reference),
+                recall=_share_inside(reference, vectors),
+            )
+
+
+def _share_inside(vectors: Tensor, reference: Tensor) -> float:
+    """Return the share of `vectors` that lie within the reach of one of `reference`, to its third neighbour."""
+    scale = reference.std(0).clamp(min=1e-9)
+    vectors, reference = vectors / scale, reference / scale
+    reach = torch.cdist(reference, reference).kthvalue(NEIGHBOURS + 1, 1).values
+    return float((torch.cdist(vectors, reference) <= reach).any(1).double().mean())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """What happened to each of N images: `changed` [N] in mean absolute value, `largest` [N], `ssim`, `psnr`, `lpips`.
+
+    `lpips` is None where its weights cannot be had.
+    """
+
+    changed: Tensor
+    largest: Tensor
+    ssim: Tensor
+    psnr: Tensor
+    lpips: Tensor | None = None
+
+    @staticmethod
+    def joined(parts: "list[Damage]") -> "Damage":
+        """Put the damage of batches behind each other."""
+
+        def column(name: str) -> Any:
+            found = [getattr(part, name) for part in parts]
+            return None if any(values is None for values in found) else torch.cat(found)
+
+        return Damage(**{name: column(name) for name in ("changed", "largest", "ssim", "psnr", "lpips")})
+
+    def of(self, rows: Tensor) -> Mapping[str, float]:
+        """Summarise the images in `rows`."""
+        if not len(rows):
+            return {}
+        found = {
+            "unchanged": float((self.largest[rows] < UNCHANGED).double().mean()),
+            "ssim": float(self.ssim[rows].mean()),
+            "psnr": float(self.psnr[rows].clamp(max=100).mean()),
+        }
+        if self.lpips is not None:
+            found["lpips"] = float(self.lpips[rows].mean())
+        return {name: float(f"{value:.4g}") for name, value in found.items()}
+
+
+Perceptual = Callable[[Tensor, Tensor], Tensor]
+
+
+def damage(before: Tensor, after: Tensor, perceptual: Perceptual | None = None) -> Damage:
+    """Measure what changed between images [N, 3, H, W] in [0, 1]."""
+    made_importable()
+    from torchmetrics.functional.image import structural_similarity_index_measure as ssim
+
+    gap = (before - after).abs().flatten(1)
+    similar = ssim(after, before, data_range=1.0, reduction="none")
+    assert isinstance(similar, Tensor)
+    error = gap.square().mean(1).clamp(min=1e-10)
+    return Damage(
+        changed=gap.mean(1),
+        largest=gap.amax(1),
+        ssim=similar.reshape(-1),
+        psnr=-10 * error.log10(),
+        lpips=None if perceptual is None else perceptual(before, after),
+    )
+
+
+def perceptual_distance(*, fetch: bool = False) -> Perceptual | None:
+    """Give LPIPS (Zhang et al. 2018), or None where the weights of its AlexNet are not in the cache.
+
+    With `fetch` they are downloaded, and GanpatchError is raised when that fails.
+    """
+    cached = list((Path(torch.hub.get_dir()) / "checkpoints").glob("alexnet-*.pth"))
+    if not cached and not fetch:
+        return None
+    try:
+        torchvision_models()
+        from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+
+        metric = LearnedPerceptualImagePatchSimilarity(net_type="alex", normalize=True)
+    except Exception as fault:  # whatever a library says when it cannot download
+        raise GanpatchError(f"the weights of LPIPS cannot be had: {fault}; leave --lpips out") from fault
+
+    def perceptual(before: Tensor, after: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return torch.stack([metric(a[None], b[None]) for a, b in zip(before, after, strict=True)])
+
+    return perceptual

@@ -1,0 +1,228 @@
+"""The softest repair that does it: for each unit of a patch an edit, as strong as it helps and no stronger.
+
+    tuned = tune(generator, patch, Bound(damage=0.01))
+    tuned.patch, tuned.curve                # the trade-off: (damage, gain) of each stop
+
+Every unit may be left alone, blended by half, switched off, or held at its 99 or 99.9 % level (`above` and `value`).
+Its gain is how much more usual the images become that activate it most; its damage, how much those change that
+activate it least. For a price of damage every unit takes the option of highest gain - price * damage; a sweep of prices
+gives the curve. Each stop is then measured with all its edits together, and the one of highest gain within the bound is
+taken.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ganpatch.errors import GanpatchError
+from ganpatch.finding.image_features import Features, feature_maps, load_features
+from ganpatch.finding.task import REFERENCE
+from ganpatch.finding.typical import Usual
+from ganpatch.forward.activations import Progress, unseen
+from ganpatch.generator.generator import Generator
+from ganpatch.graph.split import Tail
+from ganpatch.number_ranges import format_spans
+from ganpatch.patch.applying import applied, as_change, edits_applied
+from ganpatch.patch.edit import Edit
+from ganpatch.patch.patch_file import Patch, Provenance
+from ganpatch.ranking.ranker import rank
+from ganpatch.ranking.result import LayerRanking
+
+SEEDS = range(30_000, 30_500)
+TOP, FINE = 12, 24  # images per unit on which gain and damage are read
+STOPS = 12  # prices tried
+BATCH = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """What a repair may cost: the mean absolute change, in [0, 1], of images that activate its units least."""
+
+    damage: float = 0.01
+    seeds: Sequence[int] = SEEDS
+    references: int = 500
+    features: Features | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One way to edit one unit: the fields of the edit, and what it gains and costs."""
+
+    layer: str
+    unit: int
+    alpha: float
+    value: float = 0.0
+    above: float | None = None
+    gain: float = 0.0
+    damage: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """A choice of options, and what it gains and costs together."""
+
+    options: tuple[Option, ...]
+    gain: float
+    damage: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuned:
+    """The tuned patch, what the given one gains and costs, and the stops of the curve by rising damage."""
+
+    patch: Patch
+    given: tuple[float, float]
+    chosen: Stop
+    curve: tuple[Stop, ...]
+
+
+def tune(generator: Generator, patch: Patch, bound: Bound | None = None, *, progress: Progress = unseen) -> Tuned:
+    """Soften `patch` within `bound`; raise GanpatchError when no edit of its units makes images more usual."""
+    bound = bound or Bound()
+    for edit in patch.edits:
+        if edit.mask is not None or edit.call is not None:
+            raise GanpatchError(f"edit '{edit.id}' has a mask or names a call; tune softens edits of whole units")
+    with applied(generator.module, patch):
+        pass
+    judge = _Judge(generator, patch, bound, progress)
+    options = [option for layer in judge.units for option in judge.options(layer)]
+    prices = torch.logspace(-3, 3, STOPS).tolist()
+    choices = {_chosen(options, price): None for price in (0.0, *prices)}
+    stops = sorted((judge.stop(chosen) for chosen in choices if chosen), key=lambda stop: stop.damage)
+    within = [stop for stop in stops if stop.damage <= bound.damage and stop.gain > 0]
+    if not within:
+        least = min((stop.damage for stop in stops), default=0.0)
+        raise GanpatchError(
+            f"no softer edit of these units gains anything within a damage of {bound.damage:g}"
+            + (f"; the least that gains costs {least:.2g}: --damage" if stops else ": images get no more usual")
+        )
+    chosen = max(within, key=lambda stop: stop.gain)
+    given = judge.measure(patch.edits)
+    return Tuned(patch=_as_patch(patch, chosen, bound), given=given, chosen=chosen, curve=tuple(stops))
+
+
+def _chosen(options: Sequence[Option], price: float) -> tuple[Option, ...]:
+    """Return each unit's best option at a price of damage; units that gain nothing get none."""
+    best: dict[tuple[str, int], Option] = {}
+    for option in options:
+        key, worth = (option.layer, option.unit), option.gain - price * option.damage
+        if worth > 0 and (key not in best or worth > best[key].gain - price * best[key].damage):
+            best[key] = option
+    return tuple(best.values())
+
+
+class _Judge:
+    """Measures what edits gain and cost."""
+
+    def __init__(self, generator: Generator, patch: Patch, bound: Bound, progress: Progress) -> None:
+        self.generator, self._patch, self._progress, self._done = generator, patch, progress, 0
+        self._features = bound.features or load_features()
+        self.units: dict[str, list[int]] = {}
+        for edit in patch.edits:
+            self.units[edit.layer] = sorted({*self.units.get(edit.layer, []), *edit.units})
+        self._ranked = rank(generator, list(self.units), bound.seeds, k=TOP)
+        self._total = (len(_OPTIONS) * (TOP + FINE) + 1) * sum(map(len, self.units.values())) + bound.references
+        self._usual = Usual(self._maps(range(REFERENCE, REFERENCE + bound.references)))
+        tops = [self._ranked[layer].top_seeds[units].flatten() for layer, units in self.units.items()]
+        active = torch.cat(tops).unique().tolist()
+        self._most = active
+        self._fine = [seed for seed in bound.seeds if seed not in set(active)][:FINE] or list(bound.seeds)[:FINE]
+
+    @torch.no_grad()
+    def options(self, layer: str) -> list[Option]:
+        """Return the options of every patched unit of a layer, measured one by one."""
+        tail, ranked = Tail.of(self.generator, layer), self._ranked[layer]
+        fine = tail.front(self._fine)
+        plain = tail(fine, lambda y: y)
+        found = []
+        for unit in self.units[layer]:
+            top = tail.front(ranked.top_seeds[unit].tolist())
+            before = self._usual.oddity(self._features.maps(tail(top, lambda y: y)))
+            for option in _options(layer, unit, ranked):
+                change = as_change([_edit([option], ranked.units, "option")])
+                after = self._usual.oddity(self._features.maps(tail(top, change)))
+                gain, harm = (before - after).mean(), (tail(fine, change) - plain).abs().mean()
+                found.append(replace(option, gain=float(gain), damage=float(harm)))
+                self._report(len(top) + len(fine))
+        return found
+
+    def stop(self, options: tuple[Option, ...]) -> Stop:
+        """Measure a choice of options together."""
+        gain, harm = self.measure(_edits(options, self._patch))
+        return Stop(options=options, gain=gain, damage=harm)
+
+    @torch.no_grad()
+    def measure(self, edits: Sequence[Edit]) -> tuple[float, float]:
+        """Return gain and damage of edits together."""
+        most, fine = self._most[: 4 * BATCH], self._fine
+        before, plain = self._usual.oddity(self._maps(most)), self.generator.sample(fine)
+        with edits_applied(self.generator.module, edits):
+            after, changed = self._usual.oddity(self._maps(most)), self.generator.sample(fine)
+        return float((before - after).mean()), float((changed - plain).abs().mean())
+
+    def _maps(self, seeds: Sequence[int]) -> Tensor:
+        return feature_maps(self.generator, self._features, seeds, self._report)
+
+    def _report(self, done: int) -> None:
+        self._done = min(self._done + done, self._total)
+        self._progress(self._done, self._total)
+
+
+_OPTIONS = ("off", "half", "q99", "q999")
+
+
+def _options(layer: str, unit: int, ranked: LayerRanking) -> list[Option]:
+    levels = {"q99": float(ranked.q99[unit]), "q999": float(ranked.q999[unit])}
+    made = [Option(layer=layer, unit=unit, alpha=1.0), Option(layer=layer, unit=unit, alpha=0.5)]
+    made += [Option(layer=layer, unit=unit, alpha=1.0, value=level, above=level) for level in levels.values()]
+    return made
+
+
+def _edit(options: Sequence[Option], channels: int, name: str, reason: str = "") -> Edit:
+    """Write options of one layer, all gated or none, as one edit."""
+    levels = tuple(option.above for option in options if option.above is not None)
+    return Edit(
+        id=name,
+        layer=options[0].layer,
+        channels=channels,
+        units=tuple(option.unit for option in options),
+        alpha=tuple(option.alpha for option in options),
+        value=tuple(option.value for option in options),
+        above=levels or None,
+        reason=reason,
+    )
+
+
+def _edits(options: Sequence[Option], patch: Patch) -> list[Edit]:
+    """Write options as edits: one per layer, reason and kind."""
+    about = {(edit.layer, unit): edit for edit in patch.edits for unit in edit.units}
+    groups: dict[tuple[str, str, bool], list[Option]] = {}
+    for option in sorted(options, key=lambda option: (option.layer, option.unit)):
+        reason = about[option.layer, option.unit].reason
+        groups.setdefault((option.layer, reason, option.above is not None), []).append(option)
+    edits = []
+    for number, ((layer, reason, gated), group) in enumerate(groups.items(), 1):
+        name = f"{'held' if gated else 'off'}-{number}"
+        edits.append(_edit(group, about[layer, group[0].unit].channels, name, reason))
+    return edits
+
+
+def _as_patch(patch: Patch, chosen: Stop, bound: Bound) -> Patch:
+    seen = {
+        "seeds": format_spans(bound.seeds),
+        "bound": bound.damage,
+        "gain": round(chosen.gain, 5),
+        "damage": round(chosen.damage, 5),
+        "dropped": sum(len(edit.units) for edit in patch.edits) - len(chosen.options),
+    }
+    kept = {name: about for name, about in patch.evidence.items() if name in ("flagged", "suggested")}
+    return patch.model_copy(
+        update={
+            "name": f"{patch.name}-tuned",
+            "edits": tuple(_edits(chosen.options, patch)),
+            "evidence": {**kept, "tuned": seen},
+            "provenance": Provenance.now(parents=(patch.digest,)),
+        }
+    )

@@ -1,0 +1,11 @@
+"""export: files. Repaired weights, patched graphs, their proof, and the way back.
+
+repairing             the user's file with the patch in it
+onnx_export, onnx_patching
+                      an ONNX graph from torch, with the patch inside; a patch in an existing graph
+file_runners, verifying
+                      any file run on the same inputs; do hooks, weights and files agree?
+patch_record, reverting
+                      what was done, kept in the file itself; the original bit for bit
+report_rows           decisions and proofs as rows for people
+"""

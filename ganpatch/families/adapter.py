@@ -1,0 +1,89 @@
+"""One way to call any module: tensors in, one tensor of images out.
+
+    module = adapted(generator, call={"noise_mode": "const"}, as_list=True)
+    module(z)                        # generator([z], noise_mode="const"), and the images out of whatever that gives
+
+The result is a view: a module of its own with the very parameters, layers and names of the original, and another
+`forward`. So hooks, fingerprints, state dicts, baking and exporting see the user's model, and nothing wraps it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Forward = Callable[..., Any]
+_NAMES = ("image", "images", "img", "imgs", "sample", "samples", "fake", "output", "out")
+
+
+def adapted(module: nn.Module, *, call: Mapping[str, Any] | None = None, as_list: bool = False) -> nn.Module:
+    """Return a view of `module` that passes `call` to its forward, z in a list if `as_list`, and gives images."""
+    given = dict(call or {})
+
+    def forward(own: Forward, z: Tensor, *rest: Tensor) -> Any:
+        return image_of(own([z] if as_list else z, *rest, **given))
+
+    return viewed(module, forward)
+
+
+def viewed(module: nn.Module, forward: Forward, *, wide: bool = True) -> nn.Module:
+    """Return a view of `module` whose forward is `forward(own, *inputs)`, `own` being the module's own forward.
+
+    `wide` says whether it can compute in float64; a module that cannot keeps its weights when it is asked to.
+    """
+    kind = type(module)
+
+    def method(self: nn.Module, *inputs: Tensor) -> Any:
+        return forward(kind.forward.__get__(self), *inputs)
+
+    def copied(self: nn.Module, memo: dict[int, Any]) -> nn.Module:
+        copy: nn.Module = object.__new__(type(self))
+        memo[id(self)] = copy
+        copy.__dict__.update(deepcopy(self.__dict__, memo))
+        return copy
+
+    def converted(self: nn.Module, function: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+        if function(torch.zeros(())).dtype == torch.float64:
+            return self
+        return kind._apply(self, function, recurse)
+
+    members = {"forward": method, "__deepcopy__": copied, "__module__": kind.__module__}
+    view: nn.Module = object.__new__(type(kind.__name__, (kind,), members | ({} if wide else {"_apply": converted})))
+    view.__dict__.update(module.__dict__)
+    return view
+
+
+def image_of(output: Any) -> Any:
+    """Return the images [N, 1 or 3, H, W] inside a tuple, list, dict or object; the output itself where there are none.
+
+    A member named image, sample or output goes before others, and the first before later ones.
+    """
+    if isinstance(output, Tensor):
+        return output
+    found = [(name, tensor) for name, tensor in _tensors(output) if _is_image(tensor)]
+    named = [tensor for wanted in _NAMES for name, tensor in found if name == wanted]
+    return next(iter([*named, *(tensor for _, tensor in found)]), output)
+
+
+def _tensors(output: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Walk through the tensors of nested containers and of plain objects, with the name of each."""
+    if isinstance(output, Tensor):
+        yield name, output
+    elif isinstance(output, Mapping):
+        for key, value in output.items():
+            yield from _tensors(value, str(key))
+    elif isinstance(output, tuple) and hasattr(output, "_fields"):
+        for key in output._fields:
+            yield from _tensors(getattr(output, key), key)
+    elif isinstance(output, tuple | list):
+        for value in output:
+            yield from _tensors(value, name)
+    elif hasattr(output, "__dict__") and not isinstance(output, nn.Module | type):
+        for key, value in vars(output).items():
+            yield from _tensors(value, key)
+
+
+def _is_image(tensor: Tensor) -> bool:
+    return tensor.ndim == 4 and tensor.shape[1] in (1, 3) and tensor.is_floating_point()

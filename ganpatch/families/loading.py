@@ -1,0 +1,228 @@
+"""Loading a generator: a bundled name, a file or folder of weights, a package, or the user's own code.
+
+    load("churches")
+    load("model.pt", arch="net.py:Generator", latent="normal:100")
+    load("network.pkl", repo="stylegan3")
+    load("net.py:make_generator", latent="normal:100")
+    load(module, latent="normal:100")
+
+Each family of generators is one file of this room that answers `detect(state)` and `build(state, wish)`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.families import churches
+from ganpatch.families.adapter import adapted
+from ganpatch.families.family import Built, Wish
+from ganpatch.families.hub_folders import hub_files, read_config
+from ganpatch.families.output_checks import checked
+from ganpatch.families.registry import from_weights, recognised
+from ganpatch.families.user_code import is_factory, make_model
+from ganpatch.generator.configuration import ModelSettings, read_settings
+from ganpatch.generator.generator import Generator
+from ganpatch.generator.input_files import Images, given_inputs, read_latent
+from ganpatch.generator.latents import Drawn, parse_labels
+from ganpatch.generator.layers import unwrapped
+from ganpatch.plugins import plugin_names
+from ganpatch.untrusted.exported_programs import load_program
+from ganpatch.untrusted.weight_files import kind_of, read_pickled_module
+
+__all__ = ["BUNDLED", "LoadOptions", "UnknownLatent", "load", "opened", "recognised", "weights_file"]
+
+BUNDLED = {"churches": churches.WEIGHTS}
+_LISTED = "["  # --latent [normal:512]: the module takes a list of latents
+
+
+class UnknownLatent(GanpatchError):
+    """Nothing says what the model takes, or only its `shape`."""
+
+    shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """How to load a model: what the command line's model options and `ganpatch.toml` say."""
+
+    arch: str | None = None
+    arch_args: Mapping[str, Any] = field(default_factory=dict)
+    key: str | None = None
+    latent: str | None = None
+    labels: str | None = None
+    range: tuple[float, float] | None = None
+    inputs: str | Path | None = None
+    truncation: float | None = None
+    repo: str | Path | None = None
+    call: Mapping[str, Any] = field(default_factory=dict)
+    trust_pickle: bool = False
+
+    @property
+    def wish(self) -> Wish:
+        """What of this a family needs to know."""
+        return Wish(
+            labels=parse_labels(self.labels) if self.labels else None,
+            truncation=self.truncation,
+            repo=None if self.repo is None else Path(self.repo),
+        )
+
+
+def load(model: str | Path | nn.Module | None = None, **options: Any) -> Generator:
+    """Load a generator and try it with two seeds; `options` are the fields of LoadOptions.
+
+    Without `model`: the one in `ganpatch.toml` of the working folder, else "churches". Raises GanpatchError when the
+    model cannot be found, told or loaded, or its output is not finite images that change with the seed.
+    """
+    return checked(opened(model, LoadOptions(**options)))
+
+
+def opened(model: str | Path | nn.Module | None, given: LoadOptions) -> Generator:
+    """Load a generator without trying it; raise UnknownLatent when nothing says what it takes."""
+    if isinstance(model, nn.Module):
+        module = unwrapped(model)
+        return _generator(type(module).__name__, _own(module, given, type(module).__name__), given)
+    named, given = _with_settings(None if model is None else str(model), given)
+    return _generator(_short_name(named), _build(named, given), given)
+
+
+def weights_file(model: str | Path | None) -> Path | None:
+    """Return the file whose weights `load(model)` reads, or None where the user's code makes them.
+
+    Raises GanpatchError when there is no such model.
+    """
+    named, _ = _with_settings(None if model is None else str(model), LoadOptions())
+    path = BUNDLED.get(named) or Path(named)
+    if not path.exists() and not _is_code(named):
+        raise _not_found(named)
+    if path.is_dir():
+        return hub_files(path).weights
+    return path if path.is_file() else None
+
+
+def _with_settings(model: str | None, given: LoadOptions) -> tuple[str, LoadOptions]:
+    """Complete what was given by `ganpatch.toml`, where that speaks of the same model."""
+    settings = read_settings(Path()).model
+    if model is None:
+        model = settings.path or settings.arch or "churches"
+    elif model != (settings.path or settings.arch):
+        return model, given
+    known = {name: getattr(settings, name) for name in ModelSettings.model_fields if name != "path"}
+    known["arch"] = settings.arch if settings.path else None
+    names = [entry.name for entry in fields(LoadOptions) if entry.name in known]
+    return model, replace(given, **{name: known[name] for name in names if getattr(given, name) in (None, {})})
+
+
+def _build(model: str, options: LoadOptions) -> Built:
+    path = BUNDLED.get(model, Path(model))
+    if not path.exists():
+        if _is_code(model):
+            return _made(model, options)
+        raise _not_found(model)
+    config: Mapping[str, Any] = {}
+    if path.is_dir():
+        files = hub_files(path)
+        path, config = files.weights, files.config
+    elif path not in BUNDLED.values():
+        config = read_config(path)
+    kind = kind_of(path)
+    if kind == "pt2":
+        return _from_program(path, options)
+    if options.trust_pickle and kind == "torch":
+        pickled = read_pickled_module(path)
+        if pickled is not None:
+            return _own(unwrapped(pickled).float(), options, model)
+    wish = replace(options.wish, config=config)
+    if options.arch:
+        arguments = _fitting(config, options) if Path(model).is_dir() else options.arch_args
+        return from_weights(path, options.key, wish, _made(options.arch, replace(options, arch_args=arguments)))
+    return from_weights(path, options.key, wish)
+
+
+def _made(text: str, options: LoadOptions) -> Built:
+    """Call the user's factory, or the plugin of that name; it may know its inputs itself."""
+    made = make_model(text, options.arch_args)
+    if isinstance(made, Built):
+        return replace(made, module=unwrapped(made.module).float())
+    return _own(unwrapped(made.float()), options, text)
+
+
+def _own(module: nn.Module, options: LoadOptions, name: str) -> Built:
+    """Take a module of the user's, called the way that the options say."""
+    text = options.latent or ""
+    if options.call or text.startswith(_LISTED):
+        module = adapted(module, call=options.call, as_list=text.startswith(_LISTED))
+    if not text and options.inputs is not None:
+        return Built(module=module, latent=_given(options, None))
+    if not text:
+        raise UnknownLatent(
+            f"{name}: its latent is not known; say what it takes: --latent normal:100, "
+            "--latent normal:100,1,1 or --latent uniform:-1,1:100; 'ganpatch init' tries to find out"
+        )
+    return Built(module=module, latent=_latent(text))
+
+
+def _fitting(config: Mapping[str, Any], options: LoadOptions) -> Mapping[str, Any]:
+    """Return a hub folder's config.json as arguments of the factory, what the user gave above it; no notes of tools."""
+    plain = {name: value for name, value in config.items() if name.isidentifier() and not name.startswith("_")}
+    return {**plain, **options.arch_args}
+
+
+def _from_program(path: Path, options: LoadOptions) -> Built:
+    """Build from an exported program; of its inputs the shape is known, and the distribution is not."""
+    program = load_program(path)
+    if program.batch is not None:
+        raise GanpatchError(
+            f"'{path}' was exported for batches of {program.batch} and takes no others; name its weights or its code, "
+            'or export it with dynamic_shapes=({0: torch.export.Dim("batch")},)'
+        )
+    if options.latent is None:
+        sizes = [size for size in program.inputs[0][0][1:] if size] if program.inputs else [100]
+        shape = ",".join(str(size) for size in sizes)
+        fault = UnknownLatent(f"'{path}': its latent is not known; say how it is drawn: --latent normal:{shape}")
+        fault.shape = tuple(sizes)
+        raise fault
+    return Built(module=program.module, latent=_latent(options.latent))
+
+
+def _generator(name: str, built: Built, options: LoadOptions) -> Generator:
+    latent = _latent(options.latent) if options.latent else built.latent
+    limits = options.range or built.range
+    if options.inputs is not None:
+        latent = _given(replace(options, range=limits), latent)
+    if isinstance(latent, Images) and not latent.files:
+        raise GanpatchError(f"{name} turns images into images; name a folder of them: --inputs DIR")
+    labels = parse_labels(options.labels) if options.labels else built.labels
+    return Generator(name=name, module=built.module, latent=latent, labels=labels, range=limits, unused=built.unused)
+
+
+def _latent(text: str) -> Drawn:
+    return read_latent(text.removeprefix("[").removesuffix("]"))
+
+
+def _given(options: LoadOptions, known: Drawn | None) -> Drawn:
+    assert options.inputs is not None
+    return given_inputs(Path(options.inputs), known, options.range or (-1.0, 1.0))
+
+
+def _is_code(model: str) -> bool:
+    return is_factory(model) or model in plugin_names("ganpatch.generators")
+
+
+def _not_found(model: str) -> GanpatchError:
+    return GanpatchError(
+        f"model '{model}' not found: not a bundled name ({', '.join(BUNDLED)}), no such file, "
+        f"not file.py:factory{near_miss(model, [*BUNDLED, *_neighbours(Path(model))])}"
+    )
+
+
+def _short_name(model: str) -> str:
+    return model if is_factory(model) else Path(model).stem
+
+
+def _neighbours(path: Path) -> list[str]:
+    folder = path.parent
+    return [str(folder / entry.name) for entry in folder.iterdir()] if folder.is_dir() else []

@@ -1,0 +1,97 @@
+"""A generator is tried with two seeds before it is given out, and told what is wrong with it.
+
+checked(generator)                      # the generator in eval mode, its output a tensor of images
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganpatch.errors import GanpatchError, first_line
+from ganpatch.families.adapter import adapted
+from ganpatch.generator.generator import Generator
+from ganpatch.generator.layers import hooked, hooked_layers, layer_names, refuse_unhookable, tensor_of
+
+_SEEDS = (0, 1)
+_LARGE = 1 << 22  # numbers in an activation of one image
+_MOST_TIMES = 256  # as many as the weights have: a decoder of a million weights at 1024x1024 has 60 times as many
+
+
+def checked(generator: Generator) -> Generator:
+    """Return `generator` in eval mode after a trial of two seeds; images inside a larger output are taken out of it.
+
+    Raises GanpatchError saying which check failed: it runs, gives 1 or 3 channels, is finite, changes with the seed,
+    and gives the same for the same seed.
+    """
+    refuse_unhookable(generator.module)
+    if hooks := hooked_layers(generator.module):
+        raise GanpatchError(f"{generator.name}: the model carries forward hooks on {hooks[0]}; remove them first")
+    if generator.range[0] >= generator.range[1]:
+        raise GanpatchError(f"{generator.name}: the output range {generator.range} is empty; give it as low,high")
+    generator.module.eval()
+    with _bounded(generator):
+        output = tried(generator)
+    if not isinstance(output, Tensor):
+        generator = replace(generator, module=adapted(generator.module))
+        output = tried(generator)
+    _check_images(generator, output)
+    return generator
+
+
+@contextmanager
+def _bounded(generator: Generator) -> Iterator[None]:
+    """Stop a pass in which images grow far beyond their weights: a few bytes in a file can ask for any size.
+
+    The user's own code may draw what it likes.
+    """
+    module = generator.module
+    most = max(_LARGE, _MOST_TIMES * sum(parameter.numel() for parameter in module.parameters()))
+
+    def measure(output: Any, _call: int) -> None:
+        tensor = tensor_of(output)
+        if tensor is not None and tensor.numel() > most * len(_SEEDS):
+            size = list(tensor.shape[1:])
+            raise GanpatchError(f"{generator.name}: an image grows to {size} on its way: too large for these weights")
+
+    from_file = type(module).__module__.startswith(("ganpatch.families.", "torch.export."))
+    with hooked(module, dict.fromkeys(layer_names(module), measure) if from_file else {}):
+        yield
+
+
+@torch.inference_mode()
+def tried(generator: Generator) -> Any:
+    """Run two seeds; raise GanpatchError with the shapes and the way out when that fails."""
+    args, kwargs = generator.inputs(seeds=_SEEDS)
+    try:
+        return generator.module(*args, **kwargs)
+    except GanpatchError:
+        raise
+    except Exception as fault:
+        shapes = ", ".join(str(list(part.shape)) for part in args)
+        raise GanpatchError(
+            f"{generator.name}: a forward pass with inputs {shapes} fails: {first_line(fault, None)}; "
+            f"is --latent {generator.latent} right{'' if generator.labels else ', and does it take --labels'}?"
+        ) from fault
+
+
+def draws_noise(generator: Generator) -> bool:
+    """Return whether the same seeds give other images the second time: noise that no seed controls."""
+    first, second = tensor_of(tried(generator)), tensor_of(tried(generator))
+    return first is None or second is None or not torch.allclose(first, second, rtol=0, atol=1e-4)
+
+
+def _check_images(generator: Generator, output: Any) -> None:
+    images = generator.images(output)
+    if not torch.isfinite(images).all() or not torch.isfinite(tensor_of(output)).all():  # type: ignore[arg-type]
+        raise GanpatchError(f"{generator.name}: the output is not finite: the weights are broken or do not fit")
+    if images.shape[0] != len(_SEEDS):
+        raise GanpatchError(f"{generator.name}: two inputs gave {images.shape[0]} images")
+    if generator.latent.count != 1 and torch.equal(images[0], images[1]):
+        raise GanpatchError(
+            f"{generator.name}: the image does not change with the seed: "
+            "it ignores its latent, or the weights were not loaded"
+        )

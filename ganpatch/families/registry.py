@@ -1,0 +1,114 @@
+"""Weights into a module: that of the family which the tensors belong to, or one that the user's code made."""
+
+from pathlib import Path
+from typing import cast
+
+from ganpatch.errors import GanpatchError, explained, first_line
+from ganpatch.families import (
+    autoencoder,
+    autoencoder_tiny,
+    biggan,
+    biggan_deep,
+    dcgan,
+    dcgan_linear,
+    fastgan,
+    gan_zoo,
+    image_to_image,
+    lightweight_gan,
+    nvlabs,
+    progressive_gan,
+    stylegan2,
+    stylegan2_lucid,
+)
+from ganpatch.families.family import Built, Family, Wish
+from ganpatch.families.memory_budget import budgeted
+from ganpatch.untrusted.exported_programs import load_script
+from ganpatch.untrusted.weight_files import State, kind_of, load_state, read_checkpoint
+
+FAMILIES = tuple(
+    cast(Family, family)
+    for family in (
+        dcgan,
+        dcgan_linear,
+        progressive_gan,
+        gan_zoo,
+        biggan,
+        biggan_deep,
+        stylegan2,
+        stylegan2_lucid,
+        nvlabs,
+        fastgan,
+        lightweight_gan,
+        image_to_image,
+        autoencoder,
+        autoencoder_tiny,
+    )
+)
+
+
+def recognised(state: State) -> Family | None:
+    """Return the family that `state` belongs to, if any."""
+    return next((family for family in FAMILIES if _detects(family, state)), None)
+
+
+def _detects(family: Family, state: State) -> bool:
+    try:
+        return family.detect(state)
+    except (LookupError, ValueError, TypeError, AttributeError):  # names of the family, without what goes with them
+        return False
+
+
+def from_weights(path: Path, key: str | None, wish: Wish, made: Built | None = None) -> Built:
+    """Load the weights in `path` into what was `made`, or into the module of their family.
+
+    Raises GanpatchError when no family knows the tensors, or they do not fit the module.
+    """
+    if kind_of(path) == "torchscript":  # hooks do not work on TorchScript: its weights go into the Python class
+        key, state = "", load_script(path).state_dict()
+    else:
+        checkpoint = read_checkpoint(path, key=key, recognised=lambda state: recognised(state) is not None)
+        key, state = checkpoint.key, checkpoint.state
+        if checkpoint.config:
+            wish = Wish(labels=wish.labels, truncation=wish.truncation, repo=wish.repo, config=checkpoint.config)
+    place = f"'{path}'" + (f" under '{key}'" if key else "")
+    if made is not None:
+        return _filled(made, state, place)
+    family = recognised(state)
+    if family is None:
+        known = ", ".join(family.NAME for family in FAMILIES)
+        if kind_of(path) == "torchscript":
+            raise GanpatchError(
+                f"'{path}' is TorchScript, which does not run hooks, and its tensors are of no family that ganpatch "
+                f"knows ({known}); name the Python class that they belong to: --arch file.py:factory"
+            )
+        raise GanpatchError(
+            f"'{path}' is of no family that ganpatch knows ({known}); "
+            "name the code that makes the module: --arch file.py:factory"
+        )
+    return _of_family(family, state, wish, place)
+
+
+def _of_family(family: Family, state: State, wish: Wish, place: str) -> Built:
+    hint = f"it was taken for {family.NAME}; if it is something else, name its code: --arch file.py:factory"
+    try:
+        with budgeted(state, f"{place}: {hint}"):
+            built = family.build(state, wish)
+    except GanpatchError:
+        raise
+    except KeyError as fault:
+        raise GanpatchError(f"{place} lacks the tensor {fault}: {hint}") from fault
+    except Exception as fault:
+        raise GanpatchError(f"{place} has tensors that do not go together ({first_line(fault)}): {hint}") from fault
+    try:
+        return _filled(built, state, place)
+    except GanpatchError as fault:
+        raise GanpatchError(f"{fault}: {hint}") from fault
+
+
+def _filled(built: Built, state: State, place: str) -> Built:
+    """Load the generator's tensors into the module, all or nothing."""
+    load_state(built.module, built.used(state), place)
+    if built.finish is not None:
+        with explained(f"{place} has tensors that do not go together"):
+            built.finish()
+    return built

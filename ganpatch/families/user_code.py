@@ -1,0 +1,102 @@
+"""The user's own code: `file.py:factory` or `pkg.mod:factory`, called to make a module.
+
+    module = make_model("net.py:Generator", {"nz": 100})
+
+It may give a Built instead, which also says how its inputs are drawn. An installed package offers factories by name
+(plugins.py). This runs code that the user names on the command line or in ganpatch.toml; a patch file never can.
+"""
+
+import importlib
+import importlib.util
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.families.family import Built
+from ganpatch.plugins import find_plugin, plugin_names
+
+_FACTORY = re.compile(r"(?P<place>.+\.py|[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)")
+
+
+def is_factory(text: str) -> bool:
+    """Return whether `text` has the form `file.py:factory` or `pkg.mod:factory`."""
+    return _FACTORY.fullmatch(text) is not None
+
+
+def make_model(text: str, arguments: Mapping[str, Any]) -> nn.Module | Built:
+    """Call the factory, or the plugin of that name, with keyword `arguments`.
+
+    Raises GanpatchError when there is none, it raises, or it gives neither an nn.Module nor a Built.
+    """
+    made = _called(text, _factory(text), arguments)
+    if not isinstance(made, nn.Module | Built):
+        raise GanpatchError(f"{text} gave a {type(made).__name__}, not an nn.Module")
+    return made
+
+
+def make_module(text: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """Call the user's factory of any module; raise GanpatchError when it raises or gives no nn.Module."""
+    module = _called(text, _factory(text), arguments)
+    if not isinstance(module, nn.Module):
+        raise GanpatchError(f"{text} gave a {type(module).__name__}, not an nn.Module")
+    return module
+
+
+def _factory(text: str) -> Callable[..., Any]:
+    match = _FACTORY.fullmatch(text)
+    if match is None:
+        if not text.isidentifier() and text not in plugin_names("ganpatch.generators"):
+            raise GanpatchError(f"'{text}' is not of the form file.py:factory or pkg.mod:factory")
+        found = find_plugin("ganpatch.generators", text)
+        if not callable(found):
+            raise GanpatchError(f"the generator '{text}' of an installed package is no function")
+        return found
+    code = _import_file(Path(match["place"])) if match["place"].endswith(".py") else _import_module(match["place"])
+    factory = getattr(code, match["name"], None)
+    if not callable(factory):
+        callables = [name for name, value in vars(code).items() if callable(value) and not name.startswith("_")]
+        raise GanpatchError(f"{match['place']} has no factory '{match['name']}'{near_miss(match['name'], callables)}")
+    return factory
+
+
+def _called(text: str, factory: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    try:
+        return factory(**arguments)
+    except Exception as fault:
+        hint = "; give its arguments with --arch-arg name=value" if isinstance(fault, TypeError) else ""
+        raise GanpatchError(f"{text} raised {type(fault).__name__}: {fault}{hint}") from fault
+
+
+def _import_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise GanpatchError(f"'{path}' does not exist")
+    name = f"ganpatch_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickling look their module up there
+    sys.path.insert(0, str(path.parent.resolve()))  # so that it finds the files beside it
+    try:
+        spec.loader.exec_module(module)
+    except Exception as fault:
+        raise GanpatchError(f"'{path}' raised {type(fault).__name__} on import: {fault}") from fault
+    finally:
+        sys.path.pop(0)
+    return module
+
+
+def _import_module(name: str) -> ModuleType:
+    sys.path.insert(0, "")  # the working folder, as with python -m
+    try:
+        return importlib.import_module(name)
+    except Exception as fault:
+        raise GanpatchError(f"cannot import '{name}': {type(fault).__name__}: {fault}") from fault
+    finally:
+        sys.path.remove("")

@@ -1,0 +1,10 @@
+"""finding: which units draw artifacts, one file per method.
+
+methods, task         the methods by name; what each one is given
+suggestions           their scores and suggested edits, kept in the run folder
+image_features, typical
+                      images as numbers; how typical an image is at each place
+closer_look           a layer's top images, and how they change without the unit
+first_look, typicality, oddity, rarity, spike, frechet_distance, defect
+                      the methods
+"""

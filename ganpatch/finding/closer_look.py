@@ -1,0 +1,149 @@
+"""A look at the images in which a layer's units fire most: how odd they are, and how much more usual without the unit.
+
+    look = Look(task, "layer4")
+    look.oddity()                           # [C, K] per unit and top image
+    look.gain()                             # [C]
+
+Typicality, oddity and first-look are made of these two.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganpatch.finding.image_features import feature_maps
+from ganpatch.finding.task import BATCH, Count, Task
+from ganpatch.finding.typical import Usual
+from ganpatch.forward.activations import batched
+from ganpatch.generator.layers import hooked, tensor_of
+from ganpatch.graph.split import Tail
+
+PLACES = 1 / 128  # the share of an image's places at which a gain is read
+CLOSER = 1 / 3  # the share of the units that are looked at closer
+MORE = 2  # times as many images then, in addition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Images:
+    """Images in which units are cut: `seeds` [N], feature `maps` [N, D, h, w], and which references they are [N]."""
+
+    seeds: Tensor
+    maps: Tensor
+    own: Tensor
+
+
+class Look:
+    """The images in which the units of one ranked layer fire most, beside what is usual."""
+
+    def __init__(self, task: Task, layer: str, *, with_cuts: bool) -> None:
+        self._task, self._layer = task, layer
+        self.levels = task.ranking[layer].q99
+        top = task.ranking[layer].top_seeds[:, : task.images]
+        seeds, self._rows = top.unique(return_inverse=True)
+        references = task.reference_seeds()
+        self._more, self._closer = min(MORE * top.shape[1], len(references)), max(1, round(CLOSER * len(top)))
+        cuts = top.numel() + self._closer * self._more if with_cuts else 0
+        self._report = Count(task, len(references) + len(seeds) + cuts)
+        maps, self._peaks = self._seen(references)
+        self._usual = Usual(maps)
+        self._references = _Images(
+            seeds=torch.tensor(references), maps=maps, own=torch.arange(len(maps)).to(maps.device)
+        )
+        maps = feature_maps(task.generator, task.features, seeds.tolist(), self._report, task.group)
+        self._ranked = _Images(seeds=seeds, maps=maps, own=torch.full((len(maps),), -1).to(maps.device))
+
+    def oddity(self) -> Tensor:
+        """Return how odd each top image is as a whole [C, K]: the mean over its places."""
+        return self._usual.oddity(self._ranked.maps).mean((1, 2)).cpu()[self._rows]
+
+    @torch.no_grad()
+    def gain(self) -> Tensor:
+        """Return the gain of each unit [C]: how much more usual its images become when it is cut at its level.
+
+        That is the mean over the half of its images that gain most: a fault need not be in all of them. After its top
+        images the units that gain most are cut in more images, those of the references in which they fire most.
+        """
+        tail = Tail.of(self._task.generator, self._layer)
+        first = self._gains(tail, self._ranked, self._rows, torch.arange(len(self._rows)))
+        closer = first.mean(1).topk(self._closer).indices
+        rows = self._peaks[:, closer].topk(self._more, dim=0).indices.T
+        more = self._gains(tail, self._references, rows, closer)
+        gain = _of_upper_half(first)
+        gain[closer] = _of_upper_half(torch.cat([first[closer], more], 1))
+        return gain
+
+    def _gains(self, tail: Tail, images: _Images, rows: Tensor, units: Tensor) -> Tensor:
+        """Return the gains [U, K] of `units` [U] in the images `rows` [U, K]; each image runs to the layer once."""
+        used, image = rows.flatten().unique(return_inverse=True)
+        image, order = image.sort(stable=True)
+        unit = units.repeat_interleave(rows.shape[1])[order]
+
+        def gains_of(start: int) -> Tensor:
+            here = used[start : start + BATCH]
+            front, own = tail.front(images.seeds[here].tolist()), images.own[here]
+            before = self._usual.distance(images.maps[here], own)
+            found = []
+            for pairs in _evenly(((image >= start) & (image < start + BATCH)).nonzero().flatten()):
+                row, of = image[pairs] - start, unit[pairs]
+                changed = self._task.features.maps(tail(front.rows(row), cut(of, self.levels[of])))
+                found.append(_largest(before[row] - self._usual.distance(changed, own[row])))
+                self._report(len(pairs))
+            return torch.cat(found)
+
+        gains = torch.empty(len(order))
+        gains[order] = self._task.group.mapped(gains_of, range(0, len(used), BATCH)).cpu()
+        return gains.view(rows.shape)
+
+    def _seen(self, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return the feature maps [N, D, h, w] of the images of `seeds`, and each unit's peak in them [N, C]."""
+        peaks: list[Tensor] = []
+
+        def on_output(output: Any, call: int) -> None:
+            if call:
+                peaks[-1] = torch.maximum(peaks[-1], _peaks(output))
+            else:
+                peaks.append(_peaks(output))
+
+        generator, group = self._task.generator, self._task.group
+        with hooked(generator.module, {self._layer: on_output}):
+            maps = feature_maps(generator, self._task.features, seeds, self._report, group)
+        own = iter(peaks)
+        return maps, group.mapped(lambda _part: next(own), list(batched(seeds)))
+
+
+def cut(units: Tensor, levels: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return the change that holds, in row i of an activation, unit `units[i]` at or below `levels[i]`."""
+
+    def change(y: Tensor) -> Tensor:
+        y, rows = y.clone(), torch.arange(len(units))
+        own = y[rows, units]
+        y[rows, units] = torch.minimum(own, levels.to(y).view(-1, *[1] * (own.ndim - 1)))
+        return y
+
+    return change
+
+
+def _peaks(output: Any) -> Tensor:
+    """Return how high each unit fires in each image [N, C] of a layer's output."""
+    tensor = tensor_of(output)
+    assert tensor is not None, "a ranked layer gives a tensor"
+    return tensor.reshape(*tensor.shape[:2], -1).amax(2).float().cpu()
+
+
+def _evenly(pairs: Tensor) -> Sequence[Tensor]:
+    """Cut into parts of about the same size, at most BATCH."""
+    return pairs.tensor_split(-(-len(pairs) // BATCH))
+
+
+def _of_upper_half(gains: Tensor) -> Tensor:
+    """Return the mean of the upper half of each row [U, K]."""
+    return gains.topk(-(-gains.shape[1] // 2), 1).values.mean(1)
+
+
+def _largest(change: Tensor) -> Tensor:
+    """Return the mean of the largest entries of each map [N, h, w]."""
+    places = change.flatten(1)
+    return places.topk(max(1, round(PLACES * places.shape[1])), 1).values.mean(1)

@@ -1,0 +1,58 @@
+"""The find room: which units draw artifacts, one file per method.
+
+    suggested = suggest(Task(generator=generator, ranking=ranking), ["first-look", "spike"])
+
+first-look          typicality where a unit stands out by it, else oddity; the default, by docs/finding.md
+typicality          do its top images look more usual without it? no real images needed
+oddity              do its top images look odd?
+rarity, spike       how it fires: seldom, or far beyond its usual level
+fd                  its top images against real ones
+defect              from images that a person called broken
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.finding import defect, first_look, frechet_distance, oddity, rarity, spike, typicality
+from ganpatch.finding.suggestions import MethodFacts, Suggested
+from ganpatch.finding.task import Method, Task
+from ganpatch.plugins import Group, find_plugin, plugin_names
+
+METHODS: Mapping[str, Method] = {
+    module.NAME: cast(Method, module)
+    for module in (first_look, typicality, oddity, rarity, spike, frechet_distance, defect)
+}
+DEFAULT = first_look.NAME
+_PLUGINS: Group = "ganpatch.scorers"
+
+
+def method_named(name: str) -> Method:
+    """Return the method `name`, of this room or of an installed package; raise GanpatchError with the near miss."""
+    if name in METHODS:
+        return METHODS[name]
+    if name in plugin_names(_PLUGINS):
+        return cast(Method, find_plugin(_PLUGINS, name)())
+    known = [*METHODS, *plugin_names(_PLUGINS)]
+    raise GanpatchError(f"method '{name}' is not one of {', '.join(known)}{near_miss(name, known)}")
+
+
+def suggest(task: Task, methods: Sequence[str], layers: Sequence[str] = ()) -> dict[str, Suggested]:
+    """Run `methods` over `layers` of the ranking (none given: all); raise GanpatchError for unknown ones first."""
+    by_name = {name: method_named(name) for name in methods}
+    chosen = tuple(layers) or tuple(task.ranking.layers)
+    for layer in chosen:
+        _ = task.ranking[layer]
+    found: dict[str, Suggested] = {}
+    for name, method in by_name.items():
+        started = time.monotonic()
+        by_layer = {layer: method.find(task, layer) for layer in chosen}
+        facts = MethodFacts(
+            explains=method.EXPLAINS,
+            settings=method.settings(task),
+            seconds=round(time.monotonic() - started, 3),
+            layers=chosen,
+        )
+        found[name] = Suggested(facts=facts, layers=by_layer)
+    return found

@@ -1,0 +1,140 @@
+"""Suggestions: scores that say which units of a run draw artifacts, and the edit that a method would make of each.
+
+    suggestions = read_suggestions(folder, manifest)
+    suggestions["first-look"].layers["layer4"].first(20)        # the twenty units to look at first
+
+suggestions.json names the methods and says in a line what each score is; suggestions.safetensors holds the numbers.
+Both belong to one run: those of an earlier ranking in the same folder are not read.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+from torch import Tensor
+
+from ganpatch.disk.atomic_files import read_bytes
+from ganpatch.disk.own_files import Section, first_fault, is_finite, opened_tensors, write_arrays, write_section
+from ganpatch.errors import GanpatchError, explained, near_miss
+from ganpatch.patch.edit import Edit, LayerName, Mask, id_of
+from ganpatch.ranking.result import Manifest
+
+INDEX, ARRAYS = "suggestions.json", "suggestions.safetensors"
+_LARGEST = 8_000_000
+_PER_UNIT = ("alpha", "value", "above")
+
+
+class MethodFacts(Section):
+    """What a method's score is, in one line; what it was given, how long it took, which numbers it left."""
+
+    explains: Annotated[str, Field(max_length=300)]
+    settings: dict[str, Any] = {}
+    seconds: float = 0.0
+    layers: tuple[LayerName, ...]
+
+
+class _Index(Section):
+    format: Literal["ganpatch-suggestions/1"] = "ganpatch-suggestions/1"
+    run: str
+    methods: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")], MethodFacts]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a method found in one layer: a `score` [C], higher for worse, and the edit that it suggests per unit.
+
+    `alpha`, `value` and `above` are [C], `mask` [C, h, w] in [0, 1]; None leaves the field at its default.
+    """
+
+    score: Tensor
+    alpha: Tensor | None = None
+    value: Tensor | None = None
+    above: Tensor | None = None
+    mask: Tensor | None = None
+
+    def first(self, count: int) -> list[int]:
+        """Return the `count` units of the highest scores, the worst first."""
+        return self.score.argsort(descending=True, stable=True)[:count].tolist()
+
+    def edit(self, layer: str, units: list[int], reason: str) -> Edit:
+        """Make the suggested edit of `units`."""
+        chosen = sorted(units)
+        numbers = {name: getattr(self, name) for name in _PER_UNIT}
+        fields: dict[str, Any] = {
+            name: tuple(tensor[chosen].tolist()) for name, tensor in numbers.items() if tensor is not None
+        }
+        mask = None if self.mask is None else Mask.of(self.mask[chosen])
+        fields |= {"id": id_of(layer), "layer": layer, "channels": len(self.score), "units": tuple(chosen)}
+        return Edit(mask=mask, reason=reason, **fields)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggested:
+    """What one method found in the layers of a run."""
+
+    facts: MethodFacts
+    layers: Mapping[str, Found]
+
+
+def read_suggestions(folder: Path, manifest: Manifest) -> dict[str, Suggested]:
+    """Read what was suggested for this run, by method; nothing when there is none, or only of an earlier run."""
+    if not (folder / INDEX).is_file():
+        return {}
+    try:
+        index = _Index.model_validate_json(read_bytes(folder / INDEX, limit=_LARGEST))
+    except ValidationError as fault:
+        raise GanpatchError(f"'{folder / INDEX}' is broken: {first_fault(fault)}; remove it") from fault
+    if index.run != manifest.run:
+        return {}
+    what = f"'{folder / ARRAYS}' is broken: remove it, and run ganpatch suggest again"
+    with opened_tensors(folder / ARRAYS, what) as file, explained(what):
+        tensors = file.tensors()
+        return {
+            method: Suggested(
+                facts=facts,
+                layers={layer: _found(tensors, method, layer, manifest) for layer in facts.layers},
+            )
+            for method, facts in index.methods.items()
+        }
+
+
+def save_suggestions(folder: Path, manifest: Manifest, suggested: Mapping[str, Suggested]) -> None:
+    """Keep suggestions in the run folder, beside those of other methods for the same run."""
+    every = {**read_suggestions(folder, manifest), **suggested}
+    tensors = {
+        f"{method}/{layer}.{name}": tensor.clone()
+        for method, one in every.items()
+        for layer, found in one.layers.items()
+        for name in ("score", *_PER_UNIT, "mask")
+        if (tensor := getattr(found, name)) is not None
+    }
+    write_arrays(folder / ARRAYS, tensors)
+    index = _Index(run=manifest.run, methods={method: one.facts for method, one in every.items()})
+    write_section(folder / INDEX, index)
+
+
+def chosen_method(suggested: Mapping[str, Suggested], method: str, folder: Path) -> Suggested:
+    """Return what `method` suggested; raise GanpatchError when it was not run."""
+    if method not in suggested:
+        have = f"; there is {', '.join(suggested)}" if suggested else ""
+        raise GanpatchError(
+            f"'{folder}' has no suggestions by '{method}'{have}{near_miss(method, suggested)}; "
+            f"make them with ganpatch suggest {folder} --by {method}"
+        )
+    return suggested[method]
+
+
+def _found(tensors: Mapping[str, Tensor], method: str, layer: str, manifest: Manifest) -> Found:
+    units = manifest.layers[layer].units
+    parts: dict[str, Tensor | None] = {
+        name: tensors.get(f"{method}/{layer}.{name}") for name in ("score", *_PER_UNIT, "mask")
+    }
+    for name, tensor in parts.items():
+        dims = 3 if name == "mask" else 1
+        if tensor is not None and (tensor.ndim != dims or len(tensor) != units or not is_finite(tensor)):
+            raise ValueError(f"{method}/{layer}.{name} does not fit the layer")
+    if parts["score"] is None:
+        raise ValueError(f"it has no {method}/{layer}.score")
+    return Found(**parts)  # type: ignore[arg-type]

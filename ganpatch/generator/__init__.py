@@ -1,0 +1,9 @@
+"""generator: a generator as all rooms above see it. The only room that registers hooks.
+
+generator             a module, how to draw its inputs from seeds, how to read its images
+latents, input_files  latents and labels from seeds; inputs from files
+layers                find a layer by name, watch and edit its output
+fingerprints          identity of a model: structure and weights
+device                device, number format and compilation of forward passes
+configuration         ganpatch.toml: which model, and how to load it
+"""

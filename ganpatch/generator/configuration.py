@@ -1,0 +1,85 @@
+"""`ganpatch.toml` in the working folder: the model that is meant when none is named, and how to load it.
+
+[model]
+path = "model.pt"
+arch = "net.py:Generator"
+arch_args = {ngf = 64}
+latent = "normal:100,1,1"
+range = [-1, 1]
+# and where they are needed: key, labels, inputs, truncation, repo, call = {noise_mode = "const"}
+
+[rank]
+layers = ["main.5"]
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ganpatch.disk.atomic_files import read_bytes
+from ganpatch.disk.own_files import Section
+from ganpatch.errors import GanpatchError, explained, near_miss
+
+NAME = "ganpatch.toml"
+_LARGEST = 1_000_000
+
+
+class ModelSettings(Section):
+    """How to load a model; each setting is also an option of the command line."""
+
+    path: str | None = None
+    arch: str | None = None
+    arch_args: dict[str, Any] = {}
+    key: str | None = None
+    latent: str | None = None
+    labels: str | None = None
+    range: tuple[float, float] | None = None
+    inputs: str | None = None
+    truncation: float | None = None
+    repo: str | None = None
+    call: dict[str, Any] = {}
+
+
+class RankSettings(Section):
+    """Defaults of `ganpatch rank`."""
+
+    layers: tuple[str, ...] = ()
+
+
+class Settings(Section):
+    """The whole file."""
+
+    model: ModelSettings = ModelSettings()
+    rank: RankSettings = RankSettings()
+
+
+def read_settings(folder: Path) -> Settings:
+    """Read `ganpatch.toml` in `folder`, or give the defaults; raise GanpatchError with all its faults at once."""
+    path = folder / NAME
+    if not path.exists():
+        return Settings()
+    with explained(NAME):
+        content = tomllib.loads(read_bytes(path, limit=_LARGEST).decode())
+    try:
+        return Settings.model_validate(content)
+    except ValidationError as fault:
+        raise GanpatchError("\n".join(f"{NAME}: {line}" for line in _faults(fault))) from fault
+
+
+def _faults(fault: ValidationError) -> list[str]:
+    lines = []
+    for error in fault.errors():
+        place = ".".join(str(part) for part in error["loc"])
+        if error["type"] == "extra_forbidden":
+            lines.append(f"{place} is not a setting{near_miss(str(error['loc'][-1]), _keys_beside(error['loc']))}")
+        else:
+            lines.append(f"{place}: {error['msg'].lower()}")
+    return lines
+
+
+def _keys_beside(place: tuple[int | str, ...]) -> list[str]:
+    sections: dict[object, type[Section]] = {"model": ModelSettings, "rank": RankSettings}
+    known = sections.get(place[0], Settings) if len(place) > 1 else Settings
+    return list(known.model_fields)

@@ -1,0 +1,132 @@
+"""Inputs that the user gives as files: a folder of images, or a file of latents, one row per seed.
+
+    given_inputs(Path("photos"), shape=(3, 256, 256), limits=(-1, 1))     # of "images:3,256,256"
+    given_inputs(Path("latents.safetensors"))                             # [N, ...], or .npy
+
+Seed i takes the i-th image by name, or the i-th row; behind the last one it begins again.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from ganpatch.disk.atomic_files import plain_size
+from ganpatch.disk.own_files import is_finite, opened_tensors
+from ganpatch.errors import GanpatchError, explained, listed
+from ganpatch.generator.latents import Drawn, parse_latent, parse_shape
+from ganpatch.untrusted.picture_files import opened_picture
+
+_IMAGES = re.compile(r"images:(\d{1,6},\d{1,6},\d{1,6})")
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Images:
+    """The images of a folder as inputs [1 or 3, H, W] with values in `limits`: scaled to fit, the middle cut out.
+
+    Without `files` it only says what is needed.
+    """
+
+    shape: tuple[int, ...]
+    files: tuple[Path, ...] = ()
+    limits: Range = (-1.0, 1.0)
+
+    def __str__(self) -> str:
+        return f"images:{','.join(str(size) for size in self.shape)}"
+
+    @property
+    def count(self) -> int:
+        """How many images there are."""
+        return len(self.files)
+
+    def row(self, source: torch.Generator) -> Tensor:
+        """Read one image; raise GanpatchError naming the file when it is broken."""
+        path = self.files[source.initial_seed() % len(self.files)]
+        channels, height, width = self.shape
+        with opened_picture(path, f"'{path}' is not a readable image") as image:
+            whole = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
+            pixels = np.asarray(ImageOps.fit(whole, (width, height), Image.Resampling.BICUBIC), dtype=np.float32)
+        low, high = self.limits
+        planes = torch.from_numpy(pixels.reshape(height, width, channels)).permute(2, 0, 1)
+        return planes.contiguous() / 255 * (high - low) + low
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rows:
+    """The rows of a tensor [N, ...] as inputs."""
+
+    path: Path
+    tensor: Tensor
+
+    def __str__(self) -> str:
+        return f"rows:{','.join(str(size) for size in self.shape)}"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one row."""
+        return tuple(self.tensor.shape[1:])
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return len(self.tensor)
+
+    def row(self, source: torch.Generator) -> Tensor:
+        """Return one row."""
+        return self.tensor[source.initial_seed() % len(self.tensor)]
+
+
+def read_latent(text: str) -> Drawn:
+    """Read what --latent says: a distribution, or "images:3,256,256", whose files --inputs names."""
+    if match := _IMAGES.fullmatch(text):
+        shape = parse_shape(text, match[1])
+        if shape[0] not in (1, 3):
+            raise GanpatchError(f"latent '{text}': images have 1 or 3 channels, not {shape[0]}")
+        return Images(shape=shape)
+    return parse_latent(text)
+
+
+def given_inputs(path: Path, known: Drawn | None, limits: Range) -> Drawn:
+    """Take inputs from a folder of images or a file of rows.
+
+    `known` is what the model takes, where that is known; raises GanpatchError when the files are nothing of the kind.
+    """
+    if path.is_dir():
+        files = tuple(sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES))
+        if not files:
+            raise GanpatchError(f"'{path}' holds no images ({listed(_SUFFIXES)})")
+        if known is None:
+            raise GanpatchError(f"--inputs {path}: how large are the images? say --latent images:3,256,256")
+        if len(known.shape) != 3 or known.shape[0] not in (1, 3):
+            raise GanpatchError(f"--inputs {path}: the model takes {known}, not images")
+        return Images(shape=known.shape, files=files, limits=limits)
+    tensor = _read_rows(path)
+    if known is not None and tuple(tensor.shape[1:]) != known.shape:
+        raise GanpatchError(f"'{path}' has rows {list(tensor.shape[1:])}, and the model takes {known}")
+    return Rows(path=path, tensor=tensor.float())
+
+
+def _read_rows(path: Path) -> Tensor:
+    if not path.exists():
+        raise GanpatchError(f"--inputs {path}: no such folder or file")
+    what = f"'{path}' is not a readable .safetensors or .npy file of latents"
+    plain_size(path)
+    if path.suffix == ".npy":
+        with explained(what):  # mapped, not read: its head may claim more than the file holds
+            tensor = torch.from_numpy(np.array(np.load(path, mmap_mode="r", allow_pickle=False)))
+    else:
+        with opened_tensors(path, what) as file:
+            if len(file.names) != 1:
+                raise GanpatchError(
+                    f"'{path}' holds {len(file.names)} tensors ({listed(file.names)}), not one [N, ...]"
+                )
+            tensor = file.tensor(file.names[0])
+    if tensor.ndim < 2 or not len(tensor) or not is_finite(tensor):
+        raise GanpatchError(f"'{path}' holds {list(tensor.shape)}, not finite rows [N, ...]")
+    return tensor

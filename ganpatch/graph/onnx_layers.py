@@ -1,0 +1,196 @@
+"""Finding torch layers in an ONNX graph: by the scopes that both exporters of torch leave on the nodes.
+
+    layers = find_layers(model)
+    layers["layer4"].values                 # one value per run of the layer: what leaves its scope
+
+The exporter of torch >= 2.5 writes the module names around a node into its metadata, the older one into its name,
+"/layer1/layer1.0/Conv". A layer that the exporter fused into its neighbour has no value of its own and is not found.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from ganpatch.disk.own_files import parsed_json
+from ganpatch.errors import GanpatchError, near_miss
+
+SCOPES = "pkg.torch.onnx.name_scopes"
+LAYERS = "ganpatch.layers"
+LARGEST_SINGLE = 2_000_000_000  # bytes: protobuf holds no more in one file
+_AGAIN = re.compile(r"(.+)_(\d+)")
+_FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnnxLayer:
+    """A layer in a graph: one value for each of its runs, in order; `unclear` says why it cannot be edited."""
+
+    name: str
+    values: tuple[ir.Value, ...]
+    unclear: str = ""
+
+    @property
+    def operation(self) -> str:
+        """The operation that gives the layer's value."""
+        node = self.values[0].producer() if self.values else None
+        return node.op_type if node is not None else ""
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """The shape of the layer's value, unknown and dynamic sizes as None; () where nothing is known."""
+        shape = self.values[0].shape if self.values else None
+        return tuple(size if isinstance(size, int) else None for size in shape) if shape is not None else ()
+
+
+def find_layers(model: ir.Model) -> dict[str, OnnxLayer]:
+    """Find every layer that has a value of its own, in the order of the graph."""
+    inside: dict[str, dict[ir.Node, int]] = {}
+    for place, node in enumerate(model.graph):
+        for scope in scopes_of(node):
+            inside.setdefault(scope, {})[node] = place
+    outputs = set(model.graph.outputs)
+    found = {name: _layer(name, nodes, outputs, inside) for name, nodes in inside.items()}
+    return {name: layer for name, layer in found.items() if layer.values} | dict(_from_map(model, found))
+
+
+def layer_values(model: ir.Model, names: Iterable[str]) -> dict[str, str]:
+    """Name, for each of the layers that has one clear value, that value: the map that exported files carry."""
+    layers = find_layers(model)
+    return {
+        name: str(layers[name].values[0].name)
+        for name in names
+        if name in layers and len(layers[name].values) == 1 and not layers[name].unclear
+    }
+
+
+def find_onnx_layer(model: ir.Model, layers: dict[str, OnnxLayer], name: str) -> OnnxLayer:
+    """Return the layer called `name`; raise GanpatchError with the near miss, and say what may have become of it."""
+    if name in layers:
+        layer = layers[name]
+        if layer.unclear:
+            raise GanpatchError(f"layer '{name}' cannot be edited in this graph: {layer.unclear}")
+        return layer
+    if branching := _branching(model):
+        raise GanpatchError(
+            f"layer '{name}' has no value of its own in this graph; it may stand inside the subgraph of "
+            f"{branching.op_type} '{branching.name}', which is not patched{near_miss(name, layers)}"
+        )
+    if model.functions:
+        raise GanpatchError(
+            f"layer '{name}' not found: the graph keeps modules as functions; inline them first "
+            "(onnx.inliner.inline_local_functions)"
+        )
+    if not layers:
+        raise GanpatchError(
+            "the graph names no layers: its scopes were stripped; export it again with torch >= 2.5, "
+            "or with 'ganpatch export'"
+        )
+    fused = " (an exporter fuses a convolution into the BatchNorm behind it)"
+    raise GanpatchError(f"layer '{name}' has no value of its own in this graph{fused}{near_miss(name, layers)}")
+
+
+def scopes_of(node: ir.Node) -> list[str]:
+    """Return the dotted names of the modules around a node, outermost first."""
+    text = node.metadata_props.get(SCOPES)
+    if text is not None:
+        return [scope for scope in re.findall(r"'([^']*)'", text)[:-1] if scope]
+    return _scopes_from_name(node.name or "")
+
+
+def is_float(value: ir.Value) -> bool:
+    """Return whether a value holds floating-point numbers; unknown types count as such."""
+    return value.dtype is None or value.dtype in _FLOATS
+
+
+def _scopes_from_name(name: str) -> list[str]:
+    """Read "/layer1/layer1.0/Conv" as layer1, layer1.0: children of a Sequential repeat their parent's name."""
+    if not name.startswith("/"):
+        return []
+    scopes: list[str] = []
+    for part in name.split("/")[1:-1]:
+        parent = scopes[-1] if scopes else ""
+        head, _, tail = part.rpartition(".")
+        own = tail if head and (parent == head or parent.endswith(f".{head}")) else part
+        scopes.append(f"{parent}.{own}" if parent else own)
+    return scopes
+
+
+Scope = dict[ir.Node, int]  # the nodes of a layer, with their places in the graph
+
+
+def _layer(name: str, nodes: Scope, outputs: set[ir.Value], inside: dict[str, Scope]) -> OnnxLayer:
+    leaving = [
+        value
+        for node in nodes
+        if node.op_type not in ("Constant", "Shape")
+        for value in node.outputs
+        if is_float(value) and (value in outputs or any(use.node not in nodes for use in value.uses()))
+    ]
+    return OnnxLayer(name=name, values=tuple(leaving), unclear=_ambiguity(name, nodes, leaving, inside))
+
+
+def _ambiguity(name: str, nodes: Scope, leaving: Sequence[ir.Value], inside: dict[str, Scope]) -> str:
+    """Return why it is not clear which value is the layer's output, or ""."""
+    runs = _runs(nodes)
+    if len(leaving) > 1 and not (len(runs) == len(leaving) and len({tuple(run) for run in runs}) == 1):
+        return f"{len(leaving)} values leave it"
+    if len(leaving) == 1 and _weights_used_twice(nodes):
+        return "it runs several times in a row, and the graph does not keep the runs apart"
+    if any(SCOPES in node.metadata_props for node in nodes):
+        return ""
+    maker = leaving[0].producer() if leaving else None
+    if maker is not None and scopes_of(maker)[-1:] == [name] and _holds_a_norm(maker):
+        return "the older exporter folded the normalisation behind it into it"
+    again = [scope for scope in inside if (match := _AGAIN.fullmatch(scope)) and match[1] == name]
+    borrowed = [scope for scope in again if not _own_weights(inside[scope], scope)]
+    return f"'{borrowed[0]}' may be another run of it; the older exporter does not tell" if borrowed else ""
+
+
+def _runs(nodes: Scope) -> list[list[str]]:
+    """Cut a layer's nodes into stretches without other nodes between them; give their operations."""
+    runs: list[list[str]] = []
+    before = -2
+    for node, place in nodes.items():
+        if place != before + 1:
+            runs.append([])
+        runs[-1].append(node.op_type)
+        before = place
+    return runs
+
+
+def _weights_used_twice(nodes: Iterable[ir.Node]) -> bool:
+    used = [
+        (value, node.op_type)  # a weight norm takes its weight in two operations, one layer run twice in the same one
+        for node in nodes
+        for value in node.inputs
+        if value is not None and value.const_value is not None and value.const_value.size > 1 and "." in str(value.name)
+    ]
+    return len(used) != len(set(used))
+
+
+def _holds_a_norm(node: ir.Node) -> bool:
+    """Return whether the older exporter folded a BatchNorm into a convolution: the bias then has no name of its own."""
+    bias = node.inputs[2] if node.op_type == "Conv" and len(node.inputs) > 2 else None
+    return bias is not None and str(bias.name).startswith("onnx::")
+
+
+def _own_weights(nodes: Iterable[ir.Node], scope: str) -> bool:
+    names = [str(value.name) for node in nodes for value in node.inputs if value is not None and value.is_initializer()]
+    return any(name.startswith(f"{scope}.") for name in names)
+
+
+def _from_map(model: ir.Model, known: dict[str, OnnxLayer]) -> Iterator[tuple[str, OnnxLayer]]:
+    """Find layers by the map that `ganpatch export` wrote, where another tool has stripped the scopes."""
+    mapped = parsed_json(model.metadata_props.get(LAYERS) or "{}", f"the metadata {LAYERS}")
+    values = {value.name: value for node in model.graph for value in node.outputs}
+    for name, value in mapped.items():
+        if name not in known and isinstance(value, str) and value in values:
+            yield name, OnnxLayer(name=name, values=(values[value],))
+
+
+def _branching(model: ir.Model) -> ir.Node | None:
+    """Return the first node that holds subgraphs: If, Loop or Scan."""
+    kinds = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+    return next((node for node in model.graph for entry in node.attributes.values() if entry.type in kinds), None)

@@ -1,0 +1,57 @@
+"""Report pages: one HTML file, readable from disk, that asks no other host for anything.
+
+write_report(folder / "dissection.html", "Dissection of churches", [paragraph("…"), heading("layer4"), picture(path)])
+"""
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from ganpatch.disk.atomic_files import write_text
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1b1b1f; --paper: #fff; --faint: #6b6b76; --line: #ddd; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e8e8ea; --paper: #17171a; --faint: #9a9aa6; --line: #3a3a42; } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 1100px;
+  margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; } h3 { font-size: 1rem; margin-bottom: .3rem; }
+svg { display: block; width: 100%; } svg text { font-size: 12px; fill: currentColor; }
+img { max-width: 100%; height: auto; image-rendering: auto; border-radius: 3px; }
+figure { margin: .6rem 0 1.2rem; } figcaption, .faint { color: var(--faint); font-size: .9rem; }
+table { border-collapse: collapse; margin: .8rem 0; } th, td { padding: .25rem .8rem .25rem 0; text-align: left; }
+th { border-bottom: 1px solid var(--line); } td.number, th.number { text-align: right; }
+.legend span { margin-right: 1rem; white-space: nowrap; } .scroll { overflow-x: auto; }
+.legend i { display: inline-block; width: .8em; height: .8em; margin-right: .35em; border-radius: 2px; }
+"""
+
+
+def write_report(path: Path, title: str, parts: Sequence[str]) -> None:
+    """Write a page of `parts`, each HTML as the functions below give it."""
+    head = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+    head += f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style></head>'
+    write_text(path, f"{head}<body><h1>{escape(title)}</h1>{''.join(parts)}</body></html>\n")
+
+
+def heading(text: str, level: int = 2) -> str:
+    """Return a heading."""
+    return f"<h{level}>{escape(text)}</h{level}>"
+
+
+def paragraph(text: str, kind: str = "") -> str:
+    """Return a paragraph; `kind` "faint" for remarks."""
+    return f'<p class="{escape(kind)}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
+
+
+def picture(source: str, caption: str) -> str:
+    """Show a picture that lies beside the page; the caption also describes it to those who cannot see it."""
+    image = f'<img src="{escape(source)}" alt="{escape(caption)}">'
+    return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table; all columns but the first hold numbers."""
+    kinds = ["", *[' class="number"'] * (len(columns) - 1)]
+    head = "".join(f"<th{kind}>{escape(name)}</th>" for kind, name in zip(kinds, columns, strict=True))
+    lines = ("".join(f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True)) for row in rows)
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

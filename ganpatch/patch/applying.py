@@ -1,0 +1,105 @@
+"""A patch as forward hooks: the module is not changed, and nothing of the patch is left when the block ends.
+
+with applied(generator.module, patch):
+    images = generator.sample(seeds)
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganpatch.errors import GanpatchError
+from ganpatch.generator.fingerprints import fingerprint
+from ganpatch.generator.layers import find_layer, hooked, tensor_of, unwrapped, with_tensor
+from ganpatch.patch.edit import Edit, Terms, edited, terms
+from ganpatch.patch.patch_file import Patch
+
+
+@contextmanager
+def applied(module: nn.Module, patch: Patch, *, allow_other_weights: bool = False) -> Iterator[None]:
+    """Apply `patch` to every forward pass inside the block.
+
+    Raises GanpatchError before the first pass when the patch is for another model or names a missing layer, and
+    in the pass when a layer gives another number of channels, or maps of another size than a mask.
+    """
+    check_model(module, patch, allow_other_weights=allow_other_weights)
+    with edits_applied(module, patch.edits):
+        yield
+
+
+@contextmanager
+def edits_applied(module: nn.Module, edits: Sequence[Edit]) -> Iterator[None]:
+    """Apply `edits`, in their order, to every forward pass inside the block, whatever model they were made for."""
+    by_layer: dict[str, list[Edit]] = {}
+    for edit in edits:
+        by_layer.setdefault(edit.layer, []).append(edit)
+    with hooked(module, {layer: _on_output(layer, of_layer) for layer, of_layer in by_layer.items()}):
+        yield
+
+
+def check_model(module: nn.Module, patch: Patch, *, allow_other_weights: bool = False) -> None:
+    """Raise GanpatchError when `patch` is for a model of other structure or other weights, or layers are missing."""
+    own, made_for = fingerprint(module), patch.model.fingerprint
+    name = type(unwrapped(module)).__name__
+    if own.structure != made_for.structure:
+        for edit in patch.edits:
+            find_layer(module, edit.layer)
+        raise GanpatchError(
+            f"patch '{patch.name}' is for another model: it was made for {patch.model.name} "
+            f"({_short(made_for.structure)}), {name} has other parameters ({_short(own.structure)})"
+        )
+    if own.weights != made_for.weights and not allow_other_weights:
+        raise GanpatchError(
+            f"patch '{patch.name}' is for other weights: {patch.model.name} {_short(made_for.weights)}, these are "
+            f"{_short(own.weights)}; units of other weights mean other things. --allow-other-weights applies it anyway"
+        )
+    for edit in patch.edits:
+        find_layer(module, edit.layer)
+
+
+def fitting_terms(edit: Edit, shape: Sequence[int]) -> Terms:
+    """Return the terms of `edit` for an activation of `shape` [N, C, ...]; raise GanpatchError when they do not fit."""
+    channels, size = (shape[1], tuple(shape[2:])) if len(shape) > 1 else (0, ())
+    if channels != edit.channels:
+        raise GanpatchError(f"edit '{edit.id}' expects {edit.channels} channels, layer '{edit.layer}' gives {channels}")
+    if edit.mask is not None and size != tuple(edit.mask.size):
+        raise GanpatchError(
+            f"the mask of edit '{edit.id}' is {edit.mask.size[0]}x{edit.mask.size[1]}, "
+            f"layer '{edit.layer}' gives {'x'.join(str(edge) for edge in size) or 'no map'}"
+        )
+    return terms(edit, dims=len(size))
+
+
+def as_change(edits: Sequence[Edit]) -> Callable[..., Tensor]:
+    """Return `edits` of one layer, in order, as a function of its activation [N, C, ...] and the run it is of."""
+    prepared: dict[tuple[str, torch.dtype, torch.device], Terms] = {}
+
+    def change(y: Tensor, call: int = 0) -> Tensor:
+        for edit in edits:
+            if edit.call is None or edit.call == call:
+                key = (edit.id, y.dtype, y.device)
+                if key not in prepared:
+                    prepared[key] = fitting_terms(edit, y.shape).to(y)
+                y = edited(y, prepared[key])
+        return y
+
+    return change
+
+
+def _on_output(layer: str, edits: Sequence[Edit]) -> Callable[[Any, int], Any]:
+    change = as_change(edits)
+
+    def on_output(output: Any, call: int) -> Any:
+        y = tensor_of(output)
+        if y is None:
+            raise GanpatchError(f"layer '{layer}' gives a {type(output).__name__} without a tensor [N, C, ...]")
+        return with_tensor(output, change(y, call))
+
+    return on_output
+
+
+def _short(print_: str) -> str:
+    return print_.removeprefix("sha256:")[:12]

@@ -1,0 +1,201 @@
+"""One edit: which units of a layer are replaced, by what, where and when; and the one equation of all edits.
+
+    y'[n,u,h,w] = y + alpha[u] * mask[u,h,w] * [y > above[u]] * (value[u] - y)
+
+    edited(y, terms(edit, dims=2))
+
+Hooks, baking, ONNX graphs, the pages and the tests all take the equation from here.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+import torch
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic_core import PydanticCustomError
+from torch import Tensor
+
+from ganpatch.errors import GanpatchError
+from ganpatch.generator.fingerprints import tensor_digest
+
+MOST_UNITS = 1_000_000
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+LAYER = r"^\S+$"
+MASK_PLACE = r"^[^#]+\.safetensors#[^#]+$"
+
+
+def _listed(value: Any) -> Any:
+    """One number stands for all units; pydantic then only sees lists, and its messages stay plain."""
+    return value if isinstance(value, list | tuple) else [value]
+
+
+Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
+LayerName = Annotated[str, Field(pattern=LAYER, max_length=500)]
+Unit = Annotated[int, Field(ge=0, lt=MOST_UNITS, strict=True)]
+Size = Annotated[int, Field(gt=0, le=65536, strict=True)]
+_Several = Field(strict=False, min_length=1)
+_ANY, _SHARE = Finite | Annotated[tuple[Finite, ...], _Several], Share | Annotated[tuple[Share, ...], _Several]
+PerUnit = Annotated[tuple[Finite, ...], BeforeValidator(_listed, json_schema_input_type=_ANY), _Several]
+SharePerUnit = Annotated[tuple[Share, ...], BeforeValidator(_listed, json_schema_input_type=_SHARE), _Several]
+
+
+class Part(BaseModel):
+    """A part of a patch file: no unknown keys, never changed; the text below a field describes it in the schema."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, str_max_length=10_000, use_attribute_docstrings=True
+    )
+
+
+class Mask(Part):
+    """Where an edit works, in [0, 1] at the layer's resolution; its values stand in a safetensors file beside it."""
+
+    tensor: Annotated[str, Field(pattern=MASK_PLACE, examples=["fix.safetensors#soft"])]
+    """File and name of the tensor, float32, [h, w] for all units or [units, h, w]."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Digest of the tensor; one that has changed is refused."""
+    size: Annotated[tuple[Size, Size], Field(strict=False, examples=[[16, 16]])]
+    """Height and width of the layer's maps."""
+
+    _values: Tensor | None = PrivateAttr(default=None)
+
+    @classmethod
+    def of(cls, values: Tensor) -> Self:
+        """Make a mask of `values` [h, w] or [U, h, w] in [0, 1]; saving the patch gives it its file."""
+        plain = values.detach().float().cpu().contiguous()
+        if plain.ndim not in (2, 3) or not ((plain >= 0) & (plain <= 1)).all():
+            raise GanpatchError(f"a mask is [h, w] or [units, h, w] with values in [0, 1], not {list(plain.shape)}")
+        mask = cls(
+            tensor="masks.safetensors#mask", sha256=tensor_digest(plain), size=(plain.shape[-2], plain.shape[-1])
+        )
+        mask._values = plain
+        return mask
+
+    @property
+    def values(self) -> Tensor:
+        """The mask [h, w] or [U, h, w]; raise GanpatchError when its file was not read."""
+        if self._values is None:
+            raise GanpatchError(f"the mask {self.tensor} has not been read; load the patch with Patch.load")
+        return self._values
+
+    def placed(self, tensor: str) -> "Mask":
+        """Return this mask at another place, "file.safetensors#name"."""
+        return self.model_copy(update={"tensor": tensor}).filled(self.values)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mask) and (self.tensor, self.sha256) == (other.tensor, other.sha256)
+
+    def __hash__(self) -> int:
+        return hash((self.tensor, self.sha256))
+
+    def filled(self, values: Tensor) -> "Mask":
+        """Return this mask with its values read."""
+        mask = self.model_copy()
+        mask._values = values
+        return mask
+
+
+class Edit(Part):
+    """One edit of some units of one layer; `alpha`, `value` and `above` are one number for all, or one per unit."""
+
+    id: Annotated[str, Field(pattern=NAME, max_length=100, examples=["smears"])]
+    """Its name, which no other edit of the patch has."""
+    layer: Annotated[LayerName, Field(examples=["layer4", "synthesis.b32.conv1"])]
+    """The layer, by its dotted name as `ganpatch layers` lists it."""
+    channels: Annotated[int, Field(gt=0, le=MOST_UNITS, strict=True, examples=[512])]
+    """How many units the layer has; a layer that gives another number is refused."""
+    units: Annotated[tuple[Unit, ...], Field(strict=False, min_length=1, examples=[[12, 77, 301]])]
+    """The units that are edited, counted from 0, sorted."""
+    alpha: Annotated[SharePerUnit, Field(examples=[0.8, [0.8, 0.5]])] = (1.0,)
+    """How much of a unit is replaced: 1 wholly, 0 not at all."""
+    value: Annotated[PerUnit, Field(examples=[0.031, [0.031, -0.12]])] = (0.0,)
+    """What replaces it."""
+    above: Annotated[PerUnit | None, Field(examples=[2.5])] = None
+    """Only where the activation exceeds this level; elsewhere nothing changes, bit for bit."""
+    call: Annotated[int, Field(ge=0, strict=True)] | None = None
+    """Which run of a layer that runs several times per forward pass, counted from 0; without it, every one."""
+    mask: Mask | None = None
+    """Where in the map; without it, everywhere."""
+    reason: Annotated[str, Field(examples=["smeared sky"])] = ""
+    """Why, for people."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        raise_faults(list(_faults(self)))
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """The tensors of an edit at a layer with C units: y' = y * scale + shift, where y > above.
+
+    `scale` = 1 - alpha * mask and `shift` = alpha * mask * value are [C, 1, 1] or [C, h, w], and [C] for a layer
+    without a map; `above` likewise, +inf for units that the edit leaves alone, or None when nothing is gated.
+    """
+
+    scale: Tensor
+    shift: Tensor
+    above: Tensor | None
+
+    def to(self, like: Tensor) -> "Terms":
+        """Return the terms in the dtype and on the device of an activation."""
+        above = None if self.above is None else self.above.to(like)
+        return Terms(scale=self.scale.to(like), shift=self.shift.to(like), above=above)
+
+
+def terms(edit: Edit, *, dims: int) -> Terms:
+    """Return the tensors of `edit`, in float64, for activations [N, C, ...] with `dims` dimensions behind C."""
+    units = torch.tensor(edit.units)
+
+    def spread(numbers: tuple[float, ...], elsewhere: float = 0.0) -> Tensor:
+        column = torch.full((edit.channels,), elsewhere, dtype=torch.float64)
+        column[units] = torch.tensor(numbers, dtype=torch.float64)
+        return column.view(-1, *[1] * dims)
+
+    alpha = spread(edit.alpha)
+    if edit.mask is not None:
+        mask = torch.zeros(edit.channels, *edit.mask.size, dtype=torch.float64)
+        mask[units] = edit.mask.values.double()
+        alpha = alpha * mask
+    above = None if edit.above is None else spread(edit.above, torch.inf)
+    return Terms(scale=1 - alpha, shift=alpha * spread(edit.value), above=above)
+
+
+def edited(y: Tensor, terms: Terms) -> Tensor:
+    """Apply the equation to an activation y [N, C, ...]; where `above` is not exceeded, y stays bit for bit."""
+    changed = torch.addcmul(terms.shift, y, terms.scale)
+    return changed if terms.above is None else torch.where(y > terms.above, changed, y)
+
+
+def id_of(text: str, otherwise: str = "edit") -> str:
+    """Make an id of whatever something is called: letters, digits and dashes, or `otherwise` if none is left."""
+    kept = (letter if letter.isascii() and letter.isalnum() else "-" for letter in text)
+    return "".join(kept).strip("-")[:80] or otherwise
+
+
+def raise_faults(faults: list[tuple[tuple[str | int, ...], str]]) -> None:
+    """Raise faults, each with its path inside the part, the way that pydantic collects; none: do nothing."""
+    if faults:
+        text = "; ".join(f"{'.'.join(str(part) for part in path)}: {fault}" for path, fault in faults)
+        raise PydanticCustomError("faults", "{text}", {"text": text, "faults": faults})
+
+
+def _faults(edit: Edit) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Describe what is wrong between the fields of an edit."""
+    for index, unit in enumerate(edit.units):
+        before = edit.units[index - 1] if index else -1
+        if unit >= edit.channels:
+            wrong = f"is outside layer '{edit.layer}' ({edit.channels} units, 0-{edit.channels - 1})"
+        elif unit == before:
+            wrong = "stands there twice"
+        elif unit < before:
+            wrong = f"stands behind {before}; units are sorted"
+        else:
+            continue
+        yield ("units", index), f"unit {unit} {wrong}"
+    for field in ("alpha", "value", "above"):
+        numbers = getattr(edit, field)
+        if numbers is not None and len(numbers) not in (1, len(edit.units)):
+            yield (field,), f"{len(numbers)} numbers for {len(edit.units)} units; give one, or one per unit"

@@ -1,0 +1,310 @@
+"""A patch: the model that it is for, and its edits in order; a small YAML file that says all, and names no code.
+
+    patch = Patch.load("fix.yaml")          # raises GanpatchError with all faults and their paths
+    patch.save("copy.yaml")                 # the same patch gives the same bytes
+
+Masks stand in a safetensors file beside the YAML file, each with its sha256.
+"""
+
+import datetime
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, Self
+
+import torch
+from pydantic import Field, ValidationError, field_validator, model_validator
+from safetensors.torch import save_file
+
+from ganpatch.disk.atomic_files import candidates, plain_size, read_bytes, replacing_both, write_text
+from ganpatch.disk.own_files import opened_tensors
+from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.generator.fingerprints import Fingerprint, tensor_digest
+from ganpatch.patch.edit import LAYER, MASK_PLACE, NAME, Edit, Mask, Part, raise_faults
+from ganpatch.untrusted.strict_yaml import Document, Fault, YamlFaults, read_yaml, shown_path, walk, write_yaml
+from ganpatch.version import VERSION
+
+_LARGEST = 2_000_000  # read in half a minute
+_LARGEST_MASKS = 1_000_000_000
+
+SHA256 = r"^sha256:[0-9a-f]{64}$"
+Sha256 = Annotated[str, Field(pattern=SHA256)]
+
+
+class Prints(Part):
+    """Which parameters a model has."""
+
+    structure: Sha256
+    """Digest of their names and shapes; another one is always an error."""
+    weights: Sha256
+    """Digest of their types and bytes as well; another one is an error unless it is allowed."""
+
+    @classmethod
+    def of(cls, fingerprint: Fingerprint) -> Self:
+        """Write a fingerprint down."""
+        return cls(structure=fingerprint.structure, weights=fingerprint.weights)
+
+
+class Model(Part):
+    """Which model a patch was made for; `name` is for people, the fingerprint decides."""
+
+    name: Annotated[str, Field(examples=["churches"])]
+    """What people call it."""
+    fingerprint: Prints
+    """Which weights it has."""
+
+    @classmethod
+    def of(cls, name: str, fingerprint: Fingerprint) -> Self:
+        """Name a model by its fingerprint."""
+        return cls(name=name, fingerprint=Prints.of(fingerprint))
+
+
+class Provenance(Part):
+    """Which tool wrote the patch, when, and from which patches."""
+
+    tool: Annotated[str, Field(examples=["ganpatch 0.1.0"])] = ""
+    """What wrote the file."""
+    created: Annotated[str, Field(examples=["2026-11-23T07:50:00Z"])] = ""
+    """When."""
+    parents: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Names of the patches that this one was made of."""
+
+    @classmethod
+    def now(cls, parents: tuple[str, ...] = ()) -> Self:
+        """Report that this version of ganpatch made it, now."""
+        created = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return cls(tool=f"ganpatch {VERSION}", created=created, parents=parents)
+
+
+class Patch(Part):
+    """A patch file."""
+
+    format: Literal["ganpatch/1"] = "ganpatch/1"
+    """The version of this format."""
+    name: Annotated[str, Field(pattern=NAME, max_length=100, examples=["churches-smears"])]
+    """Its name."""
+    description: str = ""
+    """What it repairs, for people."""
+    model: Model
+    """The model that it is for."""
+    edits: Annotated[tuple[Edit, ...], Field(strict=False, min_length=1)]
+    """What it does, in the order in which it does it."""
+    evidence: dict[str, Any] = {}
+    """What was measured, as `ganpatch evaluate --write` notes it; free content, numbers are finite."""
+    provenance: Provenance = Provenance()
+    """Where it comes from."""
+
+    @field_validator("evidence")
+    @classmethod
+    def _evidence_finite(cls, evidence: dict[str, Any]) -> dict[str, Any]:
+        numbers = [(path, value) for path, value in walk(evidence) if isinstance(value, float)]
+        raise_faults(
+            [
+                (path, f"{value} is not finite")
+                for path, value in numbers
+                if abs(value) == float("inf") or value != value
+            ]
+        )
+        return evidence
+
+    @model_validator(mode="after")
+    def _ids_differ(self) -> Self:
+        first: dict[str, int] = {}
+        for index, edit in enumerate(self.edits):
+            if first.setdefault(edit.id, index) != index:
+                raise_faults([(("edits", index, "id"), f"'{edit.id}' is already the id of edits[{first[edit.id]}]")])
+        return self
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Patch":
+        """Read a patch file and its masks; raise GanpatchError with all its faults."""
+        path = Path(path)
+        text = read_bytes(path, limit=_LARGEST)
+        document = Document({})
+        try:
+            document = read_yaml(text.decode())
+            patch = cls.model_validate(document.data)
+            return _with_masks(patch, path)
+        except UnicodeDecodeError as fault:
+            raise GanpatchError(f"{path}: not a text file: {fault}") from fault
+        except YamlFaults as fault:
+            raise _refusal(path, fault.faults, fault.lines) from fault
+        except ValidationError as fault:
+            raise _refusal(path, list(_faults_of(fault)), document.lines) from fault
+        except _MaskFaults as fault:
+            raise _refusal(path, fault.faults, document.lines) from fault
+
+    def save(self, path: str | Path) -> None:
+        """Write the patch, and its masks beside it as <stem>.safetensors."""
+        path = Path(path)
+        placed = self._with_masks_at(f"{path.stem}.safetensors")
+        masks = {edit.id: edit.mask.values.contiguous() for edit in placed.edits if edit.mask}
+        if not masks:
+            write_text(path, placed.to_yaml())
+            return
+        beside = path.with_suffix(".safetensors")
+        _refuse_foreign(beside, path)
+        with replacing_both(path, beside) as (text, tensors):
+            text.write_text(placed.to_yaml(), encoding="utf-8")
+            save_file(masks, tensors)
+
+    def to_yaml(self) -> str:
+        """Return the text of the patch file, fields at their defaults left out."""
+        return write_yaml(_plain(self))
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the edits alone: what the patch does, whoever made it and whatever is said about it."""
+        bare = [
+            edit.model_copy(update={"reason": "", "id": "x"}) for edit in self._with_masks_at("x.safetensors").edits
+        ]
+        plain = write_yaml([_plain(edit) for edit in bare])
+        return f"sha256:{hashlib.sha256(plain.encode()).hexdigest()}"
+
+    def _with_masks_at(self, file: str) -> "Patch":
+        edits = [
+            edit.model_copy(update={"mask": edit.mask.placed(f"{file}#{edit.id}")}) if edit.mask else edit
+            for edit in self.edits
+        ]
+        return self.model_copy(update={"edits": tuple(edits)})
+
+
+def _refuse_foreign(masks: Path, path: Path) -> None:
+    """Raise GanpatchError when what stands where the masks of a patch go is something else: a model, perhaps."""
+    if masks.exists() and f"{masks.name}#" not in (path.read_text(errors="replace") if path.is_file() else ""):
+        raise GanpatchError(f"'{masks}' exists, and holds no masks of '{path}', which go there; choose another name")
+
+
+class _MaskFaults(Exception):
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__()
+        self.faults = faults
+
+
+def _with_masks(patch: Patch, path: Path) -> Patch:
+    """Read the masks of `patch`; raise _MaskFaults with all that is wrong with them."""
+    faults: list[Fault] = []
+    edits: list[Edit] = []
+    for index, edit in enumerate(patch.edits):
+        if edit.mask is not None:
+            try:
+                edit = edit.model_copy(update={"mask": _read_mask(edit, edit.mask, path.parent)})
+            except GanpatchError as fault:
+                faults.append(Fault(("edits", index, "mask"), str(fault)))
+        edits.append(edit)
+    if faults:
+        raise _MaskFaults(faults)
+    return patch.model_copy(update={"edits": tuple(edits)})
+
+
+def _read_mask(edit: Edit, mask: Mask, folder: Path) -> Mask:
+    name, _, key = mask.tensor.partition("#")
+    place = PurePosixPath(name)
+    if place.is_absolute() or ".." in place.parts or "\\" in name or ":" in name:
+        raise GanpatchError(f"'{name}' leaves the patch's folder; a mask stands beside its patch")
+    found = [path for path in candidates(folder / name) if path.is_file()]
+    if not found:
+        raise GanpatchError(f"the file '{folder / name}' is missing")
+    faults = []
+    for candidate in found:
+        try:
+            return _mask_in(candidate, key, edit, mask)
+        except GanpatchError as fault:
+            faults.append(fault)
+    raise faults[0]
+
+
+def _mask_in(path: Path, key: str, edit: Edit, mask: Mask) -> Mask:
+    if plain_size(path) > _LARGEST_MASKS:
+        raise GanpatchError(f"the file '{path}' is larger than {_LARGEST_MASKS:,} bytes")
+    with opened_tensors(path, f"'{path.name}' is a broken safetensors file") as file:
+        if key not in file.names:
+            raise GanpatchError(f"'{path.name}' has no tensor '{key}'{near_miss(key, file.names)}")
+        values = file.tensor(key)
+    right = {tuple(mask.size), (len(edit.units), *mask.size)}
+    if tuple(values.shape) not in right or values.dtype != torch.float32:
+        wanted = " or ".join(str(list(shape)) for shape in sorted(right, key=len))
+        raise GanpatchError(f"'{mask.tensor}' is {values.dtype} {list(values.shape)}, not float32 {wanted}")
+    if tensor_digest(values) != mask.sha256:
+        raise GanpatchError(f"'{mask.tensor}' has changed: its sha256 is {tensor_digest(values)}")
+    if not ((values >= 0) & (values <= 1)).all():
+        raise GanpatchError(f"'{mask.tensor}' has values outside [0, 1]")
+    return mask.filled(values)
+
+
+def _refusal(path: Path, faults: list[Fault], lines: dict[tuple[str | int, ...], int]) -> GanpatchError:
+    rows = []
+    for fault in faults:
+        known = fault.path
+        while known and known not in lines:  # a single number is checked as a list of one
+            known = known[:-1]
+        line = f" (line {lines[known]})" if known else ""
+        rows.append(f"{path}: {shown_path(known)}: {fault.text}{line}")
+    return GanpatchError("\n".join(rows))
+
+
+def _faults_of(error: ValidationError) -> Iterator[Fault]:
+    """Translate pydantic's findings into paths in the file and plain words."""
+    found = error.errors()
+    for one in found:
+        path, kind = tuple(one["loc"]), one["type"]
+        if kind == "faults":
+            yield from (Fault((*path, *inner), text) for inner, text in one["ctx"]["faults"])
+        elif kind == "extra_forbidden":
+            known = list(_part_at(path[:-1]).model_fields)
+            guess = near_miss(str(path[-1]), known) or f"; the keys here are {', '.join(known)}"
+            yield Fault(path, f"unknown key{guess}")
+        elif kind == "missing":
+            yield Fault(path[:-1], f"'{path[-1]}' is missing")
+        elif kind in ("model_type", "model_attributes_type"):
+            yield Fault(path, f"should be a mapping with the keys {', '.join(_part_at(path).model_fields)}")
+        elif kind == "too_short":
+            if not any(other["loc"][: len(path)] == path for other in found if other is not one):
+                yield Fault(path, f"should have at least {one['ctx']['min_length']} item")
+        else:
+            yield Fault(path, _in_words(one))
+
+
+PATTERNS = {  # what texts must look like, in words
+    SHA256: "should look like sha256:<64 hex digits>",
+    NAME: "may hold letters, digits, '.', '_' and '-', and begins with a letter or digit",
+    LAYER: "should be a dotted module name without spaces",
+    MASK_PLACE: "should look like file.safetensors#name",
+}
+
+
+def _in_words(found: Any) -> str:
+    words = PATTERNS.get(found.get("ctx", {}).get("pattern", ""), found["msg"].removeprefix("Input "))
+    given = found["input"]
+    shown = f", not {str(given)[:60]!r}" if isinstance(given, str | int | float) else ""
+    return f"{words[0].lower()}{words[1:]}{shown}"
+
+
+def _part_at(path: tuple[str | int, ...]) -> type[Part]:
+    """Return the class that describes the mapping at `path`."""
+    places: dict[tuple[str | int, ...], type[Part]] = {
+        (): Patch,
+        ("model",): Model,
+        ("model", "fingerprint"): Prints,
+        ("provenance",): Provenance,
+        ("edits",): Edit,
+        ("edits", "mask"): Mask,
+    }
+    return places[tuple(part for part in path if isinstance(part, str))]
+
+
+def _plain(part: Any) -> Any:
+    """Turn a part into plain data in the order of its fields, without those at their defaults."""
+    if isinstance(part, Part):
+        plain = {}
+        for name, field in type(part).model_fields.items():
+            value = getattr(part, name)
+            if name == "format" or value != field.default:
+                single = name in ("alpha", "value", "above") and len(value) == 1
+                plain[name] = value[0] if single else _plain(value)
+        return plain
+    if isinstance(part, list | tuple):
+        return [_plain(item) for item in part]
+    if isinstance(part, dict):
+        return {name: _plain(value) for name, value in part.items()}
+    return part

@@ -1,0 +1,66 @@
+"""A whole intervention study as a folder: causes, with their report; kept when interrupted, resumed when asked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from ganpatch.forward.activations import Progress, unseen
+from ganpatch.causes.search import Effort, find_causes
+from ganpatch.causes.result import MANIFEST, Causes, ContextRow
+from ganpatch.causes.insertion_sites import Context, insertion_by_context
+from ganpatch.causes.interventions import Interventions
+from ganpatch.generator.generator import Generator
+from ganpatch.causes.report import UNITS, write_causes_page
+from ganpatch.runs.ranking_run import Say, check_layers, run_folder
+from ganpatch.segmenters.loading import Segmenter
+from ganpatch.number_ranges import parse_spans
+
+
+def cause_to_folder(
+    generator: Generator,
+    segmenter: Segmenter,
+    folder: Path,
+    layer: str,
+    concepts: Sequence[str],
+    effort: Effort,
+    *,
+    context: bool = False,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress = unseen,
+    say: Say = lambda text: None,
+) -> Causes:
+    """Find causes into `folder` and write their report; with `context`, see by what was there where they can be put.
+
+    Raises GanpatchError when the folder holds causes, finished or not, that were not asked to be replaced or resumed.
+    """
+    check_layers(generator, [layer])
+    for concept in concepts:
+        segmenter.index(concept)
+    with run_folder(folder, MANIFEST, resume=resume, overwrite=overwrite, say=say) as partial:
+        causes = find_causes(generator, segmenter, layer, concepts, effort, progress=progress, partial=partial)
+        contexts = _contexts(causes, Interventions(generator, segmenter, layer)) if context else {}
+        causes = _with_contexts(causes, contexts)
+        causes.save(folder)
+        page = write_causes_page(causes, generator, folder, contexts)
+    say(f"open {page} in a browser")
+    return causes
+
+
+def _contexts(causes: Causes, bench: Interventions) -> dict[str, Context]:
+    """Insert each concept at its 99 % quantiles, at single places of held-out images."""
+    seeds, found = parse_spans(causes.held_out, what="seed"), {}
+    for concept, of_concept in causes.concepts.items():
+        units = torch.tensor(of_concept.ranked()[:UNITS])
+        found[concept] = insertion_by_context(bench, units, causes.q99[units], concept, seeds)
+    return found
+
+
+def _with_contexts(causes: Causes, contexts: Mapping[str, Context]) -> Causes:
+    concepts = dict(causes.concepts)
+    for concept, context in contexts.items():
+        rows = tuple(ContextRow(before=name, places=places, gain=gain) for name, places, gain in context.rows())
+        concepts[concept] = replace(concepts[concept], context=rows)
+    return replace(causes, concepts=concepts)

@@ -1,0 +1,49 @@
+"""A whole dissection as a run folder: the ranking with its review page, the dissection with its report."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ganpatch.forward.activations import Progress, unseen
+from ganpatch.dissection.dissector import dissect
+from ganpatch.dissection.result import Dissection
+from ganpatch.generator.generator import Generator
+from ganpatch.forward.processes import ALONE, Group
+from ganpatch.ranking.result import MANIFEST
+from ganpatch.dissection.report import PAGE, write_dissection_page
+from ganpatch.review.page import write_page
+from ganpatch.runs.ranking_run import Say, check_layers, chosen_layer, run_folder, set_verdicts_aside
+from ganpatch.segmenters.loading import Segmenter
+
+
+def dissect_to_folder(
+    generator: Generator,
+    segmenter: Segmenter,
+    folder: Path,
+    layers: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress = unseen,
+    say: Say = lambda text: None,
+    group: Group = ALONE,
+    **choices: Any,
+) -> Dissection:
+    """Dissect into `folder` and write both its pages; `choices` are the other options of `dissect`.
+
+    Raises GanpatchError when the folder holds a run, finished or not, that was not asked to be replaced or resumed.
+    """
+    check_layers(generator, layers)
+    with run_folder(folder, MANIFEST, resume=resume, overwrite=overwrite, say=say, group=group) as partial:
+        layers = layers or [chosen_layer(generator, say)]
+        choices |= {"progress": progress, "partial": partial, "group": group}
+        dissection = dissect(generator, segmenter, layers, seeds, **choices)
+        if group.is_first:
+            set_verdicts_aside(folder)
+            dissection.save(folder)
+            write_page(folder)
+            write_dissection_page(dissection, folder)
+    say(f"dissected {', '.join(dissection.layers)} over {len(seeds)} images in {dissection.ranking.seconds:.1f} s")
+    say(f"open {folder / PAGE} in a browser")
+    return dissection

@@ -1,0 +1,118 @@
+"""A whole ranking as a run folder: ranked, saved, with its page; kept when interrupted, resumed when asked."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from ganpatch.forward.activations import Progress, default_layer, layer_facts, unseen
+from ganpatch.errors import GanpatchError
+from ganpatch.disk.atomic_files import disk_faults, remove, write_bytes
+from ganpatch.generator.generator import Generator
+from ganpatch.generator.layers import find_layer
+from ganpatch.disk.locks import locked
+from ganpatch.forward.saved_state import partial_of, partials
+from ganpatch.forward.processes import ALONE, Group, Lost
+from ganpatch.ranking.ranker import rank
+from ganpatch.ranking.result import MANIFEST, Ranking, read_manifest
+from ganpatch.review.page import PAGE, write_page
+from ganpatch.review.verdicts import REVIEWING, VERDICTS
+
+PARTIAL = "partial.safetensors"
+Say = Callable[[str], object]
+
+
+def rank_to_folder(
+    generator: Generator,
+    folder: Path,
+    layers: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress = unseen,
+    say: Say = lambda text: None,
+    group: Group = ALONE,
+    **choices: Any,
+) -> Ranking:
+    """Rank into `folder` and write its review page; `choices` are the other options of `rank`.
+
+    Raises GanpatchError when the folder holds a run, finished or not, that was not asked to be replaced or resumed.
+    """
+    check_layers(generator, layers)
+    with run_folder(folder, MANIFEST, resume=resume, overwrite=overwrite, say=say, group=group) as partial:
+        layers = layers or [chosen_layer(generator, say)]
+        ranking = rank(generator, layers, seeds, progress=progress, partial=partial, group=group, **choices)
+        if group.is_first:
+            set_verdicts_aside(folder)
+            ranking.save(folder)
+            write_page(folder)
+    names = ", ".join(f"{name} ({ranked.units} units)" for name, ranked in ranking.layers.items())
+    say(f"ranked {names} over {len(ranking.seeds)} images in {ranking.seconds:.1f} s")
+    say(f"open {folder / PAGE} in a browser, or: ganpatch review {folder}")
+    return ranking
+
+
+def check_layers(generator: Generator, layers: Sequence[str]) -> None:
+    """Raise GanpatchError when one of `layers` does not exist."""
+    for name in layers:
+        find_layer(generator.module, name)
+
+
+def chosen_layer(generator: Generator, say: Say) -> str:
+    """Choose a layer, as none was named, and say which."""
+    chosen = default_layer(layer_facts(generator))
+    size = "x".join(str(edge) for edge in chosen.size)
+    say(f"layer {chosen.name} ({chosen.units} units at {size}), as none was named; --layer chooses")
+    return chosen.name
+
+
+@contextmanager
+def run_folder(
+    folder: Path, manifest: str, *, resume: bool, overwrite: bool, say: Say, group: Group = ALONE
+) -> Iterator[Path]:
+    """Make room in `folder` for a run, whose `manifest` comes last; give the file that keeps what is done until then.
+
+    Of a group the first process makes the room and writes the run; the others keep what they did until that is done.
+    Raises GanpatchError when the folder holds a run, finished or not, that was not asked to be replaced or resumed, or
+    another process writes or reviews it.
+    """
+    partial = folder / PARTIAL
+    with ExitStack() as held:
+        if group.is_first:
+            held.enter_context(locked(folder))
+            held.enter_context(locked(folder, REVIEWING))
+            _make_room(folder, manifest, resume=resume, overwrite=overwrite)
+        try:
+            yield partial
+            group.gathered({})
+        except (KeyboardInterrupt, Lost) as fault:
+            if partials(partial):
+                where = f"kept in '{folder}'; --resume goes on from there"
+                say(where) if group.size == 1 else fault.add_note(f"{where}, with any number of processes")
+            raise
+        for path in partials(partial) if group.is_first else [partial_of(partial, group.rank)]:
+            remove(path)
+
+
+def _make_room(folder: Path, manifest: str, *, resume: bool, overwrite: bool) -> None:
+    """Refuse to lose a run; one whose partial file is still there was killed before its last page was written."""
+    kept = partials(folder / PARTIAL)
+    if overwrite and not resume:
+        for path in kept:
+            remove(path)
+    elif kept and not resume:
+        raise GanpatchError(f"'{folder}' holds an interrupted run; --resume goes on, --overwrite starts anew")
+    elif (folder / manifest).exists() and not kept and not overwrite:
+        raise GanpatchError(f"'{folder}' already holds a run; choose another -o, or --overwrite")
+    probe = folder / ".ganpatch"  # a folder that cannot be written is found now, not after the long part
+    write_bytes(probe, b"\n")
+    remove(probe)
+
+
+def set_verdicts_aside(folder: Path) -> None:
+    """Keep what was flagged on the run that is being replaced."""
+    verdicts = folder / VERDICTS
+    if verdicts.exists():
+        with disk_faults(verdicts):
+            verdicts.rename(folder / f"verdicts-{read_manifest(folder).run}.json")

@@ -1,0 +1,57 @@
+"""Concept masks: ROOM, one file per kind of segmenter.
+
+segmenter = load_segmenter("churches")                     # the U-Net that ships, for the project's scenes
+segmenter = load_segmenter("torchvision:deeplabv3_resnet50")
+segmenter = load_segmenter("transformers:nvidia/segformer-b0-finetuned-ade-512-512")
+segmenter = load_segmenter("onnx:segmenter.onnx", concepts=["sky", "tree"])
+segmenter = load_segmenter("net.py:make_segmenter", concepts=["sky", "tree"])
+segmenter = load_segmenter("strokes:strokes.json", generator)   # a linear probe from a few strokes
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.families.user_code import is_factory
+from ganpatch.generator.generator import Generator
+from ganpatch.plugins import Group, find_plugin, plugin_names
+from ganpatch.segmenters import bundled, onnx_segmenter, pretrained, strokes, user_segmenter
+from ganpatch.segmenters.segmenter import Segmenter
+
+__all__ = ["Segmenter", "load_segmenter"]
+
+_Loader = Callable[[str, Sequence[str]], Segmenter]
+_KINDS: dict[str, _Loader] = {
+    "torchvision": pretrained.from_torchvision,
+    "transformers": pretrained.from_transformers,
+    "onnx": onnx_segmenter.load,
+}
+_PLUGINS: Group = "ganpatch.segmenters"
+SPECS = "churches, torchvision:NAME, transformers:NAME, onnx:FILE, strokes:FILE, file.py:factory, a plugin"
+
+
+def load_segmenter(
+    spec: str, generator: Generator, *, concepts: Sequence[str] = (), after: str | None = None
+) -> Segmenter:
+    """Load the segmenter `spec` for images of `generator`; `concepts` names its classes where it does not.
+
+    `after` names a layer that is going to be edited: a probe of the generator's own features then reads only what
+    comes behind it, so that it is never asked about the very activations that were changed.
+    Raises GanpatchError when there is no such segmenter, or it cannot be had.
+    """
+    if spec == bundled.NAME:
+        return bundled.load()
+    kind, colon, place = spec.partition(":")
+    if colon and kind == "strokes":
+        return strokes.load(Path(place), generator, after=after)
+    if colon and kind in _KINDS:
+        return _KINDS[kind](place, concepts)
+    if spec in plugin_names(_PLUGINS):
+        made = find_plugin(_PLUGINS, spec)()
+        if not isinstance(made, Segmenter):
+            raise GanpatchError(f"the installed segmenter '{spec}' gave a {type(made).__name__}, not a Segmenter")
+        return made
+    hint = near_miss(kind, [bundled.NAME, "strokes", *_KINDS, *plugin_names(_PLUGINS)])
+    if is_factory(spec) and not (hint and "." not in kind):
+        return user_segmenter.load(spec, concepts)
+    raise GanpatchError(f"segmenter '{spec}' is none of {SPECS}{hint}")

@@ -1,0 +1,96 @@
+"""The strokes that a person painted on a few images: which concept is where, as far as it was painted.
+
+{"format": "ganpatch-strokes/1", "model": {…}, "concepts": ["sky", "tree"],
+ "images": [{"seed": 12, "size": [64, 64], "strokes": [{"concept": "tree", "radius": 2, "points": [[20.5, 30.5], …]}]}]}
+
+`size` is (H, W) of the image painted on; points are (x, y) in its pixels, x to the right, y down, pixel centres at .5.
+A stroke is a line of round pen; a later one covers an earlier one. What is not painted is not labelled.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from pydantic import Field, ValidationError, model_validator
+from torch import Tensor
+
+from ganpatch.disk.atomic_files import read_bytes
+from ganpatch.disk.own_files import Section, first_fault, write_section
+from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.patch.edit import Finite, Size, raise_faults
+from ganpatch.patch.patch_file import Model
+
+UNLABELLED = 255
+_LARGEST = 64_000_000
+_SCALE = 4  # drawn larger, so that a thin stroke keeps its place
+
+Concept = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class Stroke(Section):
+    """A line of round pen: points (x, y) and the pen's radius, in pixels."""
+
+    concept: Concept
+    radius: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
+    points: Annotated[tuple[tuple[Finite, Finite], ...], Field(min_length=1, max_length=100_000)]
+
+
+class PaintedImage(Section):
+    """The strokes on the image of one seed."""
+
+    seed: Annotated[int, Field(ge=0)]
+    size: tuple[Size, Size]
+    strokes: tuple[Stroke, ...]
+
+
+class Strokes(Section):
+    """A strokes file: the model whose images were painted on, the concepts in their order, the images."""
+
+    format: Literal["ganpatch-strokes/1"] = "ganpatch-strokes/1"
+    model: Model
+    concepts: Annotated[tuple[Concept, ...], Field(min_length=2, max_length=200)]
+    images: Annotated[tuple[PaintedImage, ...], Field(min_length=1, max_length=10_000)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        used = [(image, number, stroke) for image in self.images for number, stroke in enumerate(image.strokes)]
+        raise_faults(
+            [
+                (
+                    ("images", self.images.index(image), "strokes", number),
+                    f"concept '{stroke.concept}' is not in concepts{near_miss(stroke.concept, self.concepts)}",
+                )
+                for image, number, stroke in used
+                if stroke.concept not in self.concepts
+            ]
+        )
+        return self
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a strokes file; raise GanpatchError naming its first fault."""
+        try:
+            return cls.model_validate_json(read_bytes(path, limit=_LARGEST))
+        except ValidationError as fault:
+            raise GanpatchError(f"'{path}': {first_fault(fault)}") from fault
+
+    def save(self, path: Path) -> None:
+        """Write the file whole or not at all."""
+        write_section(path, self)
+
+    def labels(self, image: PaintedImage, size: tuple[int, int]) -> Tensor:
+        """Draw the strokes of one image: [H, W] int64, indices into `concepts`, UNLABELLED elsewhere."""
+        height, width = size
+        canvas = Image.new("L", (width * _SCALE, height * _SCALE), UNLABELLED)
+        pen = ImageDraw.Draw(canvas)
+        zoom = (width * _SCALE / image.size[1], height * _SCALE / image.size[0])
+        for stroke in image.strokes:
+            ink, radius = self.concepts.index(stroke.concept), stroke.radius * min(zoom)
+            points = [(x * zoom[0], y * zoom[1]) for x, y in stroke.points]
+            pen.line(points, fill=ink, width=max(1, round(2 * radius)))
+            for x, y in points:
+                pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=ink)
+        drawn = torch.from_numpy(np.asarray(canvas).copy()).long()
+        return drawn[_SCALE // 2 :: _SCALE, _SCALE // 2 :: _SCALE]

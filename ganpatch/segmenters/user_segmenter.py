@@ -1,0 +1,31 @@
+"""The user's own segmenter: `file.py:factory` makes a module, images [N, 3, H, W] in [0, 1] -> logits or labels.
+
+The module may carry its class names as `concepts`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ganpatch.errors import GanpatchError
+from ganpatch.families.user_code import make_module
+from ganpatch.generator.layers import tensor_of
+from ganpatch.segmenters.segmenter import Segmenter
+
+
+def load(spec: str, concepts: Sequence[str]) -> Segmenter:
+    """Call the factory; raise GanpatchError when the concepts have no names."""
+    module = make_module(spec, {}).eval().requires_grad_(False)
+    own: Any = getattr(module, "concepts", ())
+    names = tuple(concepts) or tuple(str(name) for name in own)
+    if not names:
+        raise GanpatchError(f"{spec}: its concepts have no names; give --concepts sky,tree,… or the module `concepts`")
+
+    def run(images: Tensor, _features: Sequence[Tensor]) -> Tensor:
+        output = tensor_of(module.to(images.device)(images))
+        if output is None:
+            raise GanpatchError(f"{spec} gives no tensor")
+        return output
+
+    return Segmenter(name=spec, concepts=names, run=run)

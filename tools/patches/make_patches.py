@@ -1,0 +1,239 @@
+"""Make the patches that ship, from what was flagged by looking; measure them beside random units; draw the change.
+
+    python -m tools.patches.make_patches                # writes patches/*.yaml and patches/*.png
+    python -m tools.patches.make_patches --evaluate     # only measures them again, against a reference
+
+The flags below were made on the review pages of `ganpatch rank churches` and `ganpatch rank runs/faces.tar` (seeds 0 to
+999); for churches the page was read in the order of how much of the dark each unit takes, when it is switched off, from
+the 40 most smeared skies of seeds 0 to 511. The figures are of other seeds, and each stands beside those of as many
+random units of the same layer.
+"""
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import ganpatch
+from ganpatch import Edit, Generator, Patch, Sample
+from ganpatch.evaluation.evaluator import Choices
+from ganpatch.evaluation.report import write_evaluation
+from ganpatch.families.churches.scenes import CONCEPTS, SLOTS, draw_slots
+from ganpatch.finding.image_features import load_features
+from ganpatch.generator.latents import draw_inputs, parse_latent
+from ganpatch.pages.image_grids import Pixels
+from ganpatch.patch.patch_file import Model, Provenance
+from tools.patches.fetch_faces import FACES
+
+PATCHES = Path(__file__).resolve().parents[2] / "patches"
+REPORTS = PATCHES.parent / "runs" / "evaluations"  # large pages: not kept in git
+MEASURED = range(10_000, 12_000)
+EVALUATED = range(20_000, 20_500)
+SHOWN = range(1_000, 1_512)
+DRAWS = 5
+
+Flags = dict[str, Sequence[int]]
+
+FACE_FLAGS: Flags = {
+    "black bar at the left or right border": (10, 21, 25, 143, 144, 163, 173, 251),
+    "green and yellow smears over face and background": (111, 132, 140, 182, 207),
+    "cage or red streaks across the face": (38, 62, 102, 119, 195, 255),
+}
+
+
+CHURCH_FLAGS: Flags = {
+    "dark smears and ghosts in the sky": (26, 41, 50, 54, 91, 95, 102, 116, 224, 226, 233, 238, 243),
+    "night sky that leaks into the other times of day": (22, 34, 39, 162, 207, 218, 253),
+}
+
+
+def smeared_skies(pixels: Pixels) -> float:
+    """The share of images with over 15 % of the sky darker, by 50 of 255, than in the scene that z describes."""
+    light, sky = described_scenes()
+    dark = (light - pixels.astype(np.float32).mean(3) > 50) & sky
+    return float((dark.sum((1, 2)) > 0.15 * sky.sum((1, 2))).mean())
+
+
+@functools.cache
+def described_scenes() -> tuple[np.ndarray, np.ndarray]:
+    """Draw the scenes that the latents of MEASURED describe: their lightness and where their sky is, [N, 64, 64]."""
+    (z,) = draw_inputs(parse_latent("normal:96"), None, MEASURED)
+    scenes = [draw_slots(row[:SLOTS].numpy().astype(float)) for row in z]
+    images, labels = np.stack([scene.image for scene in scenes]), np.stack([scene.labels for scene in scenes])
+    return images.astype(np.float32).mean(3), labels <= CONCEPTS.index("cloud")
+
+
+def black_bars(pixels: Pixels) -> float:
+    """The share of images whose outer four columns, left or right, are at least nine tenths near-black."""
+    dark = pixels.max(3) < 16
+    return float(((dark[:, :, :4].mean((1, 2)) > 0.9) | (dark[:, :, -4:].mean((1, 2)) > 0.9)).mean())
+
+
+def green_smears(pixels: Pixels) -> float:
+    """The share of images of which more than three tenths are greener than red and blue by 12 of 255."""
+    colours = pixels.astype(np.int16)
+    green = colours[..., 1] - np.maximum(colours[..., 0], colours[..., 2]) > 12
+    return float((green.mean((1, 2)) > 0.3).mean())
+
+
+Measures = dict[str, Callable[[Pixels], float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A model, what was flagged in it, and what to measure."""
+
+    model: str
+    layer: str
+    flags: Flags
+    measures: Measures
+    description: str
+
+
+JOBS = {
+    "churches": Job(
+        model="churches",
+        layer="layer4",
+        flags=CHURCH_FLAGS,
+        measures={"smeared_skies": smeared_skies},
+        description="Dark smears in the sky, most of them night that leaks into day, dusk and overcast.",
+    ),
+    "faces": Job(
+        model=str(FACES),
+        layer="main.5",
+        flags=FACE_FLAGS,
+        measures={"black_bars": black_bars, "green_smears": green_smears},
+        description="Black bars, green smears and cages on the faces of gan-face-generate 1.1.1.",
+    ),
+}
+
+
+def make(generator: Generator, job: Job) -> Patch:
+    """Make a patch, and put its figures, before, after and for random units, into its evidence."""
+    layer, flags = job.layer, job.flags
+    channels = next(fact.units for fact in ganpatch.activations.layer_facts(generator) if fact.name == layer)
+
+    def patch_of(groups: Flags, **fields: object) -> Patch:
+        edits = [
+            Edit(
+                id=f"{layer.replace('.', '-')}-{n}", layer=layer, channels=channels, units=sorted(units), reason=reason
+            )
+            for n, (reason, units) in enumerate(groups.items(), 1)
+        ]
+        model = Model.of(generator.name, generator.fingerprint)
+        return Patch(name=generator.name, description=job.description, model=model, edits=edits, **fields)
+
+    patch = patch_of(flags)
+    before, after = drawn(generator, None), drawn(generator, patch)
+    count = sum(len(units) for units in flags.values())
+    draw = np.random.default_rng(0)
+    random = [
+        drawn(generator, patch_of({"random": draw.choice(channels, count, replace=False).tolist()}))
+        for _ in range(DRAWS)
+    ]
+    evidence: dict[str, object] = {
+        "made_by": "tools/patches/make_patches.py",
+        "flagged_on_seeds": "0-999",
+        "measured_on_seeds": f"{MEASURED.start}-{MEASURED.stop - 1}",
+    }
+    for name, measure in job.measures.items():
+        evidence[name] = {
+            "what": " ".join((measure.__doc__ or "").split()),
+            "before": round(measure(before), 4),
+            "after": round(measure(after), 4),
+            "random_units": [round(measure(pixels), 4) for pixels in random],
+        }
+    created = "2026-11-23T00:00:00Z"  # the same file every time
+    provenance = Provenance.now().model_copy(update={"created": created})
+    return patch_of(flags, evidence=evidence, provenance=provenance)
+
+
+def with_evaluation(generator: Generator, patch: Patch) -> Patch:
+    """Put an evaluation into a patch's evidence, and its report beside the other runs."""
+    features = load_features("churches" if generator.name == "churches" else "plain")
+    choices = Choices(seeds=EVALUATED, features=features, draws=DRAWS, references=len(EVALUATED))
+    evaluation = ganpatch.evaluate(generator, patch, choices)
+    write_evaluation(evaluation, REPORTS / f"{generator.name}.html")
+    return patch.model_copy(update={"evidence": {**patch.evidence, "evaluation": evaluation.evidence()}})
+
+
+def drawn(generator: Generator, patch: Patch | None) -> Pixels:
+    return Sample(generator, MEASURED, patch).pixels()
+
+
+def main() -> None:
+    only = "--evaluate" in sys.argv
+    for name in [word for word in sys.argv[1:] if word in JOBS] or JOBS:
+        job = JOBS[name]
+        generator = ganpatch.load(job.model)
+        patch = with_evaluation(generator, Patch.load(PATCHES / f"{name}.yaml") if only else make(generator, job))
+        patch.save(PATCHES / f"{name}.yaml")
+        if not only:
+            Sample(generator, SHOWN, patch).pairs(first=16).save(PATCHES / f"{name}.png")
+        print(f"{name}.yaml: {patch.evidence}")
+    (PATCHES / "README.md").write_text(overview())
+
+
+def overview() -> str:
+    """Describe every patch in the folder, its units and its figures, as Markdown."""
+    parts = [
+        "# Patches that ship",
+        "",
+        "Written by `tools/patches/make_patches.py`, from what was flagged by looking at the review pages of 1000 "
+        "samples "
+        f"(seeds 0 to 999). The figures are of seeds {MEASURED.start} to {MEASURED.stop - 1}; each stands beside those "
+        f"of {DRAWS} draws of as many random units of the same layer. The pictures show the most changed of seeds "
+        f"{SHOWN.start} to {SHOWN.stop - 1}, before and after.",
+    ]
+    for path in sorted(PATCHES.glob("*.yaml")):
+        patch = Patch.load(path)
+        parts += ["", f"## {path.stem}", "", patch.description or "", "", f"![before and after]({path.stem}.png)", ""]
+        parts += ["| units | layer | why |", "|---|---|---|"]
+        parts += [f"| {', '.join(map(str, edit.units))} | `{edit.layer}` | {edit.reason} |" for edit in patch.edits]
+        parts += ["", "| measure | before | after | random units |", "|---|---|---|---|"]
+        for name, figures in (patch.evidence or {}).items():
+            if isinstance(figures, dict) and name != "evaluation":
+                random = ", ".join(f"{100 * value:.2f} %" for value in figures["random_units"])
+                shares = " | ".join(f"{100 * figures[when]:.2f} %" for when in ("before", "after"))
+                parts.append(f"| {name.replace('_', ' ')}: {figures['what']} | {shares} | {random} |")
+        parts += evaluated((patch.evidence or {}).get("evaluation"))
+    return "\n".join(parts) + "\n"
+
+
+def evaluated(figures: dict | None) -> list[str]:
+    """Describe an evaluation: original, patched, random, as in the paper."""
+    if figures is None:
+        return []
+    parts = [
+        "",
+        figures["verdict"],
+        "",
+        f"Reference: {figures['reference']}; seeds {figures['measured_on_seeds']}.",
+        "",
+    ]
+    parts += [
+        f"| {figures['distance']} | original | patched | random units | precision | recall |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, words in (("most", "the quarter that most activates the units"), ("all", "all images")):
+        own = figures[f"{name}_images"]
+        before, after = own["before"], own["after"]
+        random = ", ".join(f"{one['frechet']:.3g}" for one in own["random_units"])
+        shares = " | ".join(f"{before[key]:.2f} to {after[key]:.2f}" for key in ("precision", "recall"))
+        parts.append(
+            f"| {words} ({own['count']}) | {before['frechet']:.3g} | {after['frechet']:.3g} | {random} | {shares} |"
+        )
+    fine = figures["fine_images"]
+    parts += [
+        "",
+        f"Images that were fine, the half that activates the units least: {fine['unchanged']:.0%} unchanged, "
+        f"SSIM {fine['ssim']:.3f}, PSNR {fine['psnr']:.1f} dB.",
+    ]
+    return parts
+
+
+if __name__ == "__main__":
+    main()
