@@ -5,7 +5,7 @@ import re
 
 from tests.support.shared import ROOT
 
-TEST = re.compile(r"`(tests/test_\w+\.py)::(test_\w+)`")
+TEST = re.compile(r"`(tests/\w+/test_\w+\.py)::(test_\w+)`")
 
 
 def promises() -> list[str]:
@@ -31,5 +31,5 @@ def test_every_promise_names_a_test_that_exists() -> None:
 
 def test_every_test_of_hostile_files_and_pages_is_a_promise() -> None:
     named = set(TEST.findall((ROOT / "SECURITY.md").read_text()))
-    for file in ("tests/test_hostile.py", "tests/test_strangers.py"):
+    for file in ("tests/untrusted/test_hostile.py", "tests/project/test_strangers.py"):
         assert {test for test in functions_of(file) if (file, test) not in named} == set(), file

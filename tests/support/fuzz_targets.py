@@ -4,7 +4,7 @@
     target.make(folder)                 # valid files
     attempt(target, folder, b"\\x07…")  # one of them spoilt, read, and put back; only GanpatchError may come out
 
-tools/robustness/fuzz.py runs them for as long as asked, tests/test_fuzz.py for some seconds each.
+tools/robustness/fuzz.py runs them for as long as asked, tests/untrusted/test_fuzz.py for some seconds each.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
-"""What tests/test_processes.py starts in two processes: a ranking, a dissection and suggestions, into folders.
+"""What tests/forward/test_processes.py starts in two processes: a ranking, a dissection and suggestions, into folders.
 
-torchrun --nproc-per-node 2 tests/together.py FOLDER
+torchrun --nproc-per-node 2 tests/support/together.py FOLDER
 """
 
 import sys

@@ -7,7 +7,7 @@
 Twenty random units of a layer are made to draw a defect where they fire high (planting.py); every method ranks
 the units, and the first twenty are compared with the planted ones. Units that anyone flagged there by eye are
 left out: they may draw faults of their own. Natural faults: units that were flagged by eye are the answer instead, by
-who made the patches and by two readers (tools/flagged.yaml). The random baseline is what a shuffled list gives. 1000
+who made the patches and by two readers (tools/benchmarks/flagged.yaml). The random baseline is what a shuffled list gives. 1000
 images are ranked, seeds 0-999; plantings take theirs from 500000 on. The methods were chosen on plantings 0 to 15
 and on the natural faults of all layers but those of FRESH.
 """
