@@ -29,7 +29,8 @@ from ganpatch.fold.onnx_folding import fold, insert
 from ganpatch.generator.latents import Labels, Latent, draw_inputs, parse_labels, parse_latent
 from ganpatch.graph.onnx_layers import LARGEST_SINGLE, OnnxLayer, find_layers, find_onnx_layer, is_float, scopes_of
 from ganpatch.patch.applying import fitting_terms
-from ganpatch.patch.edit import Edit, Terms
+from ganpatch.patch.edit import Edit
+from ganpatch.patch.equation import Terms
 from ganpatch.patch.patch_file import Patch, Prints
 from ganpatch.untrusted.onnx_files import external_places, read_onnx
 

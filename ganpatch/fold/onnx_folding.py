@@ -13,7 +13,7 @@ import onnx_ir as ir
 import torch
 
 from ganpatch.fold.affine import Affine, Unfoldable
-from ganpatch.patch.edit import Terms
+from ganpatch.patch.equation import Terms
 
 Changes = dict[ir.Value, Affine]
 Rule = Callable[[ir.Node, Affine], Changes]

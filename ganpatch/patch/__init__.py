@@ -1,6 +1,7 @@
 """patch: the hinge. The edit and THE equation, the patch file, and a patch applied as hooks.
 
-edit                  one edit, and the one equation of all edits
+edit                  one edit: which units of a layer, replaced by what, where and when
+equation              the one equation of all edits
 patch_file            the patch: its model, its edits in order; YAML in and out
 combining             patches compared and merged
 applying              a patch as forward hooks that leave no trace

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from ganpatch.errors import GanpatchError
 from ganpatch.generator.fingerprints import fingerprint
 from ganpatch.generator.layers import find_layer, hooked, tensor_of, unwrapped, with_tensor
-from ganpatch.patch.edit import Edit, Terms, edited, terms
+from ganpatch.patch.edit import Edit
+from ganpatch.patch.equation import Terms, edited, terms
 from ganpatch.patch.patch_file import Patch
 
 

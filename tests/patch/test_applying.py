@@ -9,7 +9,7 @@ import ganpatch
 from ganpatch import Edit, GanpatchError, Generator, Mask, Patch, applied
 from ganpatch.generator.layers import hooked, hooked_layers
 from ganpatch.patch.applying import edits_applied
-from ganpatch.patch.edit import edited, terms
+from ganpatch.patch.equation import edited, terms
 from tests.support.nets import dcgan, repeated
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+import ganpatch
 from ganpatch import Edit, GanpatchError, Mask, Patch
 from ganpatch.patch.patch_file import Model, Prints, Provenance
 from ganpatch.untrusted.strict_yaml import read_yaml
@@ -237,7 +238,7 @@ def test_the_digest_is_of_what_the_patch_does() -> None:
 
 
 def test_the_shipped_schema_is_the_generated_one() -> None:
-    shipped = Path(__file__).parent.parent / "ganpatch" / "patch" / "patch.schema.json"
+    shipped = Path(ganpatch.__file__).parent / "patch" / "patch.schema.json"
     assert json.loads(shipped.read_text()) == Patch.model_json_schema(), (
         "ganpatch patch schema > ganpatch/patch/patch.schema.json"
     )
