@@ -6,16 +6,16 @@ from pathlib import Path
 
 import torch
 
-from ganpatch.forward.activations import Progress, unseen
-from ganpatch.causes.search import Effort, find_causes
-from ganpatch.causes.result import MANIFEST, Causes, ContextRow
 from ganpatch.causes.insertion_sites import Context, insertion_by_context
 from ganpatch.causes.interventions import Interventions
-from ganpatch.generator.generator import Generator
 from ganpatch.causes.report import UNITS, write_causes_page
+from ganpatch.causes.result import MANIFEST, Causes, ContextRow
+from ganpatch.causes.search import Effort, find_causes
+from ganpatch.forward.activations import Progress, unseen
+from ganpatch.generator.generator import Generator
+from ganpatch.number_ranges import parse_spans
 from ganpatch.runs.ranking_run import Say, check_layers, run_folder
 from ganpatch.segmenters.loading import Segmenter
-from ganpatch.number_ranges import parse_spans
 
 
 def cause_to_folder(

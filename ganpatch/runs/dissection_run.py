@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ganpatch.forward.activations import Progress, unseen
 from ganpatch.dissection.dissector import dissect
-from ganpatch.dissection.result import Dissection
-from ganpatch.generator.generator import Generator
-from ganpatch.forward.processes import ALONE, Group
-from ganpatch.ranking.result import MANIFEST
 from ganpatch.dissection.report import PAGE, write_dissection_page
+from ganpatch.dissection.result import Dissection
+from ganpatch.forward.activations import Progress, unseen
+from ganpatch.forward.processes import ALONE, Group
+from ganpatch.generator.generator import Generator
+from ganpatch.ranking.result import MANIFEST
 from ganpatch.review.page import write_page
 from ganpatch.runs.ranking_run import Say, check_layers, chosen_layer, run_folder, set_verdicts_aside
 from ganpatch.segmenters.loading import Segmenter

@@ -5,14 +5,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from ganpatch.forward.activations import Progress, default_layer, layer_facts, unseen
-from ganpatch.errors import GanpatchError
 from ganpatch.disk.atomic_files import disk_faults, remove, write_bytes
+from ganpatch.disk.locks import locked
+from ganpatch.errors import GanpatchError
+from ganpatch.forward.activations import Progress, default_layer, layer_facts, unseen
+from ganpatch.forward.processes import ALONE, Group, Lost
+from ganpatch.forward.saved_state import partial_of, partials
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import find_layer
-from ganpatch.disk.locks import locked
-from ganpatch.forward.saved_state import partial_of, partials
-from ganpatch.forward.processes import ALONE, Group, Lost
 from ganpatch.ranking.ranker import rank
 from ganpatch.ranking.result import MANIFEST, Ranking, read_manifest
 from ganpatch.review.page import PAGE, write_page

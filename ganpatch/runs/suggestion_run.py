@@ -5,15 +5,15 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from ganpatch.disk.locks import locked
 from ganpatch.errors import GanpatchError
 from ganpatch.finding.methods import suggest
+from ganpatch.finding.suggestions import Suggested, save_suggestions
 from ganpatch.finding.task import Task
-from ganpatch.generator.generator import Generator
-from ganpatch.disk.locks import locked
 from ganpatch.forward.processes import ALONE, Group
+from ganpatch.generator.generator import Generator
 from ganpatch.ranking.result import Manifest, Ranking, read_manifest
 from ganpatch.review.page import write_page
-from ganpatch.finding.suggestions import Suggested, save_suggestions
 
 
 def suggest_for_run(

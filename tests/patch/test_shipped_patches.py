@@ -67,7 +67,7 @@ def test_its_picture_is_there(path: Path) -> None:
 
 def test_figures_are_measured_again(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tool that wrote the figures gives them again, on fewer images, in the same direction."""
-    import make_patches
+    from tools.patches import make_patches
 
     monkeypatch.setattr(make_patches, "MEASURED", range(10_000, 10_256))
     measure: Callable[..., float] = make_patches.black_bars
