@@ -15,7 +15,8 @@ from pydantic import Field
 from torch import Tensor
 
 from ganpatch.disk.atomic_files import replacing_together
-from ganpatch.disk.own_files import Section, Shapes, read_arrays, read_section, write_arrays, write_section
+from ganpatch.disk.json_files import Section, read_section, write_section
+from ganpatch.disk.tensor_files import Shapes, read_arrays, write_arrays
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.patch.edit import Edit, LayerName, Mask, id_of
 from ganpatch.patch.patch_file import Model, Provenance

@@ -2,5 +2,6 @@
 
 locks                 keep other processes out of a folder while this one works in it
 atomic_files          write a file, or several together, whole or not at all; report what the disk refused
-own_files             strict JSON and tensors that ganpatch itself writes and reads again
+json_files            strict JSON that ganpatch itself writes and reads again, without torch
+tensor_files          tensors in safetensors files
 """

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError
 
-from ganpatch.disk.own_files import opened_tensors
+from ganpatch.disk.tensor_files import opened_tensors
 from ganpatch.errors import GanpatchError, listed
 from ganpatch.patch.edit import Part
 from ganpatch.patch.patch_file import Patch, Prints, Sha256

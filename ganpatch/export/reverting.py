@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ganpatch.disk.atomic_files import candidates, enduring, refuse_same_file, replacing
-from ganpatch.disk.own_files import opened_tensors
+from ganpatch.disk.tensor_files import opened_tensors
 from ganpatch.errors import GanpatchError, listed
 from ganpatch.export.patch_record import ENTRY, KEY, Record, parse_record, read_record, write_into_zip
 from ganpatch.export.repairing import backup_path

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ganpatch.disk.atomic_files import read_bytes
-from ganpatch.disk.own_files import parsed_json
+from ganpatch.disk.json_files import parsed_json
 from ganpatch.errors import GanpatchError, listed
 
 _WEIGHTS = (

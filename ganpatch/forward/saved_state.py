@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ganpatch.disk.atomic_files import replacing
-from ganpatch.disk.own_files import opened_tensors
+from ganpatch.disk.tensor_files import opened_tensors
 from ganpatch.errors import GanpatchError, explained
 
 SAVE_EVERY = 30.0  # seconds

@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ganpatch.disk.atomic_files import read_bytes
-from ganpatch.disk.own_files import Section
+from ganpatch.disk.json_files import Section
 from ganpatch.errors import GanpatchError, explained, near_miss
 
 NAME = "ganpatch.toml"

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ganpatch.disk.atomic_files import plain_size
-from ganpatch.disk.own_files import is_finite, opened_tensors
+from ganpatch.disk.tensor_files import is_finite, opened_tensors
 from ganpatch.errors import GanpatchError, explained, listed
 from ganpatch.generator.latents import Drawn, parse_latent, parse_shape
 from ganpatch.untrusted.picture_files import opened_picture

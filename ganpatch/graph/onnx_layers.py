@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from ganpatch.disk.own_files import parsed_json
+from ganpatch.disk.json_files import parsed_json
 from ganpatch.errors import GanpatchError, near_miss
 
 SCOPES = "pkg.torch.onnx.name_scopes"

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from safetensors.torch import save_file
 
 from ganpatch.disk.atomic_files import candidates, plain_size, read_bytes, replacing_both, write_text
-from ganpatch.disk.own_files import opened_tensors
+from ganpatch.disk.tensor_files import opened_tensors
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.generator.fingerprints import Fingerprint, tensor_digest
 from ganpatch.patch.edit import LAYER, MASK_PLACE, NAME, Edit, Mask, Part, raise_faults

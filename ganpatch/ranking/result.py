@@ -21,7 +21,8 @@ from pydantic import Field
 from torch import Tensor
 
 from ganpatch.disk.atomic_files import replacing_together
-from ganpatch.disk.own_files import Section, read_arrays, read_section, write_arrays, write_section
+from ganpatch.disk.json_files import Section, read_section, write_section
+from ganpatch.disk.tensor_files import read_arrays, write_arrays
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.generator.device import Dtype
 from ganpatch.number_ranges import format_spans, parse_spans

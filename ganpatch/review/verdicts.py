@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from ganpatch.disk.atomic_files import read_bytes, write_text
-from ganpatch.disk.own_files import Section
+from ganpatch.disk.json_files import Section
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.patch.edit import Edit, LayerName, id_of
 from ganpatch.patch.patch_file import Patch, Provenance

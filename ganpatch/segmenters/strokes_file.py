@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 from torch import Tensor
 
 from ganpatch.disk.atomic_files import read_bytes
-from ganpatch.disk.own_files import Section, first_fault, write_section
+from ganpatch.disk.json_files import Section, first_fault, write_section
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.patch.edit import Finite, Size, raise_faults
 from ganpatch.patch.patch_file import Model

@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ganpatch.disk.atomic_files import file_name
-from ganpatch.disk.own_files import Section, read_section, write_section
+from ganpatch.disk.json_files import Section, read_section, write_section
 from ganpatch.errors import GanpatchError
 from ganpatch.evaluation.evaluator import SEEDS, Choices, Evaluation, evaluate
 from ganpatch.evaluation.report import write_evaluation

@@ -19,7 +19,8 @@ from typing import Any
 from safetensors.torch import save_file
 
 from ganpatch.disk.atomic_files import remove, remove_abandoned, replacing, write_bytes, write_text
-from ganpatch.disk.own_files import opened_tensors, read_section
+from ganpatch.disk.json_files import read_section
+from ganpatch.disk.tensor_files import opened_tensors
 from ganpatch.errors import GanpatchError
 from ganpatch.generator.fingerprints import tensor_digest
 from ganpatch.patch.edit import Edit, Mask

@@ -17,8 +17,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from ganpatch.disk.atomic_files import read_bytes, write_text
+from ganpatch.disk.json_files import parsed_json
 from ganpatch.disk.locks import locked
-from ganpatch.disk.own_files import parsed_json
 from ganpatch.errors import GanpatchError
 from ganpatch.pages.local_server import Bounded, Guarded, hosts_of, listen, opened_page, run
 from ganpatch.studio.api import refusal, routes

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from ganpatch.disk.own_files import parsed_json
+from ganpatch.disk.json_files import parsed_json
 from ganpatch.errors import GanpatchError, explained, listed
 from ganpatch.untrusted.torch_files import read_pickle
 from ganpatch.untrusted.zip_archives import Archive, opened_archive

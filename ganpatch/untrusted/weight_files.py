@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ganpatch.disk.atomic_files import enduring, plain_size
-from ganpatch.disk.own_files import opened_tensors
+from ganpatch.disk.tensor_files import opened_tensors
 from ganpatch.errors import GanpatchError, explained, listed, near_miss
 from ganpatch.untrusted.nvlabs_pickles import is_network_pickle, read_networks
 from ganpatch.untrusted.torch_files import read_torch

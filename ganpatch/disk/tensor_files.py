@@ -1,67 +1,27 @@
-"""Files that ganpatch itself writes and reads again: strict JSON, and tensors in safetensors files.
+"""Tensors that ganpatch itself writes and reads again, in safetensors files.
 
-manifest = read_section(folder / "causes.json", Manifest, limit=64_000_000)
 arrays = read_arrays(folder / "causes.safetensors", {"q99": (256,)})
 with opened_tensors(Path("model.safetensors")) as file:
     file.names, file.metadata, file.tensor("main.0.weight")
 
-Every safetensors file and every JSON file is read here, whoever wrote it.
+Every safetensors file is read here, whoever wrote it.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ganpatch.disk.atomic_files import plain_size, read_bytes, replacing, write_text
+from ganpatch.disk.atomic_files import plain_size, replacing
 from ganpatch.errors import GanpatchError, explained
 
-_Kind = TypeVar("_Kind", bound=BaseModel)
-
 Shapes = Mapping[str, tuple[int, ...]]
-
-
-class Section(BaseModel):
-    """A part of a JSON file: no unknown keys, never changed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-def read_section(path: Path, kind: type[_Kind], *, limit: int) -> _Kind:
-    """Read a JSON file of at most `limit` bytes; raise GanpatchError naming its first fault."""
-    try:
-        return kind.model_validate_json(read_bytes(path, limit=limit))
-    except ValidationError as fault:
-        raise GanpatchError(f"'{path}' is broken: {first_fault(fault)}") from fault
-
-
-def write_section(path: Path, section: BaseModel) -> None:
-    """Write a JSON file whole or not at all."""
-    write_text(path, section.model_dump_json(indent=1) + "\n")
-
-
-def first_fault(fault: ValidationError) -> str:
-    """Return where the first fault is, and what it is."""
-    first = fault.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return f"{place or 'the file'}: {first['msg']}"
-
-
-def parsed_json(content: str | bytes, where: str) -> dict[str, Any]:
-    """Read JSON that is an object; raise GanpatchError otherwise."""
-    with explained(f"{where} is not JSON"):
-        found = json.loads(content)
-    if not isinstance(found, dict):
-        raise GanpatchError(f"{where} is a {type(found).__name__}, not an object")
-    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
