@@ -4,12 +4,12 @@
     python -m tools.benchmarks.bench_finding --model churches --kind smear --draw 20
     python -m tools.benchmarks.bench_finding --write docs/finding.md
 
-Twenty random units of a layer are made to draw a defect where they fire high (planting.py); every method ranks
-the units, and the first twenty are compared with the planted ones. Units that anyone flagged there by eye are
-left out: they may draw faults of their own. Natural faults: units that were flagged by eye are the answer instead, by
-who made the patches and by two readers (tools/benchmarks/flagged.yaml). The random baseline is what a shuffled list gives. 1000
-images are ranked, seeds 0-999; plantings take theirs from 500000 on. The methods were chosen on plantings 0 to 15
-and on the natural faults of all layers but those of FRESH.
+Planted faults: twenty random units of a layer are made to draw a defect where they are most active (planting.py).
+Every method ranks the units; its first twenty are compared with the planted ones. Units that anyone flagged by eye
+in that layer are left out, because they may draw faults of their own. Natural faults: the answer is the units flagged
+by eye, by the author of the patches and two readers (tools/benchmarks/flagged.yaml). The random baseline is a shuffled
+list. 1000 images are ranked, seeds 0-999; plantings use seeds from 500000. The methods were chosen on plantings 0 to 15
+and on the natural faults of all layers except those in FRESH.
 """
 
 import json
@@ -48,20 +48,20 @@ WITHOUT_HELP = (
     "oddity",
     "rarity",
     "spike",
-)  # methods that need neither real images nor broken ones
-WITH_HELP = ("fd", "defect")  # fd gets images of the healthy generator as real, defect those that changed most
+)  # these need neither real nor broken images
+WITH_HELP = ("fd", "defect")  # fd gets images of the healthy generator as real, defect the most changed images
 COUNT, IMAGES, BROKEN = 20, 1000, 24
 HEALTHY = range(600_000, 601_000)
 SCREEN = 40 / 256  # the share of a layer's units that a person looks at first
 OTHER_READER = {"A": "B", "B": "A"}
-FRESH = ("layer1", "layer5", "main.11")  # layers whose flags had no part in the choice of anything
+FRESH = ("layer1", "layer5", "main.11")  # no choice was based on the flags of these layers
 FLAGGED = yaml.safe_load(Path(__file__).with_name("flagged.yaml").read_text())
 PATCHES = ROOT / "patches"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One ranked generator with known answers, and what one method made of it."""
+    """The result of one method on one ranked generator with known answers."""
 
     model: str
     layer: str
@@ -78,7 +78,7 @@ class Case:
 
 
 def measured(score: Tensor, truth: Sequence[int], out: Sequence[int]) -> tuple[float, float, float]:
-    """Return precision at 20, average precision, and the share of the truth on the first screen; skip units `out`."""
+    """Return precision at 20, average precision and the share of the truth on the first screen, without units `out`."""
     score = score.clone()
     score[[unit for unit in out if unit not in truth]] = -math.inf
     hits = torch.isin(score.argsort(descending=True, stable=True), torch.tensor(truth)).double()
@@ -92,7 +92,7 @@ def measured(score: Tensor, truth: Sequence[int], out: Sequence[int]) -> tuple[f
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """Which units of a layer are meant, by each who knows, without the units `out`; `help` is for some methods."""
+    """A layer and the units to be found, per reader; units `out` are ignored, `help` is for methods that need it."""
 
     generator: Generator
     layer: str
@@ -120,7 +120,7 @@ def run(question: Question, about: dict, methods: Sequence[str]) -> Iterator[Cas
 
 
 def flagged(model: str, layer: str) -> dict[str, list[int]]:
-    """Return the units that were flagged in a layer: by each who read it, and for each patch that ships."""
+    """Return the units flagged in a layer, per reader and per patch that ships."""
     found = dict(FLAGGED[model].get(layer, {}))
     for path in sorted(PATCHES.glob("*.yaml")):
         patch = Patch.load(path)
@@ -156,14 +156,14 @@ def cases(
 
 
 def natural(model: str, generator: Generator, methods: Sequence[str]) -> Iterator[Case]:
-    """Ask for the units that were flagged in each layer, by each who flagged some."""
+    """Yield the cases of each layer with flags, one per reader."""
     for layer in FLAGGED[model]:
         about = {"model": model, "layer": layer, "kind": "natural", "strength": 1.0, "rate": 0.0, "draw": 0}
         yield from run(Question(generator=generator, layer=layer, answers=flagged(model, layer)), about, methods)
 
 
 def asked(healthy: Generator, planted: Planted, known: Sequence[int], folder: Path, methods: Sequence[str]) -> Question:
-    """Make a question of a planting, with what fd and defect want where they are among the methods."""
+    """Return the question for a planting, with the real and broken images that fd and defect need."""
     aid: dict[str, Any] = {}
     if set(WITH_HELP) & set(methods):
         pairs = ((planted.generator.sample(seeds), healthy.sample(seeds)) for seeds in batched(range(IMAGES)))
@@ -183,12 +183,12 @@ def asked(healthy: Generator, planted: Planted, known: Sequence[int], folder: Pa
 @click.option(
     "--method", "methods", multiple=True, type=click.Choice([*WITHOUT_HELP, *WITH_HELP]), default=WITHOUT_HELP
 )
-@click.option("--wide", is_flag=True, help="Other layers, strengths and rates as well, one planting after these.")
+@click.option("--wide", is_flag=True, help="Also run other layers, strengths and rates, on one more planting.")
 @click.option(
-    "--results", type=click.Path(path_type=Path), help="Keep every case here, as JSON lines, and go on there."
+    "--results", type=click.Path(path_type=Path), help="Save every case here as JSON lines, and continue from them."
 )
 @click.option(
-    "--write", type=click.Path(exists=True, path_type=Path), help="Put the tables between the marks of a page."
+    "--write", type=click.Path(exists=True, path_type=Path), help="Write the tables between the marks of this page."
 )
 def main(
     models: tuple, kinds: tuple, draws: tuple, methods: tuple, wide: bool, results: Path | None, write: Path | None
@@ -212,7 +212,7 @@ def main(
 
 
 def tables(found: Sequence[Case]) -> Iterator[str]:
-    """Draw precision at 20 and average precision over plantings, then the natural faults."""
+    """Yield the lines of the tables: planted faults first, then natural faults."""
     natural = [case for case in found if case.kind == "natural"]
     usual = [case for case in found if case not in natural and (case.strength, case.rate) == (1.0, 0.05)]
     main_layer = [case for case in usual if case.layer in dict(MODELS.values()).values()]
@@ -226,16 +226,16 @@ def tables(found: Sequence[Case]) -> Iterator[str]:
     yield f"| any | any | random order | | {COUNT / 256:.2f} expected | {COUNT / 256:.2f} expected | 0 |"
     others = [c for c in found if c not in natural and c not in main_layer and c.method == WITHOUT_HELP[0]]
     if others:
-        yield f"\nOther layers, strengths and rates, one planting each, by {WITHOUT_HELP[0]}:\n"
-        yield "| model | layer | defect | strength | images that have it, per unit | precision@20 | average precision |"
+        yield f"\nOther layers, strengths and rates, one planting each, with {WITHOUT_HELP[0]}:\n"
+        yield "| model | layer | defect | strength | share of images, per unit | precision@20 | average precision |"
         yield "|---|---|---|---|---|---|---|"
         for c in others:
             numbers = f"{c.precision:.2f} | {c.average:.2f}"
             yield f"| {c.model} | `{c.layer}` | {c.kind} | {c.strength:g} | {100 * c.rate:g} % | {numbers} |"
     if natural:
         methods = list(dict.fromkeys(case.method for case in natural))
-        yield "\nUnits that were flagged by eye, and the share of them on the first screen, 40 of 256 units:\n"
-        yield f"| model, layer | flagged by | units | the other reader too | {' | '.join(methods)} |"
+        yield "\nShare of the units flagged by eye that are on the first screen (40 of 256 units):\n"
+        yield f"| model, layer | flagged by | units | also by the other reader | {' | '.join(methods)} |"
         yield "|---|---|---|---|" + "---|" * len(methods)
         for model, layer, reader in dict.fromkeys((c.model, c.layer, c.flagged) for c in natural):
             by_method = {c.method: c.found for c in natural if (c.model, c.layer, c.flagged) == (model, layer, reader)}
@@ -250,7 +250,7 @@ def tables(found: Sequence[Case]) -> Iterator[str]:
 
 
 def interval(values: Sequence[float]) -> str:
-    """Return the mean and the range of all plantings."""
+    """Return the mean and the range over all plantings, as text."""
     if len(values) == 1:
         return f"{values[0]:.2f}"
     return f"{statistics.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
