@@ -18,7 +18,7 @@ from ganpatch.causes.search import _Seen
 from ganpatch.cli import cli
 from ganpatch.patch.applying import edits_applied
 from ganpatch.segmenters.loading import Segmenter
-from tests.ranking.test_ranker import StopHere
+from tests.support.interrupting import StopHere
 from tests.support.painter import CONCEPTS, eye, painter
 from tests.support.shared import ROOT
 

@@ -14,8 +14,8 @@ from ganpatch.cli import cli
 from ganpatch.dissection.comparison import compare
 from ganpatch.generator.layers import hooked
 from ganpatch.runs.dissection_run import dissect_to_folder
-from tests.dissection.test_iou import counted
-from tests.ranking.test_ranker import StopHere, interrupting
+from tests.support.brute_force import iou_and_accuracy
+from tests.support.interrupting import StopHere, interrupting
 from tests.support.painter import CONCEPTS, eye, painter
 from tests.support.shared import ROOT
 
@@ -45,7 +45,7 @@ def test_figures_equal_brute_force(dissection: Dissection) -> None:
         images = generator.sample(range(200))
     labels = eye().labels(images)
     layer = dissection["maps"]
-    iou, accuracy = counted(kept[0], labels, layer.thresholds, len(CONCEPTS))
+    iou, accuracy = iou_and_accuracy(kept[0], labels, layer.thresholds, len(CONCEPTS))
     assert torch.allclose(layer.iou, iou, atol=2e-3)
     assert torch.allclose(layer.accuracy, accuracy, atol=2e-3)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ganpatch.dissection.iou import ConceptCounts, Upsampler
 from ganpatch.dissection.thresholds import LabelledSample, best_thresholds, quantile_thresholds
+from tests.support.brute_force import iou_and_accuracy
 
 SIZES = [((3, 5), (7, 9)), ((8, 8), (64, 64)), ((4, 4), (4, 4)), ((16, 12), (10, 30))]
 
@@ -20,18 +21,6 @@ def test_upsampling_is_that_of_interpolate(source: tuple[int, int], target: tupl
     maps = torch.randn(4, *source)
     wanted = F.interpolate(maps.unsqueeze(0), target, mode="bilinear", align_corners=False)[0]
     assert torch.allclose(Upsampler(source, target)(maps), wanted, atol=1e-5)
-
-
-def counted(activation: Tensor, labels: Tensor, thresholds: Tensor, concepts: int) -> tuple[Tensor, Tensor]:
-    """IoU and accuracy, one unit and concept after the other."""
-    up = F.interpolate(activation, labels.shape[1:], mode="bilinear", align_corners=False)
-    iou, accuracy = torch.zeros(2, activation.shape[1], concepts)
-    for unit, concept in itertools.product(range(activation.shape[1]), range(concepts)):
-        above = up[:, unit] > thresholds[unit, min(concept, thresholds.shape[1] - 1)]
-        there = labels == concept
-        iou[unit, concept] = (above & there).sum() / (above | there).sum().clamp(min=1)
-        accuracy[unit, concept] = (above == there).float().mean()
-    return iou, accuracy
 
 
 @pytest.mark.parametrize("columns", [1, 3])
@@ -45,7 +34,7 @@ def test_counts_equal_counting_one_by_one(source: tuple[int, int], target: tuple
     other = ConceptCounts(thresholds, concepts=3)
     other.update(activation[2:], labels[2:])
     counts.merge(other)
-    for found, wanted in zip(counts.result(), counted(activation, labels, thresholds, 3), strict=True):
+    for found, wanted in zip(counts.result(), iou_and_accuracy(activation, labels, thresholds, 3), strict=True):
         assert torch.allclose(found, wanted, atol=2e-3 if source != target else 1e-6)
 
 

@@ -21,8 +21,8 @@ from ganpatch.export.onnx_patching import PatchedGraph, graph_layers, patch_onnx
 from ganpatch.export.patch_record import KEY, Record
 from ganpatch.fold.baking import Mode
 from ganpatch.forward.activations import layer_facts
-from tests.fold.test_baking import KINDS, edit_for, loaded, patch_of
-from tests.support.nets import NETS, repeated
+from tests.support.nets import NETS, loaded_net, repeated
+from tests.support.patches import KINDS, edit_for, patch_of
 from tests.support.table import TABLE
 
 # The older exporter knows neither the norms of these two nor BatchNorm without gain on a traced size.
@@ -56,7 +56,7 @@ def assert_equal_to_hooks(generator: Generator, patch: Patch, path: Path, tolera
 @pytest.mark.parametrize(("net", "exporter"), EXPORTS)
 def test_layers_of_every_net_by_both_exporters(net: str, exporter: str, tmp_path: Path) -> None:
     """Each layer of the table with a kind of edit, in turn; layers that are not in the graph are refused by name."""
-    generator = loaded(net)
+    generator = loaded_net(net)
     source = torch_export(generator, tmp_path / "model.onnx", exporter)
     addressable = {layer.name for layer in graph_layers(source) if not layer.unclear}
     facts = {fact.name: fact for fact in layer_facts(generator)}
@@ -79,7 +79,7 @@ def test_layers_of_every_net_by_both_exporters(net: str, exporter: str, tmp_path
 def test_several_edits_at_once(exporter: str, tmp_path: Path) -> None:
     """Upstream first, list order within a layer, folded or inserted together."""
     for net in ("dcgan", "stylegan2"):
-        generator = loaded(net)
+        generator = loaded_net(net)
         source = torch_export(generator, tmp_path / f"{net}.onnx", exporter)
         there = {layer.name for layer in graph_layers(source) if not layer.unclear}
         facts = [fact for fact in layer_facts(generator) if fact.units >= 3 and fact.name in there]
@@ -104,7 +104,7 @@ def test_a_naive_fold_would_be_seen(
     """Break a rule on purpose: what is written is the inserted graph, which equals the hooks."""
     from ganpatch import onnx_edit
 
-    generator = loaded("dcgan")
+    generator = loaded_net("dcgan")
     source = torch_export(generator, tmp_path / "model.onnx")
     patch = make_patch(generator, {**DCGAN_EDIT, "value": 0.5})
     right = onnx_edit._RULES["Relu"]
@@ -120,7 +120,7 @@ def test_a_convolution_that_holds_the_norm_behind_it_is_refused(
     tmp_path: Path, make_patch: Callable[..., Patch]
 ) -> None:
     """The older exporter keeps the convolution's name for what is the norm's output."""
-    generator = loaded("in_place_trap")
+    generator = loaded_net("in_place_trap")
     source = torch_export(generator, tmp_path / "model.onnx", "legacy")
     patch = make_patch(generator, {"layer": "conv", "channels": 6, "units": [1], "value": 0.3})
     with pytest.raises(GanpatchError, match="the older exporter folded the normalisation behind it into it"):

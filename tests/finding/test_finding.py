@@ -338,8 +338,7 @@ def test_checkered_pixels_show_in_plain_features() -> None:
 
 
 def test_plantings_have_their_faults_where_units_fire(monkeypatch: pytest.MonkeyPatch, small_dcgan: Generator) -> None:
-    import planting
-
+    from tools.benchmarks import planting
     from tools.benchmarks.bench_finding import measured
 
     monkeypatch.setattr(planting, "MEASURED", range(500_000, 500_064))
@@ -364,7 +363,9 @@ def test_units_flagged_by_eye_are_units_of_their_layers(monkeypatch: pytest.Monk
     from tools.benchmarks.bench_finding import FLAGGED, FRESH, MODELS, flagged
 
     for model, layers in FLAGGED.items():
-        facts = {fact.name: fact.units for fact in ganpatch.activations.layer_facts(ganpatch.load(MODELS[model][0]))}
+        facts = {
+            fact.name: fact.units for fact in ganpatch.forward.activations.layer_facts(ganpatch.load(MODELS[model][0]))
+        }
         assert {*layers} & {*FRESH}
         for layer in layers:
             for who, units in flagged(model, layer).items():

@@ -9,42 +9,20 @@ from hypothesis import strategies as st
 from torch import nn
 
 import ganpatch
-from ganpatch import Edit, GanpatchError, Generator, Mask, Patch, bake
+from ganpatch import Edit, GanpatchError, Generator, Patch, bake
 from ganpatch.fold.baking import TOLERANCE, with_state
 from ganpatch.forward.activations import LayerFacts, layer_facts
 from ganpatch.patch.applying import edits_applied
-from ganpatch.patch.patch_file import Model
-from tests.support.nets import NETS, in_place_trap, progressive, repeated, stylegan2
+from tests.support.nets import NETS, in_place_trap, loaded_net, progressive, repeated, stylegan2
+from tests.support.patches import KINDS, edit_for, patch_of
 from tests.support.table import TABLE, folds
-
-KINDS: dict[str, Callable[[LayerFacts], dict[str, object]]] = {
-    "ablate": lambda fact: {},
-    "scale": lambda fact: {"alpha": 0.5},
-    "constant": lambda fact: {"value": 0.3},
-    "blend": lambda fact: {"alpha": 0.5, "value": 0.4},
-    "gated": lambda fact: {"above": 0.1},
-    "masked": lambda fact: {"mask": Mask.of(torch.rand(*fact.size, generator=torch.Generator().manual_seed(0)))},
-}
 
 CASES = [(net, layer) for net, layers in TABLE.items() for layer in layers]
 
 
-def loaded(name: str) -> Generator:
-    module, latent = NETS[name]()
-    return ganpatch.load(module, latent=latent)
-
-
-def edit_for(fact: LayerFacts, kind: str, *, edit: str = "e") -> Edit:
-    return Edit(id=edit, layer=fact.name, channels=fact.units, units=(0, 1), **KINDS[kind](fact))
-
-
-def patch_of(generator: Generator, edits: list[Edit]) -> Patch:
-    return Patch(name="p", model=Model.of(generator.name, generator.fingerprint), edits=edits)
-
-
 @pytest.mark.parametrize(("net", "layer"), CASES, ids=lambda value: value)
 def test_every_edit_is_folded_or_inserted_as_the_table_says(net: str, layer: str) -> None:
-    generator = loaded(net)
+    generator = loaded_net(net)
     fact = next(fact for fact in layer_facts(generator) if fact.name == layer)
     for kind in KINDS:
         if kind == "masked" and len(fact.size) != 2:
@@ -61,7 +39,7 @@ def test_every_edit_is_folded_or_inserted_as_the_table_says(net: str, layer: str
 @pytest.mark.parametrize("net", NETS)
 def test_several_edits_on_several_layers(net: str) -> None:
     """Upstream first, list order within a layer; whatever is folded together equals the hooks together."""
-    generator = loaded(net)
+    generator = loaded_net(net)
     facts = [fact for fact in layer_facts(generator) if fact.units >= 3]
     kinds = list(KINDS)[:5]
     edits = [edit_for(fact, kinds[index % 5], edit=f"a{index}") for index, fact in enumerate(reversed(facts))]
@@ -77,7 +55,7 @@ def test_several_edits_on_several_layers(net: str) -> None:
 
 def test_the_state_dict_is_loaded_by_the_original_code(make_patch: Callable[..., Patch]) -> None:
     for net in ("dcgan", "biggan", "biggan_new_spectral_norm", "weight_normed"):
-        generator = loaded(net)
+        generator = loaded_net(net)
         fact = next(
             fact for fact in layer_facts(generator) if fact.units >= 4 and fact.kind.startswith(("Conv", "Param"))
         )
@@ -149,7 +127,9 @@ def loaded_random(data: st.DataObject) -> Generator:
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.uniform_(layer.running_mean, -0.5, 0.5)
-    return ganpatch.Generator(name="drawn", module=module, latent=ganpatch.inputs.parse_latent("normal:4,4,4"))
+    return ganpatch.Generator(
+        name="drawn", module=module, latent=ganpatch.generator.latents.parse_latent("normal:4,4,4")
+    )
 
 
 class Skip(nn.Module):
@@ -205,7 +185,7 @@ def test_a_fold_that_the_proof_does_not_bear_out_is_inserted(
 
     right = upstream._RULES["relu"]
     monkeypatch.setitem(upstream._RULES, "relu", lambda up, node, wish: right(up, node, wish.scaled_only()))
-    generator = loaded("dcgan")
+    generator = loaded_net("dcgan")
     patch = make_patch(generator, {"id": "bad", "layer": "main.2", "channels": 12, "units": [1], "value": 0.7},
                        {"id": "good", "layer": "main.4", "channels": 8, "units": [2]})  # fmt: skip
     baked = bake(generator, patch)
@@ -224,7 +204,7 @@ def test_the_in_place_trap_is_only_seen_by_the_proof(make_patch: Callable[..., P
 
 
 def test_what_weights_cannot_hold_is_refused_with_the_reason(make_patch: Callable[..., Patch]) -> None:
-    generator = loaded("dcgan")
+    generator = loaded_net("dcgan")
     patch = make_patch(generator, {"id": "gate", "layer": "main.2", "channels": 12, "units": [1], "above": 2.5})
     with pytest.raises(GanpatchError) as fault:
         bake(generator, patch, mode="fold")
@@ -260,7 +240,7 @@ def test_a_model_that_cannot_be_traced_is_said(make_patch: Callable[..., Patch])
 
 
 def test_a_hooked_model_is_not_baked(make_patch: Callable[..., Patch]) -> None:
-    generator = loaded("dcgan")
+    generator = loaded_net("dcgan")
     patch = make_patch(generator, {"layer": "main.2", "channels": 12, "units": [1]})
     handle = generator.module.get_submodule("main.3").register_forward_hook(lambda module, args, output: None)
     with pytest.raises(GanpatchError) as fault:

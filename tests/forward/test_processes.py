@@ -23,6 +23,7 @@ from ganpatch.forward.processes import Group
 from ganpatch.forward.saved_state import partial_of
 from ganpatch.ranking.result import read_manifest
 from ganpatch.runs.ranking_run import PARTIAL, rank_to_folder
+from tests.support.interrupting import StopHere, interrupting
 from tests.support.shared import ROOT
 from tests.support.together import LAYERS, METHODS, small, work
 
@@ -112,8 +113,6 @@ def test_a_process_dies_and_one_goes_on_and_is_stopped_and_another_ends_it(tmp_p
 
 def test_what_every_process_kept_is_joined_once(small_dcgan: ganpatch.Generator, tmp_path: Path) -> None:
     from safetensors.torch import load_file, safe_open, save_file
-
-    from tests.ranking.test_ranker import StopHere, interrupting
 
     def interrupted(after: int) -> Path:
         folder = tmp_path / str(after)

@@ -21,6 +21,7 @@ from ganpatch.pages.samples import Sample
 from ganpatch.ranking.result import read_manifest
 from ganpatch.runs.cause_run import cause_to_folder
 from tests.support.elsewhere import DEVICE, elsewhere
+from tests.support.interrupting import StopHere, interrupting
 from tests.support.nets import dcgan
 from tests.support.painter import eye, painter
 from tests.support.shared import patch_for
@@ -179,7 +180,6 @@ def test_other_number_formats_are_near_and_are_noted(dtype: str, small_dcgan: Ge
 
 def test_a_run_is_not_continued_in_another_number_format(small_dcgan: Generator, tmp_path: Path) -> None:
     from ganpatch.runs.ranking_run import rank_to_folder
-    from tests.ranking.test_ranker import StopHere, interrupting
 
     with pytest.raises(StopHere):
         rank_to_folder(small_dcgan, tmp_path, ["main.5"], range(60), batch_size=8, progress=interrupting(16))

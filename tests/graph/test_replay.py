@@ -10,14 +10,13 @@ from ganpatch.errors import GanpatchError
 from ganpatch.forward.activations import layer_facts
 from ganpatch.graph.replay import Replay
 from ganpatch.patch.applying import edits_applied
-from tests.graph.test_split import generator_of
-from tests.support.nets import NETS
+from tests.support.nets import NETS, loaded_net
 
 
 @pytest.mark.parametrize("net", NETS)
 @torch.inference_mode()
 def test_images_are_those_of_the_whole_pass_at_every_layer(net: str) -> None:
-    generator = generator_of(net)
+    generator = loaded_net(net, range=(-3, 3))
     module, (args, _) = generator.module, generator.inputs([5, 6, 7])
     shown = 0
     for fact in [fact for fact in layer_facts(generator) if fact.units]:
@@ -40,7 +39,7 @@ def test_images_are_those_of_the_whole_pass_at_every_layer(net: str) -> None:
 
 @torch.inference_mode()
 def test_what_stands_before_the_layer_does_not_run() -> None:
-    generator = generator_of("dcgan")
+    generator = loaded_net("dcgan", range=(-3, 3))
     main = generator.module.get_submodule("main")
     replay, (args, _) = Replay(generator.module, "main.3"), generator.inputs([2])
     with replay.recorded():
@@ -85,4 +84,4 @@ def test_a_module_that_runs_before_and_behind_the_layer() -> None:
 
 def test_a_layer_that_is_not_there() -> None:
     with pytest.raises(GanpatchError, match=r"^layer 'main.33' not found in DCGANGenerator; did you mean 'main.3'\?$"):
-        Replay(generator_of("dcgan").module, "main.33")
+        Replay(loaded_net("dcgan", range=(-3, 3)).module, "main.33")

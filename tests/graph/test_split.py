@@ -9,7 +9,7 @@ from ganpatch import Edit, Generator
 from ganpatch.errors import GanpatchError
 from ganpatch.graph.split import Front, Tail
 from ganpatch.patch.applying import edits_applied
-from tests.support.nets import NETS
+from tests.support.nets import loaded_net
 
 LAYERS = {
     "dcgan": ["main.2"],
@@ -25,11 +25,6 @@ LAYERS = {
 CASES = [(net, layer) for net, layers in LAYERS.items() for layer in layers]
 
 
-def generator_of(net: str) -> Generator:
-    module, latent = NETS[net]()
-    return ganpatch.load(module, latent=latent, range=(-3, 3))
-
-
 def ablating(y: Tensor) -> Tensor:
     keep = torch.ones(y.shape[1])
     keep[1] = 0
@@ -38,7 +33,7 @@ def ablating(y: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(("net", "layer"), CASES, ids=lambda case: case)
 def test_images_are_those_of_the_whole_pass(net: str, layer: str) -> None:
-    generator = generator_of(net)
+    generator = loaded_net(net, range=(-3, 3))
     tail = Tail.of(generator, layer)
     assert tail.is_split
     seeds = [5, 6, 7, 8, 9]

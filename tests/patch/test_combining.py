@@ -4,7 +4,7 @@ import torch
 from ganpatch import Edit, GanpatchError, Mask
 from ganpatch.patch.combining import differences, merge, summary
 from ganpatch.patch.patch_file import Model, Prints
-from tests.patch.test_patch_file import make
+from tests.support.patches import made_up_patch
 
 
 def edit(name: str, units: list[int], **fields: object) -> Edit:
@@ -12,8 +12,8 @@ def edit(name: str, units: list[int], **fields: object) -> Edit:
 
 
 def test_what_two_patches_do_differently() -> None:
-    old = make(edit("a", [1, 2, 3, 9]), edit("b", [20], alpha=0.5))
-    new = make(edit("renamed", [1, 2, 3]), edit("b", [20], alpha=0.25, above=2.0), edit("c", [40, 41]))
+    old = made_up_patch(edit("a", [1, 2, 3, 9]), edit("b", [20], alpha=0.5))
+    new = made_up_patch(edit("renamed", [1, 2, 3]), edit("b", [20], alpha=0.25, above=2.0), edit("c", [40, 41]))
     assert differences(old, new) == [
         "- layer4 units 9: alpha 1.0, value 0.0",
         "+ layer4 units 40-41: alpha 1.0, value 0.0",
@@ -23,14 +23,17 @@ def test_what_two_patches_do_differently() -> None:
 
 
 def test_another_model_is_a_difference() -> None:
-    old = make(edit("a", [1]))
+    old = made_up_patch(edit("a", [1]))
     other = Prints(structure=old.model.fingerprint.structure, weights=f"sha256:{'2' * 64}")
-    new = make(edit("a", [1]), model=Model(name="m", fingerprint=other))
+    new = made_up_patch(edit("a", [1]), model=Model(name="m", fingerprint=other))
     assert differences(old, new) == ["model weights: 111111111111 -> 222222222222"]
 
 
 def test_patches_are_joined_in_order_with_ids_that_differ() -> None:
-    merged = merge([make(edit("a", [1]), description="one"), make(edit("a", [2]), description="two")], name="both")
+    merged = merge(
+        [made_up_patch(edit("a", [1]), description="one"), made_up_patch(edit("a", [2]), description="two")],
+        name="both",
+    )
     assert [(e.id, e.units) for e in merged.edits] == [("a", (1,)), ("a-2", (2,))]
     assert merged.description == "one\ntwo"
     assert len(merged.provenance.parents) == 2
@@ -38,7 +41,7 @@ def test_patches_are_joined_in_order_with_ids_that_differ() -> None:
 
 
 def test_two_edits_of_one_unit_are_a_conflict_unless_in_sequence() -> None:
-    one, two = make(edit("a", [1, 5]), name="one"), make(edit("b", [4, 5], alpha=0.5), name="two")
+    one, two = made_up_patch(edit("a", [1, 5]), name="one"), made_up_patch(edit("b", [4, 5], alpha=0.5), name="two")
     with pytest.raises(GanpatchError) as fault:
         merge([one, two], name="both")
     assert str(fault.value) == (
@@ -48,9 +51,9 @@ def test_two_edits_of_one_unit_are_a_conflict_unless_in_sequence() -> None:
 
 
 def test_patches_for_other_weights_are_not_joined() -> None:
-    one = make(edit("a", [1]), name="one")
+    one = made_up_patch(edit("a", [1]), name="one")
     other = Prints(structure=one.model.fingerprint.structure, weights=f"sha256:{'2' * 64}")
-    two = make(edit("a", [2]), name="two", model=Model(name="m", fingerprint=other))
+    two = made_up_patch(edit("a", [2]), name="two", model=Model(name="m", fingerprint=other))
     with pytest.raises(GanpatchError) as fault:
         merge([one, two], name="both")
     assert str(fault.value) == "patches 'one' and 'two' are for different models or weights"
@@ -59,7 +62,7 @@ def test_patches_for_other_weights_are_not_joined() -> None:
 def test_a_summary_reads_like_a_sentence() -> None:
     mask = Mask.of(torch.ones(8, 8))
     rows = summary(
-        make(
+        made_up_patch(
             edit("a", [1, 2], reason="sky"),
             edit("b", [3], alpha=0.5, value=1.5, above=2.0, call=1),
             edit("c", [4], mask=mask),

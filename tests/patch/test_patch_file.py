@@ -12,10 +12,9 @@ from safetensors.torch import save_file
 
 import ganpatch
 from ganpatch import Edit, GanpatchError, Mask, Patch
-from ganpatch.patch.patch_file import Model, Prints, Provenance
+from ganpatch.patch.patch_file import Provenance
 from ganpatch.untrusted.strict_yaml import read_yaml
-
-PRINTS = Prints(structure=f"sha256:{'0' * 64}", weights=f"sha256:{'1' * 64}")
+from tests.support.patches import made_up_patch
 
 FULL = f"""format: ganpatch/1
 name: churches-smears
@@ -48,10 +47,6 @@ provenance:
   tool: ganpatch 0.1.0
   created: '2026-11-23T07:50:00Z'
 """
-
-
-def make(*edits: Edit, **fields: object) -> Patch:
-    return Patch(**{"name": "p", "model": Model(name="m", fingerprint=PRINTS), "edits": edits, **fields})
 
 
 def write(folder: Path, text: str) -> Path:
@@ -153,7 +148,7 @@ def test_files_that_are_no_patch(tmp_path: Path) -> None:
 
 def masked(folder: Path) -> tuple[Path, str]:
     values = torch.rand(2, 3, 4, generator=torch.Generator().manual_seed(0))
-    make(Edit(id="soft", layer="l", channels=4, units=[1, 2], mask=Mask.of(values))).save(folder / "fix.yaml")
+    made_up_patch(Edit(id="soft", layer="l", channels=4, units=[1, 2], mask=Mask.of(values))).save(folder / "fix.yaml")
     return folder / "fix.yaml", (folder / "fix.yaml").read_text()
 
 
@@ -222,7 +217,7 @@ def edits(draw: st.DrawFn) -> Edit:
 @given(st.lists(edits(), min_size=1, max_size=3, unique_by=lambda edit: edit.id))
 def test_any_patch_survives_its_file(tmp_path_factory: pytest.TempPathFactory, many: list[Edit]) -> None:
     path = tmp_path_factory.getbasetemp() / "any.yaml"
-    patch = make(*many, provenance=Provenance.now())
+    patch = made_up_patch(*many, provenance=Provenance.now())
     patch.save(path)
     found = Patch.load(path)
     assert found == patch
@@ -233,8 +228,8 @@ def test_any_patch_survives_its_file(tmp_path_factory: pytest.TempPathFactory, m
 def test_the_digest_is_of_what_the_patch_does() -> None:
     edit = Edit(id="a", layer="l", channels=4, units=[1])
     renamed = Edit(id="b", layer="l", channels=4, units=[1], reason="why")
-    assert make(edit).digest == make(renamed, name="other").digest
-    assert make(edit).digest != make(Edit(id="a", layer="l", channels=4, units=[2])).digest
+    assert made_up_patch(edit).digest == made_up_patch(renamed, name="other").digest
+    assert made_up_patch(edit).digest != made_up_patch(Edit(id="a", layer="l", channels=4, units=[2])).digest
 
 
 def test_the_shipped_schema_is_the_generated_one() -> None:

@@ -76,10 +76,10 @@ def test_a_layer_of_a_run_is_only_a_name(tmp_path: Path, browser: Browser) -> No
         text = manifest.read_text()
         manifest.write_text(re.sub(r'"(main\.5|[^"]*hacked[^"]*)": \{', f'"{name}": {{', text))
         arrays = tmp_path / "ranking.safetensors"
-        found = ganpatch.ranking.Ranking  # the arrays carry the layer's name as well
-        with ganpatch.stored.opened_tensors(arrays) as file:
+        found = ganpatch.Ranking  # the arrays carry the layer's name as well
+        with ganpatch.disk.own_files.opened_tensors(arrays) as file:
             tensors = {key.rpartition(".")[2]: file.tensor(key) for key in file.names}
-        ganpatch.stored.write_arrays(arrays, {f"{name}.{key}": tensor for key, tensor in tensors.items()})
+        ganpatch.disk.own_files.write_arrays(arrays, {f"{name}.{key}": tensor for key, tensor in tensors.items()})
         assert list(found.load(tmp_path).layers) == [name]
         context = browser.new_context()
         page = context.new_page()

@@ -14,6 +14,7 @@ from ganpatch.generator.layers import hooked
 from ganpatch.pages.image_grids import to_pixels
 from ganpatch.ranking.thumbnails import Winners, largest_thumbnail
 from ganpatch.runs.ranking_run import PARTIAL, rank_to_folder
+from tests.support.interrupting import StopHere, interrupting
 from tests.support.nets import dcgan
 
 SEEDS = [5, 3, 900, 17, 2, 44, 1, 8, 13, 21, 34]
@@ -131,18 +132,6 @@ def test_what_a_ranking_does_not_hold(small_dcgan: Generator) -> None:
     with pytest.raises(GanpatchError) as fault:
         ranking.contact_sheet("main.5", [3, 8])
     assert str(fault.value) == "unit 8 is outside layer 'main.5' (8 units, 0-7)"
-
-
-class StopHere(KeyboardInterrupt):
-    pass
-
-
-def interrupting(after: int):  # type: ignore[no-untyped-def]
-    def progress(done: int, total: int) -> None:
-        if done >= after:
-            raise StopHere
-
-    return progress
 
 
 def test_an_interrupted_ranking_goes_on(small_dcgan: Generator, tmp_path: Path) -> None:

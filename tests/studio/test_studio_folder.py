@@ -28,7 +28,8 @@ from ganpatch.studio.folder import Folder
 from ganpatch.studio.state import Entry, Painted, Point
 from ganpatch.studio.strokes import LabelStroke, Stroke
 from ganpatch.studio.versions import difference, versions
-from tests.studio.test_studio import CHANNELS
+
+CHANNELS = {"main.2": 12, "main.5": 8}
 
 
 @pytest.fixture

@@ -404,7 +404,7 @@ def make_inputs(folder: Path) -> None:
 
 
 def read_inputs(folder: Path) -> None:
-    drawn = given_inputs(folder / "photos", ganpatch.given.read_latent("images:3,16,16"), (-1, 1))
+    drawn = given_inputs(folder / "photos", ganpatch.generator.input_files.read_latent("images:3,16,16"), (-1, 1))
     drawn.row(torch.Generator().manual_seed(0))
     for name in ("rows.npy", "rows.safetensors"):
         given_inputs(folder / name, parse_latent("normal:4"), (-1, 1)).row(torch.Generator().manual_seed(1))

@@ -4,12 +4,15 @@ Each is a function of nothing that gives (module, latent); the same numbers ever
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 
+import ganpatch
+from ganpatch import Generator
 from ganpatch.families.dcgan import DCGANGenerator
 from ganpatch.families.progressive_gan import ProgressiveGenerator
 
@@ -339,3 +342,9 @@ NETS: dict[str, Callable[[], Net]] = {
         in_place_trap,
     )
 }
+
+
+def loaded_net(name: str, **options: Any) -> Generator:
+    """Load one of NETS by its name."""
+    module, latent = NETS[name]()
+    return ganpatch.load(module, latent=latent, **options)

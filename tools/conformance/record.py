@@ -6,7 +6,8 @@ tools/conformance --checkout diffusers=package                              # a 
 tools/conformance … --write                                                 # and the fixtures, the table in the docs
 
 Nothing is downloaded. Each family runs in a process of its own, with a small model of the real code: its images must
-equal those that ganpatch's loader draws from the same file and the same seeds; then tests/support/conformance.py is run on it.
+equal those that ganpatch's loader draws from the same file and the same seeds; then tests/support/conformance.py is run
+on it.
 """
 
 import argparse

@@ -114,7 +114,7 @@ JOBS = {
 def make(generator: Generator, job: Job) -> Patch:
     """Make a patch, and put its figures, before, after and for random units, into its evidence."""
     layer, flags = job.layer, job.flags
-    channels = next(fact.units for fact in ganpatch.activations.layer_facts(generator) if fact.name == layer)
+    channels = next(fact.units for fact in ganpatch.forward.activations.layer_facts(generator) if fact.name == layer)
 
     def patch_of(groups: Flags, **fields: object) -> Patch:
         edits = [

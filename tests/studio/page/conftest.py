@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 import ganpatch
 from ganpatch import rank
-from studio_page.driving import UNAVOIDABLE, Served, own
+from tests.support.driving import UNAVOIDABLE, Served, own
 
 
 @pytest.fixture(scope="session")

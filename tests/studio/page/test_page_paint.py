@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from ganpatch import Patch
-from studio_page.driving import Served, drag, image_of, patch_in, press, wait_until
+from tests.support.driving import Served, drag, image_of, patch_in, press, wait_until
 
 
 def test_painting_ends_in_yaml(served: Served, session: Path, opened: Callable[..., Page]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
 from ganpatch import Patch
-from studio_page.driving import Served, flagged, image_of, patch_in, press, until, wait_until
+from tests.support.driving import Served, flagged, image_of, patch_in, press, until, wait_until
 
 
 def test_review_ends_in_yaml_and_undo_takes_it_back(served: Served, session: Path, opened: Callable[..., Page]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from studio_page.driving import Served, flagged, patch_in, press, tab_to
+from tests.support.driving import Served, flagged, patch_in, press, tab_to
 
 
 def test_a_whole_session_with_keys_alone(served: Served, session: Path, opened: Callable[..., Page]) -> None:

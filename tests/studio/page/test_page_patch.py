@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 import ganpatch
 from ganpatch import Generator, Patch, applied
-from studio_page.driving import Served, drag, flagged, patch_in, press, wait_until
+from tests.support.driving import Served, drag, flagged, patch_in, press, wait_until
 
 
 def test_edits_off_what_they_become_and_what_is_downloaded(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from studio_page.driving import Served, flagged, image_of, press
+from tests.support.driving import Served, flagged, image_of, press
 
 
 def test_two_tabs_do_not_lose_each_others_edits(served: Served, session: Path, opened: Callable[..., Page]) -> None:
