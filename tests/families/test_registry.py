@@ -184,7 +184,9 @@ def test_what_is_not_the_generators_stays_in_a_repaired_file(tmp_path: Path) -> 
     layer = "GE.initial_conv"
     channels = state[f"{layer}.weight"].shape[0]
     edit = ganpatch.Edit(id="off", layer=layer, channels=channels, units=(1, 3))
-    patch = ganpatch.Patch(name="fix", model=ganpatch.patch.patch_file.Model.of("model", generator.fingerprint), edits=[edit])
+    patch = ganpatch.Patch(
+        name="fix", model=ganpatch.patch.patch_file.Model.of("model", generator.fingerprint), edits=[edit]
+    )
     fixed = ganpatch.repair(generator, patch, source=tmp_path / "model.pt", output=tmp_path / "fixed.pt").path
     written = torch.load(fixed)
     assert written["version"] == "1.0"

@@ -24,7 +24,7 @@ FLAGS = [
 ]
 
 
-def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
     """Make a folder by `make(folder)`, once for all processes of a test run."""
     shared = factory.getbasetemp()
     place = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / name

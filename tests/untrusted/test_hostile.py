@@ -8,7 +8,6 @@ import json
 import os
 import pickle
 import struct
-import time
 import tracemalloc
 import zipfile
 import zlib
@@ -39,7 +38,7 @@ from tests.support.bounded import refusal
 from tests.support.conformance import Fixture
 from tests.support.fuzz_targets import make_graph, make_patch, make_program, make_run, make_script
 from tests.support.nets import dcgan
-from tests.support.shared import ROOT
+from tests.support.shared import ROOT, once
 
 GIGA = 10**10
 
@@ -303,19 +302,10 @@ def test_sizes_in_a_configuration_take_no_memory(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A program, a script and a graph: made by the first process that wants them, for all."""
-    folder = tmp_path_factory.getbasetemp().parent / "programs"
-    while not (folder / "ready").exists():
-        try:
-            with locked(folder, "making"):
-                if not (folder / "ready").exists():
-                    make_program(folder)
-                    make_script(folder)
-                    make_graph(folder)
-                    (folder / "ready").touch()
-        except GanpatchError:
-            time.sleep(0.2)
-    return folder
+    """A program, a script and a graph, made once for all processes."""
+    return once(
+        tmp_path_factory, "programs", lambda folder: [make(folder) for make in (make_program, make_script, make_graph)]
+    )
 
 
 def rewritten(source: Path, target: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
