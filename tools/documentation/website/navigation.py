@@ -27,6 +27,7 @@ SECTIONS = {
         "docs/cli": "Command line",
         "docs/api": "Python",
         "docs/patch-format": "Patch format",
+        "docs/strokes-format": "Strokes format",
         "docs/files": "Files, codes, environment",
     },
     "The project": {
