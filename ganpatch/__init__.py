@@ -41,66 +41,90 @@ the `__init__.py` of each says what lives there:
 Shapes: N images, C units (channels) of a layer, h x w its maps, K top images per unit, Z the latent.
 """
 
-from ganpatch.causes.result import Causes
-from ganpatch.causes.search import Effort, find_causes
-from ganpatch.dissection.dissector import dissect
-from ganpatch.dissection.result import Dissection
-from ganpatch.errors import GanpatchError
-from ganpatch.evaluation.evaluator import Evaluation, evaluate
-from ganpatch.export.onnx_export import export_onnx
-from ganpatch.export.repairing import repair
-from ganpatch.families.family import Built
-from ganpatch.families.loading import load
-from ganpatch.finding.suggestions import Found
-from ganpatch.finding.task import Task
-from ganpatch.fold.baking import Baked, Decision, Proof, bake
-from ganpatch.generator.fingerprints import Fingerprint, fingerprint
-from ganpatch.generator.generator import Generator
-from ganpatch.generator.latents import parse_latent
-from ganpatch.pages.samples import Sample
-from ganpatch.patch.applying import applied
-from ganpatch.patch.edit import Edit, Mask
-from ganpatch.patch.patch_file import Patch
-from ganpatch.ranking.ranker import rank
-from ganpatch.ranking.result import LayerRanking, Ranking
-from ganpatch.review.page import write_page
-from ganpatch.segmenters.loading import load_segmenter
-from ganpatch.segmenters.segmenter import Segmenter
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from ganpatch.version import VERSION as __version__
 
-__all__ = [
-    "Baked",
-    "Built",
-    "Causes",
-    "Decision",
-    "Dissection",
-    "Edit",
-    "Effort",
-    "Evaluation",
-    "Fingerprint",
-    "Found",
-    "GanpatchError",
-    "Generator",
-    "LayerRanking",
-    "Mask",
-    "Patch",
-    "Proof",
-    "Ranking",
-    "Sample",
-    "Segmenter",
-    "Task",
-    "__version__",
-    "applied",
-    "bake",
-    "dissect",
-    "evaluate",
-    "export_onnx",
-    "find_causes",
-    "fingerprint",
-    "load",
-    "load_segmenter",
-    "parse_latent",
-    "rank",
-    "repair",
-    "write_page",
-]
+# The public names by module. A module is imported when one of its names is first asked for.
+_NAMES = {
+    "causes.result": "Causes",
+    "causes.search": "Effort find_causes",
+    "dissection.dissector": "dissect",
+    "dissection.result": "Dissection",
+    "errors": "GanpatchError",
+    "evaluation.evaluator": "Evaluation evaluate",
+    "export.onnx_export": "export_onnx",
+    "export.repairing": "repair",
+    "families.family": "Built",
+    "families.loading": "load",
+    "finding.suggestions": "Found",
+    "finding.task": "Task",
+    "fold.baking": "Baked Decision Proof bake",
+    "generator.fingerprints": "Fingerprint fingerprint",
+    "generator.generator": "Generator",
+    "generator.latents": "parse_latent",
+    "pages.samples": "Sample",
+    "patch.applying": "applied",
+    "patch.combining": "diff_patches merge_patches patch_rows",
+    "patch.edit": "Edit Mask",
+    "patch.patch_file": "Patch",
+    "ranking.ranker": "rank",
+    "ranking.result": "LayerRanking Ranking",
+    "review.page": "write_page",
+    "segmenters.loading": "load_segmenter",
+    "segmenters.segmenter": "Segmenter",
+}
+MODULE_OF = {name: f"ganpatch.{module}" for module, names in _NAMES.items() for name in names.split()}
+
+if TYPE_CHECKING:  # the same names, for type checkers and editors
+    from ganpatch.causes.result import Causes as Causes
+    from ganpatch.causes.search import Effort as Effort
+    from ganpatch.causes.search import find_causes as find_causes
+    from ganpatch.dissection.dissector import dissect as dissect
+    from ganpatch.dissection.result import Dissection as Dissection
+    from ganpatch.errors import GanpatchError as GanpatchError
+    from ganpatch.evaluation.evaluator import Evaluation as Evaluation
+    from ganpatch.evaluation.evaluator import evaluate as evaluate
+    from ganpatch.export.onnx_export import export_onnx as export_onnx
+    from ganpatch.export.repairing import repair as repair
+    from ganpatch.families.family import Built as Built
+    from ganpatch.families.loading import load as load
+    from ganpatch.finding.suggestions import Found as Found
+    from ganpatch.finding.task import Task as Task
+    from ganpatch.fold.baking import Baked as Baked
+    from ganpatch.fold.baking import Decision as Decision
+    from ganpatch.fold.baking import Proof as Proof
+    from ganpatch.fold.baking import bake as bake
+    from ganpatch.generator.fingerprints import Fingerprint as Fingerprint
+    from ganpatch.generator.fingerprints import fingerprint as fingerprint
+    from ganpatch.generator.generator import Generator as Generator
+    from ganpatch.generator.latents import parse_latent as parse_latent
+    from ganpatch.pages.samples import Sample as Sample
+    from ganpatch.patch.applying import applied as applied
+    from ganpatch.patch.combining import diff_patches as diff_patches
+    from ganpatch.patch.combining import merge_patches as merge_patches
+    from ganpatch.patch.combining import patch_rows as patch_rows
+    from ganpatch.patch.edit import Edit as Edit
+    from ganpatch.patch.edit import Mask as Mask
+    from ganpatch.patch.patch_file import Patch as Patch
+    from ganpatch.ranking.ranker import rank as rank
+    from ganpatch.ranking.result import LayerRanking as LayerRanking
+    from ganpatch.ranking.result import Ranking as Ranking
+    from ganpatch.review.page import write_page as write_page
+    from ganpatch.segmenters.loading import load_segmenter as load_segmenter
+    from ganpatch.segmenters.segmenter import Segmenter as Segmenter
+else:
+    __all__ = ["__version__", *sorted(MODULE_OF)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in MODULE_OF:
+        raise AttributeError(f"module 'ganpatch' has no attribute '{name}'")
+    value = getattr(import_module(MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *MODULE_OF})

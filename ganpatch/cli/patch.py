@@ -7,7 +7,7 @@ import click
 
 from ganpatch.cli.options import ANY_PATH, EXISTING, json_option, print_json, print_table, say
 from ganpatch.cli.patch_concepts import insert, remove
-from ganpatch.patch.combining import differences, merge, summary
+from ganpatch.patch.combining import diff_patches, merge_patches, patch_rows
 from ganpatch.patch.patch_file import Patch
 from ganpatch.review.verdicts import save_new_patch
 
@@ -54,7 +54,7 @@ def show(file: Path, as_json: bool) -> None:
         print_json(found.model_dump(mode="json"))
         return
     click.echo(f"{found.name}, for {found.model.name}{': ' + found.description if found.description else ''}")
-    print_table(["edit", "layer", "units", "what", "reason"], summary(found))
+    print_table(["edit", "layer", "units", "what", "reason"], patch_rows(found))
 
 
 @patch.command()
@@ -66,7 +66,7 @@ def diff(old: Path, new: Path) -> None:
     \b
       ganpatch patch diff fix.yaml softer.yaml
     """
-    lines = differences(Patch.load(old), Patch.load(new))
+    lines = diff_patches(Patch.load(old), Patch.load(new))
     click.echo("\n".join(lines) if lines else "no difference", err=not lines)
     if lines:
         raise click.exceptions.Exit(1)
@@ -83,7 +83,7 @@ def merge_files(files: tuple[Path, ...], out: Path, sequence: bool, overwrite: b
     \b
       ganpatch patch merge skies.yaml roofs.yaml -o both.yaml
     """
-    merged = merge([Patch.load(file) for file in files], name=out.stem, sequence=sequence)
+    merged = merge_patches([Patch.load(file) for file in files], name=out.stem, sequence=sequence)
     save_new_patch(merged, out, overwrite=overwrite)
     say(f"{len(merged.edits)} edits in {out}")
 

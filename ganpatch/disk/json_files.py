@@ -1,8 +1,9 @@
-"""JSON files that ganpatch itself writes and reads again, strictly: no unknown keys, no infinite numbers.
+"""JSON files, read strictly, and written whole or not at all.
 
-manifest = read_section(folder / "causes.json", Manifest, limit=64_000_000)
+    manifest = read_section(folder / "causes.json", Manifest, limit=64_000_000)
+    write_section(folder / "causes.json", manifest)
 
-Every JSON file is read here, whoever wrote it. Imports no torch.
+Every JSON file is read here, whoever wrote it.
 """
 
 import json

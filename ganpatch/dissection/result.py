@@ -14,9 +14,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
+from ganpatch.disk.array_files import read_arrays, write_arrays
 from ganpatch.disk.atomic_files import replacing_together
 from ganpatch.disk.json_files import Section, read_section, write_section
-from ganpatch.disk.tensor_files import read_arrays, write_arrays
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.patch.edit import LayerName
 from ganpatch.ranking.result import MANIFEST, Ranking

@@ -15,9 +15,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 from torch import Tensor
 
+from ganpatch.disk.array_files import is_finite, write_arrays
 from ganpatch.disk.atomic_files import read_bytes
 from ganpatch.disk.json_files import Section, first_fault, write_section
-from ganpatch.disk.tensor_files import is_finite, opened_tensors, write_arrays
+from ganpatch.disk.tensor_files import opened_tensors
 from ganpatch.errors import GanpatchError, explained, near_miss
 from ganpatch.patch.edit import Edit, LayerName, Mask, id_of
 from ganpatch.ranking.result import Manifest

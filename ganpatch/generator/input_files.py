@@ -15,8 +15,9 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from ganpatch.disk.array_files import is_finite
 from ganpatch.disk.atomic_files import plain_size
-from ganpatch.disk.tensor_files import is_finite, opened_tensors
+from ganpatch.disk.tensor_files import opened_tensors
 from ganpatch.errors import GanpatchError, explained, listed
 from ganpatch.generator.latents import Drawn, parse_latent, parse_shape
 from ganpatch.untrusted.picture_files import opened_picture

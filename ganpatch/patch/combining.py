@@ -1,7 +1,9 @@
 """Working on patches as files: what two of them do differently, and one made of several.
 
-differences(old, new)                   # ["layer4 unit 12: alpha 1 -> 0.5", ...]
-merge([first, second], name="both")
+Nothing here needs the model, or torch:
+
+    diff_patches(old, new)                   # ["layer4 unit 12: alpha 1 -> 0.5", ...]
+    merge_patches([first, second], name="both")
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,8 +16,8 @@ from ganpatch.patch.patch_file import Patch, Provenance
 Place = tuple[str, int]
 
 
-def differences(old: Patch, new: Patch) -> list[str]:
-    """Say, unit by unit where settings differ and in runs where units come or go, what `new` does otherwise."""
+def diff_patches(old: Patch, new: Patch) -> list[str]:
+    """Return what `new` does differently from `old`, as lines: units removed (-), added (+) and changed (~)."""
     lines = []
     for kind in ("structure", "weights"):
         before, after = (getattr(patch.model.fingerprint, kind) for patch in (old, new))
@@ -36,8 +38,8 @@ def differences(old: Patch, new: Patch) -> list[str]:
     return lines
 
 
-def merge(patches: Sequence[Patch], *, name: str, sequence: bool = False) -> Patch:
-    """Join patches of one model into one, edits in their order.
+def merge_patches(patches: Sequence[Patch], *, name: str, sequence: bool = False) -> Patch:
+    """Merge patches of one model into one, edits in their order.
 
     Raises GanpatchError when they are for different weights, or touch the same unit without `sequence`.
     """
@@ -68,7 +70,7 @@ def merge(patches: Sequence[Patch], *, name: str, sequence: bool = False) -> Pat
     )
 
 
-def summary(patch: Patch) -> list[tuple[str, str, str, str, str]]:
+def patch_rows(patch: Patch) -> list[tuple[str, str, str, str, str]]:
     """Return rows of edit, layer, units, what happens to them, and why."""
     return [
         (edit.id, edit.layer, f"{format_spans(edit.units)} of {edit.channels}", _action(edit), edit.reason)

@@ -1,17 +1,22 @@
 """One edit: which units of a layer are replaced, by what, where and when. `equation.py` applies it.
 
-edit = Edit(id="smears", layer="layer4", channels=512, units=[12, 77], reason="smeared sky")
+An edit is one entry of a patch file:
+
+    edit = Edit(id="smears", layer="layer4", channels=512, units=[12, 77], reason="smeared sky")
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
-from torch import Tensor
 
 from ganpatch.errors import GanpatchError
-from ganpatch.generator.fingerprints import tensor_digest
+from ganpatch.generator.fingerprints import array_digest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
 
 MOST_UNITS = 1_000_000
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -53,30 +58,38 @@ class Mask(Part):
     size: Annotated[tuple[Size, Size], Field(strict=False, examples=[[16, 16]])]
     """Height and width of the layer's maps."""
 
-    _values: Tensor | None = PrivateAttr(default=None)
+    _values: "NDArray[Any] | None" = PrivateAttr(default=None)
 
     @classmethod
-    def of(cls, values: Tensor) -> Self:
-        """Make a mask of `values` [h, w] or [U, h, w] in [0, 1]; saving the patch gives it its file."""
-        plain = values.detach().float().cpu().contiguous()
+    def of(cls, values: "Tensor") -> Self:
+        """Make a mask of `values` [h, w] or [U, h, w] in [0, 1]; saving the patch writes its file.
+
+        Raises GanpatchError for another shape, or values outside [0, 1].
+        """
+        plain = values.detach().float().cpu().contiguous().numpy()
         if plain.ndim not in (2, 3) or not ((plain >= 0) & (plain <= 1)).all():
             raise GanpatchError(f"a mask is [h, w] or [units, h, w] with values in [0, 1], not {list(plain.shape)}")
-        mask = cls(
-            tensor="masks.safetensors#mask", sha256=tensor_digest(plain), size=(plain.shape[-2], plain.shape[-1])
-        )
+        mask = cls(tensor="masks.safetensors#mask", sha256=array_digest(plain), size=(plain.shape[-2], plain.shape[-1]))
         mask._values = plain
         return mask
 
     @property
-    def values(self) -> Tensor:
+    def values(self) -> "Tensor":
         """The mask [h, w] or [U, h, w]; raise GanpatchError when its file was not read."""
+        import torch
+
+        return torch.from_numpy(self.array)
+
+    @property
+    def array(self) -> "NDArray[Any]":
+        """The mask as a NumPy array, which needs no torch; raise GanpatchError when its file was not read."""
         if self._values is None:
             raise GanpatchError(f"the mask {self.tensor} has not been read; load the patch with Patch.load")
         return self._values
 
     def placed(self, tensor: str) -> "Mask":
         """Return this mask at another place, "file.safetensors#name"."""
-        return self.model_copy(update={"tensor": tensor}).filled(self.values)
+        return self.model_copy(update={"tensor": tensor}).filled(self.array)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Mask) and (self.tensor, self.sha256) == (other.tensor, other.sha256)
@@ -84,7 +97,7 @@ class Mask(Part):
     def __hash__(self) -> int:
         return hash((self.tensor, self.sha256))
 
-    def filled(self, values: Tensor) -> "Mask":
+    def filled(self, values: "NDArray[Any]") -> "Mask":
         """Return this mask with its values read."""
         mask = self.model_copy()
         mask._values = values

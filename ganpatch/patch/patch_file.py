@@ -12,14 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-import torch
 from pydantic import Field, ValidationError, field_validator, model_validator
-from safetensors.torch import save_file
 
 from ganpatch.disk.atomic_files import candidates, plain_size, read_bytes, replacing_both, write_text
 from ganpatch.disk.tensor_files import opened_tensors
 from ganpatch.errors import GanpatchError, near_miss
-from ganpatch.generator.fingerprints import Fingerprint, tensor_digest
+from ganpatch.generator.fingerprints import Fingerprint, array_digest
 from ganpatch.patch.edit import LAYER, MASK_PLACE, NAME, Edit, Mask, Part, raise_faults
 from ganpatch.untrusted.strict_yaml import Document, Fault, YamlFaults, read_yaml, shown_path, walk, write_yaml
 from ganpatch.version import VERSION
@@ -138,12 +136,14 @@ class Patch(Part):
         """Write the patch, and its masks beside it as <stem>.safetensors."""
         path = Path(path)
         placed = self._with_masks_at(f"{path.stem}.safetensors")
-        masks = {edit.id: edit.mask.values.contiguous() for edit in placed.edits if edit.mask}
+        masks = {edit.id: edit.mask.array for edit in placed.edits if edit.mask}
         if not masks:
             write_text(path, placed.to_yaml())
             return
         beside = path.with_suffix(".safetensors")
         _refuse_foreign(beside, path)
+        from safetensors.numpy import save_file  # loads NumPy, which a patch without masks does not need
+
         with replacing_both(path, beside) as (text, tensors):
             text.write_text(placed.to_yaml(), encoding="utf-8")
             save_file(masks, tensors)
@@ -217,16 +217,17 @@ def _read_mask(edit: Edit, mask: Mask, folder: Path) -> Mask:
 def _mask_in(path: Path, key: str, edit: Edit, mask: Mask) -> Mask:
     if plain_size(path) > _LARGEST_MASKS:
         raise GanpatchError(f"the file '{path}' is larger than {_LARGEST_MASKS:,} bytes")
-    with opened_tensors(path, f"'{path.name}' is a broken safetensors file") as file:
+    with opened_tensors(path, f"'{path.name}' is a broken safetensors file", framework="np") as file:
         if key not in file.names:
             raise GanpatchError(f"'{path.name}' has no tensor '{key}'{near_miss(key, file.names)}")
-        values = file.tensor(key)
-    right = {tuple(mask.size), (len(edit.units), *mask.size)}
-    if tuple(values.shape) not in right or values.dtype != torch.float32:
-        wanted = " or ".join(str(list(shape)) for shape in sorted(right, key=len))
-        raise GanpatchError(f"'{mask.tensor}' is {values.dtype} {list(values.shape)}, not float32 {wanted}")
-    if tensor_digest(values) != mask.sha256:
-        raise GanpatchError(f"'{mask.tensor}' has changed: its sha256 is {tensor_digest(values)}")
+        right = {tuple(mask.size), (len(edit.units), *mask.size)}
+        dtype, shape = file.dtype(key), file.shape(key)
+        if shape not in right or dtype != "float32":
+            wanted = " or ".join(str(list(one)) for one in sorted(right, key=len))
+            raise GanpatchError(f"'{mask.tensor}' is {dtype} {list(shape)}, not float32 {wanted}")
+        values = file.array(key)
+    if array_digest(values) != mask.sha256:
+        raise GanpatchError(f"'{mask.tensor}' has changed: its sha256 is {array_digest(values)}")
     if not ((values >= 0) & (values <= 1)).all():
         raise GanpatchError(f"'{mask.tensor}' has values outside [0, 1]")
     return mask.filled(values)

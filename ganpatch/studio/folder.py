@@ -22,7 +22,7 @@ from ganpatch.disk.atomic_files import remove, remove_abandoned, replacing, writ
 from ganpatch.disk.json_files import read_section
 from ganpatch.disk.tensor_files import opened_tensors
 from ganpatch.errors import GanpatchError
-from ganpatch.generator.fingerprints import tensor_digest
+from ganpatch.generator.fingerprints import array_digest
 from ganpatch.patch.edit import Edit, Mask
 from ganpatch.patch.patch_file import Model, Patch
 from ganpatch.studio.changes import (
@@ -232,8 +232,8 @@ def _with_masks(content: Content, folder: Path) -> Content:
 
 def _with_mask(edit: Edit, mask: Mask, folder: Path) -> Edit:
     path = folder / _MASKS / f"{mask.sha256}.safetensors"
-    with opened_tensors(path, f"the mask of edit '{edit.id}' is broken: '{path}'") as file:
-        values = file.tensor("mask")
-    if tensor_digest(values) != mask.sha256:
+    with opened_tensors(path, f"the mask of edit '{edit.id}' is broken: '{path}'", framework="np") as file:
+        values = file.array("mask")
+    if array_digest(values) != mask.sha256:
         raise GanpatchError(f"the mask of edit '{edit.id}' has changed: '{path}'")
     return edit.model_copy(update={"mask": mask.filled(values)})

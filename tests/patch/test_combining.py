@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from ganpatch import Edit, GanpatchError, Mask
-from ganpatch.patch.combining import differences, merge, summary
+from ganpatch.patch.combining import diff_patches, merge_patches, patch_rows
 from ganpatch.patch.patch_file import Model, Prints
 from tests.support.patches import made_up_patch
 
@@ -14,23 +14,23 @@ def edit(name: str, units: list[int], **fields: object) -> Edit:
 def test_what_two_patches_do_differently() -> None:
     old = made_up_patch(edit("a", [1, 2, 3, 9]), edit("b", [20], alpha=0.5))
     new = made_up_patch(edit("renamed", [1, 2, 3]), edit("b", [20], alpha=0.25, above=2.0), edit("c", [40, 41]))
-    assert differences(old, new) == [
+    assert diff_patches(old, new) == [
         "- layer4 units 9: alpha 1.0, value 0.0",
         "+ layer4 units 40-41: alpha 1.0, value 0.0",
         "~ layer4 unit 20: alpha 0.5 -> 0.25, above None -> 2.0",
     ]
-    assert differences(old, old) == []
+    assert diff_patches(old, old) == []
 
 
 def test_another_model_is_a_difference() -> None:
     old = made_up_patch(edit("a", [1]))
     other = Prints(structure=old.model.fingerprint.structure, weights=f"sha256:{'2' * 64}")
     new = made_up_patch(edit("a", [1]), model=Model(name="m", fingerprint=other))
-    assert differences(old, new) == ["model weights: 111111111111 -> 222222222222"]
+    assert diff_patches(old, new) == ["model weights: 111111111111 -> 222222222222"]
 
 
 def test_patches_are_joined_in_order_with_ids_that_differ() -> None:
-    merged = merge(
+    merged = merge_patches(
         [made_up_patch(edit("a", [1]), description="one"), made_up_patch(edit("a", [2]), description="two")],
         name="both",
     )
@@ -43,11 +43,11 @@ def test_patches_are_joined_in_order_with_ids_that_differ() -> None:
 def test_two_edits_of_one_unit_are_a_conflict_unless_in_sequence() -> None:
     one, two = made_up_patch(edit("a", [1, 5]), name="one"), made_up_patch(edit("b", [4, 5], alpha=0.5), name="two")
     with pytest.raises(GanpatchError) as fault:
-        merge([one, two], name="both")
+        merge_patches([one, two], name="both")
     assert str(fault.value) == (
         "patches 'one' and 'two' both touch layer4 unit 5; --sequence applies them one after the other"
     )
-    assert len(merge([one, two], name="both", sequence=True).edits) == 2
+    assert len(merge_patches([one, two], name="both", sequence=True).edits) == 2
 
 
 def test_patches_for_other_weights_are_not_joined() -> None:
@@ -55,13 +55,13 @@ def test_patches_for_other_weights_are_not_joined() -> None:
     other = Prints(structure=one.model.fingerprint.structure, weights=f"sha256:{'2' * 64}")
     two = made_up_patch(edit("a", [2]), name="two", model=Model(name="m", fingerprint=other))
     with pytest.raises(GanpatchError) as fault:
-        merge([one, two], name="both")
+        merge_patches([one, two], name="both")
     assert str(fault.value) == "patches 'one' and 'two' are for different models or weights"
 
 
 def test_a_summary_reads_like_a_sentence() -> None:
     mask = Mask.of(torch.ones(8, 8))
-    rows = summary(
+    rows = patch_rows(
         made_up_patch(
             edit("a", [1, 2], reason="sky"),
             edit("b", [3], alpha=0.5, value=1.5, above=2.0, call=1),

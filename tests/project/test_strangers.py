@@ -17,6 +17,8 @@ import ganpatch
 from ganpatch import GanpatchError, Generator, rank
 from ganpatch.causes.report import write_causes_page
 from ganpatch.causes.result import Causes
+from ganpatch.disk.array_files import write_arrays
+from ganpatch.disk.tensor_files import opened_tensors
 from ganpatch.dissection.report import write_dissection_page
 from ganpatch.dissection.result import Dissection
 from ganpatch.finding.suggestions import Found, MethodFacts, Suggested, save_suggestions
@@ -77,9 +79,9 @@ def test_a_layer_of_a_run_is_only_a_name(tmp_path: Path, browser: Browser) -> No
         manifest.write_text(re.sub(r'"(main\.5|[^"]*hacked[^"]*)": \{', f'"{name}": {{', text))
         arrays = tmp_path / "ranking.safetensors"
         found = ganpatch.Ranking  # the arrays carry the layer's name as well
-        with ganpatch.disk.own_files.opened_tensors(arrays) as file:
+        with opened_tensors(arrays) as file:
             tensors = {key.rpartition(".")[2]: file.tensor(key) for key in file.names}
-        ganpatch.disk.own_files.write_arrays(arrays, {f"{name}.{key}": tensor for key, tensor in tensors.items()})
+        write_arrays(arrays, {f"{name}.{key}": tensor for key, tensor in tensors.items()})
         assert list(found.load(tmp_path).layers) == [name]
         context = browser.new_context()
         page = context.new_page()

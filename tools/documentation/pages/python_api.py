@@ -17,7 +17,7 @@ PACKAGE = Path(ganpatch.__file__).parent
 GROUPS = {
     "Loading a generator": ["load", "Generator", "Built"],
     "Ranking units": ["rank", "Ranking", "LayerRanking", "write_page"],
-    "Patches": ["Patch", "Edit", "Mask", "applied", "Sample"],
+    "Patches": ["Patch", "Edit", "Mask", "applied", "diff_patches", "merge_patches", "patch_rows", "Sample"],
     "Repaired files": ["bake", "Baked", "Decision", "Proof", "repair", "export_onnx", "Fingerprint", "fingerprint"],
     "Which unit is what": ["load_segmenter", "dissect", "Dissection", "find_causes", "Effort", "Causes"],
     "Is it better?": ["evaluate", "Evaluation"],
@@ -50,19 +50,9 @@ def api_page() -> str:
 
 
 def _places() -> dict[str, Path]:
-    """Find the file of every public name by the imports of ganpatch/__init__.py."""
-    tree = ast.parse((PACKAGE / "__init__.py").read_text())
-    return {
-        alias.asname or alias.name: _file(node.module or "")
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
-
-
-def _file(module: str) -> Path:
-    path = PACKAGE.joinpath(*module.split(".")[1:])
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    """Return the file of every public name."""
+    names = {**ganpatch.MODULE_OF, "__version__": "ganpatch.version"}
+    return {name: PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py") for name, module in names.items()}
 
 
 def _described(path: Path, name: str) -> Iterator[str]:
@@ -108,6 +98,8 @@ def _plain(annotation: ast.expr) -> str:
     if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Annotated":
         assert isinstance(annotation.slice, ast.Tuple)
         return _plain(annotation.slice.elts[0])
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        return annotation.value
     return ast.unparse(annotation)
 
 
@@ -115,7 +107,7 @@ def _signature(node: ast.FunctionDef) -> str:
     """Return a signature on one line, or with a line per parameter."""
     kinds = [ast.unparse(one) for one in node.decorator_list]
     lead = "".join(f"@{kind}\n" for kind in kinds if kind in _KINDS)
-    result = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    result = f" -> {_plain(node.returns)}" if node.returns else ""
     parameters = list(_parameters(node.args))
     whole = f"def {node.name}({', '.join(parameters)}){result}".replace("'", '"')
     if len(whole) <= _WIDEST:
@@ -141,4 +133,5 @@ def _parameters(arguments: ast.arguments) -> Iterator[str]:
 
 
 def _parameter(one: ast.arg, default: ast.expr | None) -> str:
-    return ast.unparse(one) + (f" = {ast.unparse(default)}" if default else "")
+    kind = f": {_plain(one.annotation)}" if one.annotation else ""
+    return f"{one.arg}{kind}" + (f" = {ast.unparse(default)}" if default else "")
