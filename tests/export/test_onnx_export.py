@@ -13,6 +13,8 @@ from torch import nn
 import ganpatch
 from ganpatch import GanpatchError, Generator, Mask, Patch, applied, export_onnx
 from ganpatch.export.file_runners import TOLERANCES, open_onnx
+from ganpatch.forward.activations import layer_facts
+from ganpatch.generator.layers import hooked, hooked_layers
 from tests.support.nets import NETS, dcgan
 
 
@@ -28,9 +30,7 @@ def metadata(path: Path) -> dict[str, str]:
 def test_a_patched_graph_equals_the_hooks(net: str, tmp_path: Path, make_patch: Callable[..., Patch]) -> None:
     module, latent = NETS[net]()
     generator = ganpatch.load(module, latent=latent)
-    facts = [
-        fact for fact in ganpatch.forward.activations.layer_facts(generator) if fact.units >= 3 and len(fact.size) == 2
-    ]
+    facts = [fact for fact in layer_facts(generator) if fact.units >= 3 and len(fact.size) == 2]
     first, last = facts[1], facts[-2]
     mask = Mask.of(torch.rand(*last.size, generator=torch.Generator().manual_seed(0)))
     patch = make_patch(
@@ -97,9 +97,7 @@ def test_the_layer_map_points_at_the_layers_value(small_progressive: Generator, 
     assert {"layer1", "layer4", "layer4.conv", "to_rgb"} <= layers.keys()
     for layer in ("layer2", "layer4.conv"):
         kept = []
-        with ganpatch.generator.layers.hooked(
-            small_progressive.module, {layer: lambda y, call, kept=kept: kept.append(y.clone())}
-        ):
+        with hooked(small_progressive.module, {layer: lambda y, call, kept=kept: kept.append(y.clone())}):
             small_progressive.sample(range(2))
         probe = onnx.ModelProto.FromString(model.SerializeToString())
         del probe.graph.output[:]
@@ -187,4 +185,4 @@ def test_the_model_keeps_no_trace_of_the_export(tmp_path: Path, make_patch: Call
     )
     assert generator.fingerprint == before[0]
     assert torch.equal(generator.sample([0]), before[1])
-    assert ganpatch.generator.layers.hooked_layers(module) == []
+    assert hooked_layers(module) == []

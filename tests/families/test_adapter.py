@@ -16,6 +16,7 @@ import ganpatch
 from ganpatch import GanpatchError
 from ganpatch.families.adapter import adapted, image_of
 from ganpatch.families.hub_folders import hub_files
+from ganpatch.families.loading import weights_file
 from tests.support.shared import patch_for
 
 Pair = namedtuple("Pair", ["image", "latent"])
@@ -127,7 +128,7 @@ def test_a_folder_of_a_hub(tmp_path: Path) -> None:
     (folder / "config.json").write_text(json.dumps({"width": 7, "_class_name": "Net"}))
     loaded = ganpatch.load(folder, arch=f"{tmp_path / 'net.py'}:Net", latent="normal:6")
     assert loaded.fingerprint == wide.fingerprint
-    assert ganpatch.families.loading.weights_file(folder) == folder / "model.safetensors"
+    assert weights_file(folder) == folder / "model.safetensors"
     (folder / "config.json").write_text("[1]")
     with pytest.raises(GanpatchError, match="is a list, not an object"):
         ganpatch.load(folder, arch=f"{tmp_path / 'net.py'}:Net", latent="normal:6")

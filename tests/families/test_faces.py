@@ -17,6 +17,7 @@ from click.testing import CliRunner
 import ganpatch
 from ganpatch import Patch
 from ganpatch.cli import cli
+from ganpatch.generator.layers import hooked
 from ganpatch.ranking.result import Ranking
 from ganpatch.untrusted.weight_files import read_checkpoint
 from tests.support.shared import ROOT
@@ -89,7 +90,7 @@ def test_the_ranking_is_what_brute_force_gives(faces: Path, tmp_path: Path) -> N
     ranked = Ranking.load(tmp_path / "run").layers["main.5"]
     generator = ganpatch.load(faces)
     kept: list[torch.Tensor] = []
-    with ganpatch.generator.layers.hooked(generator.module, {"main.5": lambda y, call: kept.append(y.clone())}):
+    with hooked(generator.module, {"main.5": lambda y, call: kept.append(y.clone())}):
         for seed in range(0, 96, 8):
             generator.sample(range(seed, seed + 8))
     peaks = torch.cat(kept).amax((2, 3)).T  # [C, N]

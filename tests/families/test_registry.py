@@ -10,6 +10,7 @@ from torch import Tensor, nn
 import ganpatch
 from ganpatch import GanpatchError
 from ganpatch.families.registry import recognised
+from ganpatch.patch.patch_file import Model
 from tests.support.conformance import Fixture, conform
 from tests.support.nets import settled
 from tests.support.shared import ROOT
@@ -184,9 +185,7 @@ def test_what_is_not_the_generators_stays_in_a_repaired_file(tmp_path: Path) -> 
     layer = "GE.initial_conv"
     channels = state[f"{layer}.weight"].shape[0]
     edit = ganpatch.Edit(id="off", layer=layer, channels=channels, units=(1, 3))
-    patch = ganpatch.Patch(
-        name="fix", model=ganpatch.patch.patch_file.Model.of("model", generator.fingerprint), edits=[edit]
-    )
+    patch = ganpatch.Patch(name="fix", model=Model.of("model", generator.fingerprint), edits=[edit])
     fixed = ganpatch.repair(generator, patch, source=tmp_path / "model.pt", output=tmp_path / "fixed.pt").path
     written = torch.load(fixed)
     assert written["version"] == "1.0"

@@ -12,6 +12,7 @@ import ganpatch
 from ganpatch import Edit, GanpatchError, Generator, Patch, bake
 from ganpatch.fold.baking import TOLERANCE, with_state
 from ganpatch.forward.activations import LayerFacts, layer_facts
+from ganpatch.generator.latents import parse_latent
 from ganpatch.patch.applying import edits_applied
 from tests.support.nets import NETS, in_place_trap, loaded_net, progressive, repeated, stylegan2
 from tests.support.patches import KINDS, edit_for, patch_of
@@ -127,9 +128,7 @@ def loaded_random(data: st.DataObject) -> Generator:
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.uniform_(layer.running_mean, -0.5, 0.5)
-    return ganpatch.Generator(
-        name="drawn", module=module, latent=ganpatch.generator.latents.parse_latent("normal:4,4,4")
-    )
+    return ganpatch.Generator(name="drawn", module=module, latent=parse_latent("normal:4,4,4"))
 
 
 class Skip(nn.Module):

@@ -11,6 +11,7 @@ from torch import nn
 import ganpatch
 from ganpatch import GanpatchError, Generator, load_segmenter
 from ganpatch.families.churches import scenes
+from ganpatch.generator.layers import hooked
 from ganpatch.patch.patch_file import Model
 from ganpatch.segmenters import strokes
 from ganpatch.segmenters.loading import Segmenter
@@ -143,7 +144,7 @@ def test_a_probe_learns_concepts_from_a_few_labelled_images() -> None:
     probe = strokes.fit("six images", CONCEPTS, painted, generator)
     assert probe.layers == ("wide",)
     kept: dict[str, torch.Tensor] = {}
-    with ganpatch.generator.layers.hooked(generator.module, {"wide": lambda y, call: kept.update(wide=y)}):
+    with hooked(generator.module, {"wide": lambda y, call: kept.update(wide=y)}):
         images = generator.sample(range(16))
     agreement = (probe.labels(images, [kept["wide"]]) == segmenter.labels(images)).float().mean()
     assert agreement > 0.95

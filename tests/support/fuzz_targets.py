@@ -35,7 +35,7 @@ from ganpatch.export.repairing import repair
 from ganpatch.export.reverting import revert
 from ganpatch.finding.suggestions import Found, MethodFacts, Suggested, read_suggestions, save_suggestions
 from ganpatch.generator.configuration import read_settings
-from ganpatch.generator.input_files import given_inputs
+from ganpatch.generator.input_files import given_inputs, read_latent
 from ganpatch.generator.latents import parse_labels, parse_latent
 from ganpatch.number_ranges import parse_spans
 from ganpatch.pages.image_grids import read_images, read_mask
@@ -404,7 +404,7 @@ def make_inputs(folder: Path) -> None:
 
 
 def read_inputs(folder: Path) -> None:
-    drawn = given_inputs(folder / "photos", ganpatch.generator.input_files.read_latent("images:3,16,16"), (-1, 1))
+    drawn = given_inputs(folder / "photos", read_latent("images:3,16,16"), (-1, 1))
     drawn.row(torch.Generator().manual_seed(0))
     for name in ("rows.npy", "rows.safetensors"):
         given_inputs(folder / name, parse_latent("normal:4"), (-1, 1)).row(torch.Generator().manual_seed(1))
