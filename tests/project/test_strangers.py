@@ -17,6 +17,7 @@ import ganpatch
 from ganpatch import GanpatchError, Generator, rank
 from ganpatch.causes.report import write_causes_page
 from ganpatch.causes.result import Causes
+from ganpatch.disk.tensor_files import opened_tensors, write_arrays
 from ganpatch.disk.array_files import write_arrays
 from ganpatch.disk.tensor_files import opened_tensors
 from ganpatch.dissection.report import write_dissection_page
@@ -28,7 +29,7 @@ from ganpatch.review import server as review_server
 from ganpatch.review.page import write_page
 from ganpatch.studio import server as studio_server
 from ganpatch.studio.session import Opening, Studio
-from tests.support.fuzz_targets import make_causes, make_run
+from tests.support.own_files import make_causes, make_run
 from tests.support.shared import patch_for
 
 HOST = "127.0.0.1:5000"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ganpatch import GanpatchError
-from tests.support.fuzz_targets import TooMuch, quiet, refuse_swallowed
+from tests.support.fuzzing import TooMuch, quiet, refuse_swallowed
 
 MORE_MEMORY = 1 << 30
 SECONDS = 10

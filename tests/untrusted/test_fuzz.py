@@ -9,7 +9,8 @@ import pytest
 
 from ganpatch import GanpatchError
 from ganpatch.errors import explained
-from tests.support.fuzz_targets import TARGETS, Target, TooMuch, attempt
+from tests.support.fuzz_targets import TARGETS
+from tests.support.fuzzing import Target, TooMuch, attempt
 from tests.support.mutations import Dice, spoilt
 from tests.support.shared import ROOT
 

@@ -81,7 +81,8 @@ def succeeded(names: list[str], asked: argparse.Namespace) -> bool:
         given = [part for option, value in options.items() if value is not None for part in (option, str(value))]
         command = [sys.executable, "-m", "tools.robustness.fuzz", *names, "--one", "--last", str(last), *given]
         started = time.monotonic()
-        done = subprocess.run(command, cwd=folder, check=False)
+        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        done = subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, check=False)
         seconds = time.monotonic() - started
         if done.returncode not in (0, 1) and last.exists():
             name, _, choices = last.read_bytes().partition(b" ")
@@ -102,9 +103,9 @@ def run_all(asked: argparse.Namespace) -> None:
         import atheris
 
         with atheris.instrument_imports(include=["ganpatch"]):
-            from tests.support import fuzz_targets
+            from tests.support import fuzz_targets, fuzzing
     else:
-        from tests.support import fuzz_targets
+        from tests.support import fuzz_targets, fuzzing
     import torch
 
     torch.set_num_threads(1)
@@ -112,7 +113,7 @@ def run_all(asked: argparse.Namespace) -> None:
     for name in asked.targets:
         folder = Path("files") / name
         folder.mkdir(parents=True)
-        with fuzz_targets.quiet():
+        with fuzzing.quiet():
             fuzz_targets.TARGETS[name].make(folder)
         attempts[name] = Bounded(name, folder, Path(asked.last))
         attempts[name](b"")  # what is imported late is imported now
@@ -139,7 +140,7 @@ class Bounded:
         signal.signal(signal.SIGPROF, self._stop)
 
     def __call__(self, choices: bytes) -> None:
-        from tests.support.fuzz_targets import attempt
+        from tests.support.fuzzing import attempt
 
         self.last.write_bytes(self.name.encode() + b" " + choices)
         self.count += 1
