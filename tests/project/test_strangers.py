@@ -17,7 +17,6 @@ import ganpatch
 from ganpatch import GanpatchError, Generator, rank
 from ganpatch.causes.report import write_causes_page
 from ganpatch.causes.result import Causes
-from ganpatch.disk.tensor_files import opened_tensors, write_arrays
 from ganpatch.disk.array_files import write_arrays
 from ganpatch.disk.tensor_files import opened_tensors
 from ganpatch.dissection.report import write_dissection_page

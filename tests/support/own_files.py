@@ -21,7 +21,7 @@ from ganpatch.generator.input_files import given_inputs, read_latent
 from ganpatch.generator.latents import parse_labels, parse_latent
 from ganpatch.number_ranges import parse_spans
 from ganpatch.pages.image_grids import read_images, read_mask
-from ganpatch.patch.combining import differences
+from ganpatch.patch.combining import diff_patches
 from ganpatch.patch.edit import Edit
 from ganpatch.patch.patch_file import Model
 from ganpatch.ranking.result import Ranking, read_manifest
@@ -64,7 +64,7 @@ def make_patch(folder: Path) -> None:
 def read_patch(folder: Path) -> None:
     patch = Patch.load(folder / "fix.yaml")
     assert patch.digest == Patch.load(folder / "fix.yaml").digest
-    differences(patch, patch)
+    diff_patches(patch, patch)
     patch.save(folder / "again.yaml")
 
 
