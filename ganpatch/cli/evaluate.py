@@ -21,7 +21,7 @@ from ganpatch.cli.options import (
     split_patch,
 )
 from ganpatch.cli.running import compute_options
-from ganpatch.evaluation.evaluator import SEEDS, Choices
+from ganpatch.evaluation.evaluator import BASELINES, SEEDS, Choices
 from ganpatch.evaluation.evaluator import evaluate as evaluate_patch
 from ganpatch.evaluation.report import evaluation_rows, write_evaluation
 from ganpatch.finding.image_features import load_features
@@ -36,7 +36,9 @@ from ganpatch.patch.patch_file import Patch
 @click.option("--real", type=EXISTING, help="A folder of real images to compare with.")
 @click.option("--references", default=1000, show_default=True, type=click.IntRange(10), help="Images to compare with.")
 @features_option
-@click.option("--draws", default=5, show_default=True, type=click.IntRange(0), help="Draws of as many random units.")
+@click.option(
+    "--baselines", default=BASELINES, show_default=True, type=click.IntRange(0), help="Number of random-unit baselines."
+)
 @click.option("--lpips", is_flag=True, help="Measure LPIPS too, and fetch its weights where they are not cached.")
 @click.option("-o", "--out", type=ANY_PATH, help="Report to write.  [default: PATCH.html]")
 @click.option("--write", is_flag=True, help="Put the figures into the patch's evidence.")
@@ -54,9 +56,10 @@ def evaluate(
     as_json: bool,
     **choices: Any,
 ) -> None:
-    """Is MODEL better with PATCH: than without, and than with as many random units?
+    """Measure whether PATCH improves MODEL, compared with no patch and with random-unit baselines.
 
-    Without --real: churches is compared with held-out scenes, any other model with the more usual of its own images.
+    Without --real, churches is compared with the scene that each seed describes; any other model with the most typical
+    half of its own images, which cannot show that images get better.
 
     \b
       ganpatch evaluate model.pt fix.yaml --real photos
@@ -80,4 +83,4 @@ def evaluate(
         print_json(evaluation.evidence())
     else:
         print_table(heading, rows, numeric=heading[2:])
-    say(f"{evaluation.verdict}\nopen {page}")
+    say(f"{evaluation.verdict.sentence}\nopen {page}")

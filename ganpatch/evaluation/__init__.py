@@ -1,7 +1,11 @@
 """evaluation: does a patch improve the images, and how strong must it be?
 
+evaluator             before, after and random-unit baselines; the one function that the others serve
+references            what images are compared with: targets, real images, or the typical half
+measuring             the passes over the images: features, errors, how active the units are
+baselines             the same edits of random units
 metrics               distances between sets of images, damage to single ones
-evaluator             before, after and random-unit baselines; the verdict
+verdict               better, mixed, no change, not shown, worse; and the sentence
 tuner                 the softest edit that does it
 report, tuning_report their pages
 """

@@ -19,18 +19,25 @@ from ganpatch.errors import GanpatchError
 from ganpatch.torchvision_import import made_importable, torchvision_models
 
 NEIGHBOURS = 3  # of precision and recall, as their authors use (Kynkäänniemi et al. 2019)
+DENSE = 5  # neighbours of density and coverage, as their authors use (Naeem et al. 2020)
 SUBSET, SUBSETS = 100, 20  # of the kernel distance
 UNCHANGED = 0.5 / 255  # no pixel of an 8-bit picture changes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distances:
-    """Of a set of images to a reference: `precision` is what lies among it, `recall` how much of it is met."""
+    """How far a set of images lies from a reference.
+
+    `precision` is the share of images that lie among the reference, `recall` the share of the reference that lies among
+    the images (Kynkäänniemi et al. 2019); `density` and `coverage` are their robust forms (Naeem et al. 2020).
+    """
 
     frechet: float
     kernel: float
     precision: float
     recall: float
+    density: float
+    coverage: float
 
     def rounded(self) -> dict[str, float]:
         """Return the numbers, as they are written down."""
@@ -73,17 +80,32 @@ def distances(vectors: Tensor, reference: Tensor) -> Distances:
             return Distances(
                 frechet=float(frechet.compute()),
                 kernel=float(kernel.compute()[0]),
-                precision=_share_inside(vectors, reference),
-                recall=_share_inside(reference, vectors),
+                **_neighbourhoods(vectors, reference),
             )
 
 
-def _share_inside(vectors: Tensor, reference: Tensor) -> float:
-    """Return the share of `vectors` that lie within the reach of one of `reference`, to its third neighbour."""
+def _neighbourhoods(vectors: Tensor, reference: Tensor) -> dict[str, float]:
+    """Return precision, recall, density and coverage, in features scaled to the reference's deviations."""
     scale = reference.std(0).clamp(min=1e-9)
     vectors, reference = vectors / scale, reference / scale
-    reach = torch.cdist(reference, reference).kthvalue(NEIGHBOURS + 1, 1).values
-    return float((torch.cdist(vectors, reference) <= reach).any(1).double().mean())
+    between, among = torch.cdist(reference, vectors), torch.cdist(reference, reference)
+    dense = min(DENSE, len(reference) - 1)
+    is_near = between <= _reach(among, dense)[:, None]
+    return {
+        "precision": _share(between <= _reach(among, NEIGHBOURS)[:, None], 0),
+        "recall": _share(between <= _reach(torch.cdist(vectors, vectors), NEIGHBOURS), 1),
+        "density": float(is_near.double().sum(0).mean() / dense),
+        "coverage": _share(is_near, 1),
+    }
+
+
+def _reach(distances: Tensor, neighbours: int) -> Tensor:
+    """Return how far each point's nearest `neighbours` reach; the point itself is the first."""
+    return distances.kthvalue(neighbours + 1, 1).values
+
+
+def _share(near: Tensor, dim: int) -> float:
+    return float(near.any(dim).double().mean())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""An evaluation as a page: the verdict, the figures beside random units, and the images, the most changed first."""
+"""The report of an evaluation: the verdict, the scores beside the baselines, and the most changed images first."""
 
 import base64
 import io
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from ganpatch.evaluation.evaluator import LEAST, MOST, Evaluation
+from ganpatch.evaluation.evaluator import Evaluation
+from ganpatch.evaluation.measuring import LEAST, MOST
 from ganpatch.number_ranges import format_spans
 from ganpatch.pages.charts import bars
 from ganpatch.pages.image_grids import before_after
@@ -20,22 +21,22 @@ _WHERE = {"most": f"images that most activate its units ({MOST:.0%})", "all": "a
 def write_evaluation(evaluation: Evaluation, path: Path) -> None:
     """Write the page; it holds its pictures."""
     patch, choices = evaluation.patch, evaluation.choices
-    name = choices.features.distance_name
+    found = evaluation.found
     parts = [
-        paragraph(evaluation.verdict),
+        paragraph(evaluation.verdict.sentence),
         paragraph(
             f"Patch {patch.name}, {sum(len(edit.units) for edit in patch.edits)} units; {len(choices.seeds)} images of "
-            f"seeds {format_spans(choices.seeds)}, against {evaluation.reference}; features {choices.features.name}.",
+            f"seeds {format_spans(choices.seeds)}, against {evaluation.reference.description}; features "
+            f"{choices.features.name}.",
             "faint",
         ),
+        heading(f"Change of the {found.score} of the images that most activate the units, %"),
+        bars({"patch": 100 * found.most.relative, **_baseline_bars(evaluation)}),
+        paragraph("Each baseline edits other, random units, and is scored on its own most active images.", "faint"),
     ]
-    for where, words in _WHERE.items():
-        values = {"before": evaluation.before[where].frechet, "after": evaluation.after[where].frechet}
-        values |= {f"random units {n}": one.frechet for n, one in enumerate(evaluation.random[where], 1)}
-        parts += [heading(f"{name}, {words}"), bars(values)]
     rows = evaluation_rows(evaluation)
     parts += [heading("Figures"), table(rows[0], rows[1:])]
-    parts.append(paragraph("Lower is better for distances, higher for precision and recall.", "faint"))
+    parts.append(paragraph("Lower is better for distances and errors, higher for the others.", "faint"))
     parts += [heading(f"Images that were fine: the {LEAST:.0%} that activate its units least")]
     parts.append(table(["measure", "value"], [[_FINE[key], f"{value:.4g}"] for key, value in evaluation.fine.items()]))
     if "lpips" not in evaluation.fine:
@@ -54,14 +55,23 @@ _FINE = {
 
 def evaluation_rows(evaluation: Evaluation) -> list[list[str]]:
     """Return the figures as rows of text, under their heading."""
-    rows = [["images", "patch", evaluation.choices.features.distance_name, "kernel distance", "precision", "recall"]]
+    distance = evaluation.choices.features.distance_name
+    score = [] if distance == evaluation.found.score else [evaluation.found.score]
+    head = ["images", "patch", *score, distance, "kernel distance", "precision", "recall", "density", "coverage"]
+    rows = [head]
     for where in _WHERE:
-        each = [("before", evaluation.before[where]), ("after", evaluation.after[where])]
-        each += [(f"random {n}", one) for n, one in enumerate(evaluation.random[where], 1)]
-        for words, one in each:
-            numbers = [f"{value:.4g}" for value in one.rounded().values()]
-            rows.append([where, words, *numbers])
+        change = getattr(evaluation.found, where)
+        for words, of, value in (
+            ("before", evaluation.before, change.before),
+            ("after", evaluation.after, change.after),
+        ):
+            numbers = [f"{number:.4g}" for number in of[where].rounded().values()]
+            rows.append([where, words, *[f"{value:.4g}" for _ in score], *numbers])
     return rows
+
+
+def _baseline_bars(evaluation: Evaluation) -> dict[str, float]:
+    return {f"baseline {n}": 100 * one.relative for n, one in enumerate(evaluation.baselines, 1)}
 
 
 def _pairs(evaluation: Evaluation) -> tuple[str, str]:

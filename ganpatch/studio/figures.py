@@ -15,15 +15,15 @@ from pydantic import Field
 from ganpatch.disk.atomic_files import file_name
 from ganpatch.disk.json_files import Section, read_section, write_section
 from ganpatch.errors import GanpatchError
-from ganpatch.evaluation.evaluator import SEEDS, Choices, Evaluation, evaluate
+from ganpatch.evaluation.evaluator import FEWEST, SEEDS, Choices, evaluate
 from ganpatch.evaluation.report import write_evaluation
+from ganpatch.evaluation.verdict import Change
 from ganpatch.finding.image_features import PLAIN, load_features
 from ganpatch.forward.activations import Progress
 from ganpatch.generator.generator import Generator
 from ganpatch.patch.patch_file import Patch
 
 FEATURES = r"^(plain|churches|inception|torchvision:[a-z0-9_]{1,60})$"
-FEWEST = 40  # images: distances of a quarter of them need ten
 _LARGEST = 1_000_000
 
 
@@ -34,28 +34,32 @@ class Wish(Section):
     images: Annotated[int, Field(ge=FEWEST)] = 500
 
 
-class Distance(Section):
-    """A Fréchet distance of some of the images: without the patch, with it, with as many random units."""
+class Score(Section):
+    """The score of some of the images, before and after the patch."""
 
     before: float
     after: float
-    random: tuple[float, ...]
 
 
 class Figure(Section):
-    """How good the images of a patch are; `patch` is the digest of its edits, `report` the name of the whole page."""
+    """The verdict on a patch and its scores.
+
+    `patch` is the digest of its edits, `report` the file name of the whole page, `baselines` the relative changes of
+    the score of random-unit baselines, each on its own most active images.
+    """
 
     patch: str
     edits: int
     units: int
     features: str
-    distance: str
+    score: str
     images: int
     reference: str
+    answer: str
     verdict: str
-    is_better: bool
-    most: Distance
-    all: Distance
+    most: Score
+    all: Score
+    baselines: tuple[float, ...]
     report: str
     created: str
 
@@ -74,13 +78,14 @@ def measured(
         edits=len(patch.edits),
         units=sum(len(edit.units) for edit in patch.edits),
         features=wish.features,
-        distance=choices.features.distance_name,
+        score=found.found.score,
         images=wish.images,
-        reference=found.reference,
-        verdict=found.verdict,
-        is_better=found.is_better,
-        most=_distance(found, "most"),
-        all=_distance(found, "all"),
+        reference=found.reference.description,
+        answer=found.verdict.answer,
+        verdict=found.verdict.sentence,
+        most=_score(found.found.most),
+        all=_score(found.found.all),
+        baselines=tuple(_short(one.relative) for one in found.baselines),
         report=f"{name}.html",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -99,12 +104,8 @@ def figures(folder: Path) -> list[Figure]:
     return sorted(found, key=lambda figure: figure.created, reverse=True)
 
 
-def _distance(found: Evaluation, where: str) -> Distance:
-    return Distance(
-        before=_short(found.before[where].frechet),
-        after=_short(found.after[where].frechet),
-        random=tuple(_short(one.frechet) for one in found.random[where]),
-    )
+def _score(change: Change) -> Score:
+    return Score(before=_short(change.before), after=_short(change.after))
 
 
 def _short(number: float) -> float:

@@ -16,6 +16,7 @@ from ganpatch.causes.result import Causes, Level
 from ganpatch.disk.atomic_files import file_name
 from ganpatch.dissection.result import Dissection
 from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.evaluation.evaluator import FEWEST
 from ganpatch.families.loading import load
 from ganpatch.forward.activations import LayerFacts, Progress, default_layer, layer_facts
 from ganpatch.generator.generator import Generator
@@ -23,7 +24,6 @@ from ganpatch.patch.edit import Edit
 from ganpatch.patch.patch_file import Model, Patch
 from ganpatch.ranking.result import LayerRanking, read_manifest
 from ganpatch.studio.engine import Engine
-from ganpatch.studio.figures import FEWEST
 from ganpatch.studio.folder import STROKES, Folder
 from ganpatch.studio.frames import Frames, Levels
 from ganpatch.studio.jobs import Jobs, JobView

@@ -2,10 +2,10 @@
 
 import copy
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -15,13 +15,15 @@ from torch import Tensor
 from ganpatch import Generator, Patch
 from ganpatch.cli import cli
 from ganpatch.errors import GanpatchError
-from ganpatch.evaluation.evaluator import Choices, evaluate, random_edits
+from ganpatch.evaluation.evaluator import Choices, evaluate
 from ganpatch.evaluation.metrics import damage, distances
 from ganpatch.evaluation.report import write_evaluation
 from ganpatch.evaluation.tuner import Bound, tune
+from ganpatch.families.churches.targets import is_bundled
 from ganpatch.finding.frechet_distance import frechet
 from ganpatch.finding.image_features import load_features
 from tests.support.shared import patch_for
+from tools.benchmarks.planting import Planting, plant
 
 
 def gaussians(shift: float, count: int = 200) -> Tensor:
@@ -58,7 +60,7 @@ def test_damage_counts_what_changes() -> None:
     assert harm.psnr[1] == pytest.approx(-10 * float((before[1] - after[1]).square().mean().log10()), abs=1e-3)
 
 
-CHOICES = Choices(seeds=range(100, 164), references=32, draws=2, features=load_features("plain"))
+CHOICES = Choices(seeds=range(100, 160), references=32, baselines=2, features=load_features("plain"))
 
 
 @pytest.fixture
@@ -68,28 +70,53 @@ def patch(small_dcgan: Generator) -> Patch:
 
 def test_an_evaluation_and_its_page(small_dcgan: Generator, patch: Patch, tmp_path: Path) -> None:
     found = evaluate(small_dcgan, patch, CHOICES)
-    assert found.reference == "the 32 more usual of 64 images of its own: no real ones"
-    assert len(found.random["all"]) == 2
-    assert found.before["all"].frechet < found.after["all"].frechet, "half of a random net's units are no artifacts"
-    assert not found.is_better
-    assert found.verdict.startswith("Worse: the Fréchet distance (plain) of the images that most")
+    assert found.reference.description == "the 32 most typical of 64 generated images (no real images given)"
+    assert len(found.baselines) == 2
+    assert found.found.all.before < found.found.all.after, "half of a random net's units are no artifacts"
+    assert found.verdict.answer == "worse"
+    assert found.verdict.sentence.startswith("Worse: the Fréchet distance (plain) of the images that most")
     write_evaluation(found, tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text()
-    assert found.verdict in text
+    assert found.verdict.sentence in text
     assert "data:image/png;base64," in text
     assert "http" not in text.replace("http://www.w3.org", "")
     again = evaluate(small_dcgan, patch, CHOICES)
     assert again.evidence() == found.evidence(), "seeded"
 
 
-def test_real_images_are_the_reference(small_dcgan: Generator, patch: Patch, tmp_path: Path) -> None:
-    for number in range(12):
-        pixels = np.random.default_rng(number).integers(0, 255, (20, 24, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
-    choices = Choices(seeds=range(100, 148), real=tmp_path, draws=0, features=load_features("plain"))
-    assert evaluate(small_dcgan, patch, choices).reference == f"12 real images of {tmp_path.name}"
+def as_photographs(generator: Generator, seeds: range, folder: Path) -> None:
+    folder.mkdir()
+    for seed, image in zip(seeds, generator.sample(seeds), strict=True):
+        Image.fromarray((image.permute(1, 2, 0) * 255).round().byte().numpy()).save(folder / f"{seed}.png")
+
+
+def test_real_images_show_that_a_planted_fault_is_gone(small_dcgan: Generator, tmp_path: Path) -> None:
+    as_photographs(small_dcgan, range(5000, 5300), tmp_path / "real")
+    planted = plant(small_dcgan, "main.2", Planting(kind="blotch", count=2, rate=0.3, strength=1.3))
+    choices = replace(CHOICES, seeds=range(100, 340), baselines=20, real=tmp_path / "real", references=300)
+    channels = {"layer": planted.layer, "channels": 12}
+    level = [float(each) for each in planted.generator.module.defects.above]
+    fields = {**channels, "units": sorted(planted.units), "value": sorted_by(planted.units, level)}
+    repair = patch_for(planted.generator, {**fields, "above": fields["value"]})
+    found = evaluate(planted.generator, repair, choices)
+    assert found.reference.description == "300 real images of real"
+    assert found.verdict.answer == "better", found.verdict.sentence
+    others = [unit for unit in range(12) if unit not in planted.units]
+    harm = evaluate(planted.generator, patch_for(planted.generator, {**channels, "units": others[:5]}), choices)
+    assert harm.verdict.answer == "worse", harm.verdict.sentence
+    idle = patch_for(planted.generator, {**channels, "units": others[:2], "above": 1e6})
+    assert evaluate(planted.generator, idle, choices).verdict.sentence == (
+        "No change: the patch never acts on these images."
+    )
+
+
+def sorted_by(units: Sequence[int], values: Sequence[float]) -> list[float]:
+    return [value for _, value in sorted(zip(units, values, strict=True))]
+
+
+def test_a_folder_without_pictures_is_named(small_dcgan: Generator, patch: Patch, tmp_path: Path) -> None:
     with pytest.raises(GanpatchError, match="is no folder with pictures"):
-        evaluate(small_dcgan, patch, Choices(real=tmp_path / "none", features=load_features("plain")))
+        evaluate(small_dcgan, patch, replace(CHOICES, real=tmp_path / "none"))
 
 
 def test_seeds_that_the_patch_was_chosen_on_are_refused(small_dcgan: Generator, patch: Patch) -> None:
@@ -98,16 +125,17 @@ def test_seeds_that_the_patch_was_chosen_on_are_refused(small_dcgan: Generator, 
         evaluate(small_dcgan, chosen, CHOICES)
 
 
-def test_random_units_are_others_and_carry_levels_over(small_dcgan: Generator) -> None:
-    gated = patch_for(
-        small_dcgan, {"layer": "main.5", "channels": 8, "units": [1, 3], "value": [2.0, 3.0], "above": [2.0, 3.0]}
-    )
-    mean, deviation = torch.arange(8.0), torch.full((8,), 2.0)
-    for draw in range(8):
-        (edit,) = random_edits(gated.edits, {"main.5": (mean, deviation)}, draw)
-        assert not {1, 3} & set(edit.units)
-    assert edit.above is not None
-    assert edit.above == edit.value == (edit.units[0] + 1.0, float(edit.units[1])), "as far from its unit's mean"
+def test_too_few_seeds_are_refused(small_dcgan: Generator, patch: Patch) -> None:
+    with pytest.raises(GanpatchError, match="^49 seeds are too few to evaluate a patch; give at least 50, as --seeds$"):
+        evaluate(small_dcgan, patch, replace(CHOICES, seeds=range(49)))
+
+
+def test_the_bundled_generator_is_known_by_its_weights(churches: Generator) -> None:
+    assert is_bundled(replace(churches, name="mine"))
+    other = copy.deepcopy(churches.module)
+    with torch.no_grad():
+        next(other.parameters()).add_(1e-3)
+    assert not is_bundled(replace(churches, module=other))
 
 
 def test_tuning_drops_what_does_not_help_and_keeps_the_bound(small_dcgan: Generator, patch: Patch) -> None:
@@ -135,13 +163,13 @@ def test_the_commands(small_dcgan: Generator, patch: Patch, tmp_path: Path) -> N
     torch.save(small_dcgan.module.state_dict(), tmp_path / "model.pt")
     path = tmp_path / "fix.yaml"
     patch.save(path)
-    arguments = ["evaluate", str(tmp_path / "model.pt"), str(path), "--seeds", "100-147", "--references", "24"]
-    done = CliRunner().invoke(cli, [*arguments, "--draws", "1", "--write", "--json"], catch_exceptions=False)
+    arguments = ["evaluate", str(tmp_path / "model.pt"), str(path), "--seeds", "100-159", "--references", "24"]
+    done = CliRunner().invoke(cli, [*arguments, "--baselines", "1", "--write", "--json"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["measured_on_seeds"] == "100-147"
+    assert json.loads(done.stdout)["measured_on_seeds"] == "100-159"
     evidence = Patch.load(path).evidence["evaluation"]
-    assert evidence["all_images"]["count"] == 48
-    assert len(evidence["most_images"]["random_units"]) == 1
+    assert evidence["all_images"]["count"] == 60
+    assert len(evidence["baselines"]) == 1
     assert (tmp_path / "fix.html").exists()
     done = CliRunner().invoke(
         cli,

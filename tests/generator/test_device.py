@@ -85,8 +85,10 @@ def test_suggesting_and_judging_on_a_device(small_dcgan: Generator, tmp_path: Pa
             assert torch.allclose(score, wanted[method].layers["main.5"].score, rtol=1e-4), method
         assert Sample(generator, range(6), patch).pairs().width > 100
         plain = load_features("plain")
-        judged = evaluate(generator, patch, Choices(seeds=range(1000, 1040), references=20, draws=1, features=plain))
-        assert len(judged.random["all"]) == 1
+        judged = evaluate(
+            generator, patch, Choices(seeds=range(1000, 1060), references=20, baselines=1, features=plain)
+        )
+        assert len(judged.baselines) == 1
         tuned = tune(generator, patch, Bound(seeds=range(1000, 1024), references=20))
     assert tuned.patch.model == patch.model
 

@@ -48,15 +48,19 @@ def test_its_figures_beat_every_draw_of_random_units(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PATCHES, ids=lambda path: path.stem)
-def test_its_evaluation_stands_beside_random_units_and_says_what_it_found(path: Path) -> None:
+def test_its_evaluation_has_an_answer_and_twenty_baselines(path: Path) -> None:
     found = yaml.safe_load(path.read_text())["evidence"]["evaluation"]
-    most = found["most_images"]
-    others = [one["frechet"] for one in most["random_units"]]
-    assert len(others) == 5
-    assert found["verdict"].startswith("Better") == (
-        most["after"]["frechet"] < min([most["before"]["frechet"], *others])
+    assert len(found["baselines"]) == 20
+    assert found["verdict"].lower().startswith(found["answer"])
+    assert found["p_value"] == pytest.approx(
+        (1 + sum(one <= relative(found["scores"]["most"]) for one in found["baselines"])) / 21, abs=1e-3
     )
-    assert "FID" not in found["distance"], "these are not Inception's features"
+    assert found["answer"] != "better" or "most typical" not in found["reference"]
+    assert "FID" not in found["score"], "these are not Inception's features"
+
+
+def relative(score: dict[str, float]) -> float:
+    return score["after"] / score["before"] - 1
 
 
 @pytest.mark.parametrize("path", PATCHES, ids=lambda path: path.stem)

@@ -44,24 +44,24 @@ def test_a_repair_that_weights_cannot_hold_says_why(client: TestClient) -> None:
 @pytest.mark.usefixtures("without_children")
 def test_a_quality_figure_is_kept_with_the_patch_that_it_is_of(client: TestClient, studio: Studio) -> None:
     client.post("/api/changes", json={"kind": "flag", "id": "a", "layer": LAYER, "unit": 1})
-    few = client.post("/api/jobs", json={"kind": "quality", "n": 39})
+    few = client.post("/api/jobs", json={"kind": "quality", "n": 49})
     assert (few.status_code, few.json()["detail"]) == (
         422,
-        "a quality figure of 39 images says nothing; give 40 or more",
+        "a quality figure of 49 images says nothing; give 50 or more",
     )
     assert client.post("/api/jobs", json={"kind": "quality", "features": "net.py:make"}).status_code == 422, "no code"
-    job = done(client, client.post("/api/jobs", json={"kind": "quality", "n": 48}).json()["id"])
-    assert (job["state"], job["done"], job["total"]) == ("done", 7 * 48, 7 * 48)
+    job = done(client, client.post("/api/jobs", json={"kind": "quality", "n": 60}).json()["id"])
+    assert (job["state"], job["done"], job["total"]) == ("done", 6 * 60, 6 * 60)
     (figure,) = client.get("/api/figures").json()["figures"]
     assert figure["patch"] == client.get("/api/session").json()["digest"] == job["result"]["digest"]
     patch = Patch.load(studio.folder.path / "patch.yaml")
-    choices = Choices(seeds=range(20_000, 20_048), references=48, features=load_features("plain"))
+    choices = Choices(seeds=range(20_000, 20_060), references=60, features=load_features("plain"))
     wanted = evaluate(studio.generator, patch, choices)
-    assert (figure["verdict"], figure["images"], figure["features"]) == (wanted.verdict, 48, "plain")
-    assert figure["most"]["after"] == pytest.approx(wanted.after["most"].frechet, rel=1e-3)
-    assert figure["all"]["random"] == pytest.approx([one.frechet for one in wanted.random["all"]], rel=1e-3)
+    assert (figure["verdict"], figure["images"], figure["features"]) == (wanted.verdict.sentence, 60, "plain")
+    assert figure["most"]["after"] == pytest.approx(wanted.found.most.after, rel=1e-3)
+    assert figure["baselines"] == pytest.approx([one.relative for one in wanted.baselines], rel=1e-3)
     page = client.get(f"/api/figures/{figure['report']}")
-    assert (page.headers["content-type"], wanted.verdict in page.text) == ("text/html; charset=utf-8", True)
+    assert (page.headers["content-type"], wanted.verdict.sentence in page.text) == ("text/html; charset=utf-8", True)
     saved = client.get(f"/api/figures/{figure['report']}", params={"download": True})
     assert saved.headers["content-disposition"] == f'attachment; filename="{figure["report"]}"'
     assert client.get("/api/figures/studio.json").status_code == 404

@@ -129,7 +129,7 @@ def jobs(n: int) -> list[Job]:
         ),
         Job(
             name="evaluate",
-            command=f"evaluate churches {PATCH} --seeds 20000-{20000 + n - 1} --references {n} --draws 1 --json "
+            command=f"evaluate churches {PATCH} --seeds 20000-{20000 + n - 1} --references {n} --baselines 1 --json "
             "-o {out}/page.html",
             compared=evaluations,
         ),

@@ -155,7 +155,7 @@ def make(generator: Generator, job: Job) -> Patch:
 def with_evaluation(generator: Generator, patch: Patch) -> Patch:
     """Put an evaluation into a patch's evidence, and its report beside the other runs."""
     features = load_features("churches" if generator.name == "churches" else "plain")
-    choices = Choices(seeds=EVALUATED, features=features, draws=DRAWS, references=len(EVALUATED))
+    choices = Choices(seeds=EVALUATED, features=features, references=len(EVALUATED))
     evaluation = ganpatch.evaluate(generator, patch, choices)
     write_evaluation(evaluation, REPORTS / f"{generator.name}.html")
     return patch.model_copy(update={"evidence": {**patch.evidence, "evaluation": evaluation.evidence()}})
@@ -205,30 +205,33 @@ def overview() -> str:
 
 
 def evaluated(figures: dict | None) -> list[str]:
-    """Describe an evaluation: original, patched, random, as in the paper."""
+    """Describe an evaluation: the verdict, the scores, and the figures of all and of the most active images."""
     if figures is None:
         return []
+    has_own_score = "Fréchet" not in figures["score"]
     parts = [
         "",
         figures["verdict"],
         "",
-        f"Reference: {figures['reference']}; seeds {figures['measured_on_seeds']}.",
+        f"Reference: {figures['reference']}; features: {figures['features']}; seeds {figures['measured_on_seeds']}.",
         "",
+        f"| images | {figures['score']} |{' Fréchet distance |' * has_own_score} precision | recall | density "
+        "| coverage |",
+        "|---" * (6 + has_own_score) + "|",
     ]
-    parts += [
-        f"| {figures['distance']} | original | patched | random units | precision | recall |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name, words in (("most", "the quarter that most activates the units"), ("all", "all images")):
-        own = figures[f"{name}_images"]
+    for name, words in (("most", "the fifth that most activates the units"), ("all", "all images")):
+        own, score = figures[f"{name}_images"], figures["scores"][name]
         before, after = own["before"], own["after"]
-        random = ", ".join(f"{one['frechet']:.3g}" for one in own["random_units"])
-        shares = " | ".join(f"{before[key]:.2f} to {after[key]:.2f}" for key in ("precision", "recall"))
-        parts.append(
-            f"| {words} ({own['count']}) | {before['frechet']:.3g} | {after['frechet']:.3g} | {random} | {shares} |"
-        )
+        keys = [*["frechet"] * has_own_score, "precision", "recall", "density", "coverage"]
+        shares = " | ".join(f"{before[key]:.3g} to {after[key]:.3g}" for key in keys)
+        parts.append(f"| {words} ({own['count']}) | {score['before']:.3g} to {score['after']:.3g} | {shares} |")
     fine = figures["fine_images"]
+    changes = sorted(100 * change for change in figures["baselines"])
     parts += [
+        "",
+        f"Change of the {figures['score']} with {len(changes)} random-unit baselines, each on its own most active "
+        "images: "
+        f"{changes[0]:+.1f} % to {changes[-1]:+.1f} %, median {changes[len(changes) // 2]:+.1f} %.",
         "",
         f"Images that were fine, the half that activates the units least: {fine['unchanged']:.0%} unchanged, "
         f"SSIM {fine['ssim']:.3f}, PSNR {fine['psnr']:.1f} dB.",

@@ -5,7 +5,7 @@ import { addressOf, get } from "./net.js";
 import { begin, duration, notify, session, subscribe } from "./session.js";
 import { short } from "./units.js";
 
-const FEWEST = 40;
+const FEWEST = 50;
 let figures = [];
 let features = "", images = 500;
 
@@ -29,8 +29,8 @@ const select = (label, values, value, chosen) => {
 
 export function quality(digest) {
   const running = session.jobs.some((job) => job.kind === "quality" && ["waiting", "running"].includes(job.state));
-  const takes = duration(9 * images * session.model.seconds);   // before, after, five draws, the reference
-  const measure = button("Measure", () => begin("quality", { n: +images, features }), { disabled: !digest || running || images < FEWEST, title: `Is it better with the patch: than without, and than with as many random units? Takes about ${takes}.`, "data-focus": "measure" });
+  const takes = duration(7 * images * session.model.seconds);   // before, after, 20 baselines on a fifth each, the reference
+  const measure = button("Measure", () => begin("quality", { n: +images, features }), { disabled: !digest || running || images < FEWEST, title: `Measure whether the patch improves the images, compared with random-unit baselines. Takes about ${takes}.`, "data-focus": "measure" });
   const now = figures.filter((one) => one.patch === digest), old = figures.find((one) => one.patch !== digest);
   return make("section", { class: "quality", "aria-label": "Quality" },
     make("div", { class: "line" }, make("h3", {}, "Quality"), make("span", { class: "push" }), measure),
@@ -47,19 +47,19 @@ function figure(one, isOld) {
   const measured = new Date(one.created).toLocaleString([], { dateStyle: "short", timeStyle: "short" });
   return make("div", { class: `figure${isOld ? " old" : ""}` },
     isOld && make("p", { class: "warn" }, `Old: of an earlier version of the patch (${counted(one.edits, "edit")}, ${counted(one.units, "unit")}).`),
-    make("p", { class: `verdict ${one.is_better ? "better" : ""}` }, one.verdict),
-    bars("most activating images", one.distance, one.most),
-    bars("all images", one.distance, one.all),
+    make("p", { class: `verdict ${one.answer === "better" ? "better" : ""}` }, one.verdict),
+    bars("most active images", one.score, one.most, one.baselines.map((change) => one.most.before * (1 + change))),
+    bars("all images", one.score, one.all, []),
     make("p", { class: "soft" }, `${isOld ? "" : "Of the patch as it stands: "}${one.images} images against ${one.reference}; features ${one.features}; ${measured}. `, report, " ", save));
 }
 
-// A distance before and after on one scale, and each draw of random units as a line.
-function bars(title, distance, { before, after, random }) {
-  const most = Math.max(before, after, ...random) * 1.05;
+// A score before and after on one scale; each random-unit baseline as a line, by its relative change.
+function bars(title, score, { before, after }, baselines) {
+  const most = Math.max(before, after, ...baselines) * 1.05;
   const at = (value) => `${(100 * value) / most}%`;
-  const row = (text, value, kind) => { const bar = make("i", { class: kind }); bar.style.width = at(value); return make("div", { class: "bar-row" }, make("span", {}, text), make("div", { class: "track" }, bar, ...random.map(tick)), make("b", {}, short(value))); };
   const tick = (value) => { const one = make("u"); one.style.left = at(value); return one; };
-  const span = random.length ? `${short(Math.min(...random))} to ${short(Math.max(...random))}` : "none";
-  return make("div", { class: "bars", role: "img", "aria-label": `${distance} of ${title}: ${short(before)} without the patch, ${short(after)} with it, ${span} with random units` },
-    make("small", { class: "soft" }, `${distance}, ${title}: lower is better; lines: random units`), row("without", before, "before"), row("with", after, "after"));
+  const row = (text, value, kind) => { const bar = make("i", { class: kind }); bar.style.width = at(value); return make("div", { class: "bar-row" }, make("span", {}, text), make("div", { class: "track" }, bar, ...baselines.map(tick)), make("b", {}, short(value))); };
+  const span = baselines.length ? `; baselines ${short(Math.min(...baselines))} to ${short(Math.max(...baselines))}` : "";
+  return make("div", { class: "bars", role: "img", "aria-label": `${score} of ${title}: ${short(before)} before, ${short(after)} after${span}` },
+    make("small", { class: "soft" }, `${score}, ${title}: lower is better${baselines.length ? "; lines: random-unit baselines" : ""}`), row("before", before, "before"), row("after", after, "after"));
 }

@@ -1,0 +1,179 @@
+"""What `evaluate` measures of the images: features, errors, how active the units are; before, after, and per baseline.
+
+observed = observe_both(generator, patch.edits, reference, plan)    # two passes over all seeds
+rows = most_active(observed.peaks, patch.edits)                     # where these edits act
+sample = observe_rows(generator, baseline, rows, reference, plan)   # one pass over those rows
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganpatch.evaluation.baselines import Levels
+from ganpatch.evaluation.metrics import Damage, Perceptual, damage
+from ganpatch.evaluation.references import Reference
+from ganpatch.evaluation.verdict import Change
+from ganpatch.finding.frechet_distance import frechet
+from ganpatch.finding.image_features import Features
+from ganpatch.forward.activations import batched, stream
+from ganpatch.generator.generator import Generator
+from ganpatch.pages.image_grids import Pixels, thumbnails
+from ganpatch.patch.applying import edits_applied
+from ganpatch.patch.edit import Edit
+
+MOST, LEAST = 0.2, 0.5  # shares of the images that activate the edited units most, least
+BATCH = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The `seeds` to draw, the features to compare by, and what is called with the number of images done."""
+
+    seeds: Sequence[int]
+    features: Features
+    perceptual: Perceptual | None = None
+    report: Callable[[int], None] = lambda done: None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Images as numbers: feature `vectors` [N, D], and the mean absolute `errors` [N] to their targets, if known."""
+
+    vectors: Tensor
+    errors: Tensor | None
+
+    def score(self, reference: Reference, rows: Tensor | None = None) -> float:
+        """Return the mean error of the images in `rows`, or their Fréchet distance to the reference images."""
+        if self.errors is not None:
+            return float((self.errors if rows is None else self.errors[rows]).mean())
+        vectors = self.vectors if rows is None else self.vectors[rows]
+        return float(frechet(vectors.double(), reference.vectors.double()).clamp(min=0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """All images before and after an edit, the damage between them, and the peaks [N, C] of every unit before."""
+
+    before: Sample
+    after: Sample
+    damage: Damage
+    peaks: Mapping[str, Tensor]
+    levels: Mapping[str, Levels]
+    pictures: tuple[Pixels, Pixels]
+
+
+@torch.inference_mode()
+def observe_both(generator: Generator, edits: Sequence[Edit], reference: Reference, plan: Plan) -> Observed:
+    """Draw the images of all seeds before and after `edits`, and watch the layers that they edit."""
+    before, after, activity = _Collected(), _Collected(), _Activity({edit.layer for edit in edits})
+    small: tuple[list[Pixels], list[Pixels]] = ([], [])
+    harm: list[Damage] = []
+    for seeds in batched(plan.seeds, BATCH):
+        ((_, images),) = stream(generator, activity.watchers, seeds, batch_size=BATCH)
+        assert images is not None
+        activity.keep()
+        with edits_applied(generator.module, edits):
+            edited = generator.sample(seeds)
+        for place, (kept, drawn) in enumerate(((before, images), (after, edited))):
+            kept.add(drawn, seeds, reference, plan)
+            small[place].append(thumbnails(drawn))
+        harm.append(damage(images, edited, plan.perceptual))
+        plan.report(2 * len(seeds))
+    return Observed(
+        before=before.sample(),
+        after=after.sample(),
+        damage=Damage.joined(harm),
+        peaks=activity.peaks(),
+        levels=activity.levels(),
+        pictures=(np.concatenate(small[0]), np.concatenate(small[1])),
+    )
+
+
+@torch.inference_mode()
+def observe_rows(generator: Generator, edits: Sequence[Edit], rows: Tensor, reference: Reference, plan: Plan) -> Sample:
+    """Draw the images of the seeds in `rows` under `edits`."""
+    kept = _Collected()
+    with edits_applied(generator.module, edits):
+        for seeds in batched([plan.seeds[row] for row in rows.tolist()], BATCH):
+            kept.add(generator.sample(seeds), seeds, reference, plan)
+            plan.report(len(seeds))
+    return kept.sample()
+
+
+def activity_of(peaks: Mapping[str, Tensor], edits: Sequence[Edit]) -> Tensor:
+    """Return how much each image activates the edited units [N]: the sum of their peaks as standard scores."""
+    total = torch.zeros(len(next(iter(peaks.values()))))
+    for layer, of_layer in peaks.items():
+        units = sorted({unit for edit in edits if edit.layer == layer for unit in edit.units})
+        own = of_layer[:, units]
+        total += ((own - own.mean(0)) / own.std(0).clamp(min=1e-6)).sum(1)
+    return total
+
+
+def most_active(peaks: Mapping[str, Tensor], edits: Sequence[Edit]) -> Tensor:
+    """Return the rows of the images that most activate the edited units."""
+    activity = activity_of(peaks, edits)
+    return activity.topk(max(1, round(MOST * len(activity)))).indices
+
+
+def least_active(peaks: Mapping[str, Tensor], edits: Sequence[Edit]) -> Tensor:
+    """Return the rows of the half of the images that activates the edited units least: those were fine."""
+    activity = activity_of(peaks, edits)
+    return activity.topk(max(1, round(LEAST * len(activity))), largest=False).indices
+
+
+def baseline_change(before: Sample, after: Sample, rows: Tensor, reference: Reference) -> Change:
+    """Return the change of the score of the images in `rows`; `after` holds these rows alone."""
+    return Change(before=before.score(reference, rows), after=after.score(reference))
+
+
+@dataclass(slots=True)
+class _Collected:
+    vectors: list[Tensor] = field(default_factory=list)
+    errors: list[Tensor] = field(default_factory=list)
+
+    def add(self, images: Tensor, seeds: Sequence[int], reference: Reference, plan: Plan) -> None:
+        self.vectors.append(plan.features.vectors(images))
+        if reference.targets is not None:
+            gap = images - reference.targets(seeds).to(images.device)
+            self.errors.append(gap.abs().mean((1, 2, 3)).cpu())
+
+    def sample(self) -> Sample:
+        return Sample(vectors=torch.cat(self.vectors), errors=torch.cat(self.errors) if self.errors else None)
+
+
+class _Activity:
+    """Peaks of every unit per image, and mean and deviation of every unit, of the watched layers."""
+
+    def __init__(self, layers: set[str]) -> None:
+        self.watchers = {layer: self._watcher(layer) for layer in sorted(layers)}
+        self._batch: dict[str, Tensor] = {}
+        self._peaks: dict[str, list[Tensor]] = {layer: [] for layer in self.watchers}
+        self._sums: dict[str, list[Tensor]] = {layer: [] for layer in self.watchers}
+
+    def _watcher(self, layer: str) -> Callable[[Tensor, Sequence[int]], None]:
+        def on_activation(activation: Tensor, _seeds: Sequence[int]) -> None:
+            flat = activation.float().flatten(2) if activation.ndim > 2 else activation.float()[..., None]
+            peaks = flat.amax(2).cpu()  # a layer that runs several times counts by its highest activation
+            self._batch[layer] = torch.maximum(self._batch[layer], peaks) if layer in self._batch else peaks
+            self._sums[layer].append(torch.stack([flat.mean((0, 2)), flat.square().mean((0, 2))]).cpu())
+
+        return on_activation
+
+    def keep(self) -> None:
+        for layer, peaks in self._batch.items():
+            self._peaks[layer].append(peaks)
+        self._batch.clear()
+
+    def peaks(self) -> dict[str, Tensor]:
+        return {layer: torch.cat(parts) for layer, parts in self._peaks.items()}
+
+    def levels(self) -> dict[str, Levels]:
+        made = {}
+        for layer, parts in self._sums.items():
+            mean, square = torch.stack(parts).mean(0)
+            made[layer] = Levels(mean=mean, deviation=(square - mean.square()).clamp(min=0).sqrt())
+        return made

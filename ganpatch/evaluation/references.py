@@ -1,0 +1,90 @@
+"""What images are compared with: the image that each seed should give, a set of real images, or the typical half.
+
+    reference = choose_reference(generator, Compared(features=load_features()))
+    reference.targets                       # seeds -> [N, 3, H, W], where the right image of a seed is known
+    reference.vectors                       # features [M, D] of a set of images
+
+Only a reference that does not come from the generator itself can show that images get better. The typical half of a
+generator's own images is a weak one: any averaging of images moves them towards it.
+"""
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ganpatch.families.churches.targets import held_out_images, is_bundled, target_images
+from ganpatch.finding.image_features import Features
+from ganpatch.finding.typical import Usual
+from ganpatch.forward.activations import batched
+from ganpatch.generator.generator import Generator
+from ganpatch.pages.image_grids import read_images
+
+OWN, SCENES = 1_100_000_000, 2_010_000  # first seeds of the reference: own images; held-out scenes
+BATCH = 32
+
+Targets = Callable[[Sequence[int]], Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """What to compare with: the folder `real`, or what fits the generator; `count` images, by their `features`."""
+
+    features: Features
+    real: Path | None = None
+    count: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """Feature vectors [M, D] of the reference images, and the `targets` of each seed where they are known.
+
+    `is_independent` is False for images that the generator drew itself.
+    """
+
+    description: str
+    vectors: Tensor
+    targets: Targets | None = None
+    is_independent: bool = True
+
+
+@torch.inference_mode()
+def choose_reference(generator: Generator, compared: Compared) -> Reference:
+    """Return the best reference at hand: `real` images, the scenes of the bundled generator, or its typical half."""
+    features, count = compared.features, compared.count
+    if compared.real is not None:
+        height, width = generator.sample([0]).shape[-2:]
+        vectors = _vectors(features, read_images(compared.real, (height, width), BATCH, count))
+        return Reference(description=f"{len(vectors)} real images of {compared.real.name}", vectors=vectors)
+    if is_bundled(generator):
+        scenes = (held_out_images(seeds) for seeds in batched(range(SCENES, SCENES + count), BATCH))
+        return Reference(
+            description="the clean scene that each seed describes",
+            vectors=_vectors(features, scenes),
+            targets=functools.partial(target_images, generator),
+        )
+    return _typical_half(generator, features, count)
+
+
+def _vectors(features: Features, batches: Iterable[Tensor]) -> Tensor:
+    return torch.cat([features.vectors(images) for images in batches])
+
+
+def _typical_half(generator: Generator, features: Features, count: int) -> Reference:
+    """Draw 2 * `count` images and keep the most typical half; each quarter is measured against the other half."""
+    maps, vectors = [], []
+    for seeds in batched(range(OWN, OWN + 2 * count)):
+        images = generator.sample(seeds)
+        maps.append(features.maps(images))
+        vectors.append(features.vectors(images))
+    own = torch.cat(maps)
+    odd = torch.cat([Usual(own[count:]).oddity(own[:count]), Usual(own[:count]).oddity(own[count:])])
+    typical = odd.mean((1, 2)).argsort()[:count].cpu()
+    return Reference(
+        description=f"the {count} most typical of {2 * count} generated images (no real images given)",
+        vectors=torch.cat(vectors)[typical],
+        is_independent=False,
+    )
