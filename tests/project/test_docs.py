@@ -66,6 +66,15 @@ def test_the_example_on_the_start_page_runs(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "index.html").is_file()
 
 
+def test_the_examples_for_those_with_a_hook_run(tmp_path: Path) -> None:
+    code = "\n".join(blocks(ROOT / "docs" / "migrating.md", "python"))
+    for shown, here in (("normal:128", "normal:96"), ("range(256)", "range(8)")):
+        assert shown in code
+        code = code.replace(shown, here)
+    runs(f"import ganpatch\nmodel = ganpatch.load('churches').module\n{code}\nassert baked.inserted == ()", tmp_path)
+    assert ganpatch.Patch.load(tmp_path / "no-bars.yaml").edits[0].units == (3, 17, 18)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_exist_with_the_options_named(page: Path) -> None:
     for line in commands(page):
