@@ -15,8 +15,9 @@ The flow is one-way, and every stage reads a file and writes a file:
 Rooms, from the ground up. A room imports only from rooms above it in this list (tests/project/test_architecture.py);
 the `__init__.py` of each says what lives there:
 
-    errors, version, number_ranges, plugins, torchvision_import
-                   the one error; the version; "3,17-19"; what installed packages add; torchvision on a CPU build
+    errors, version, option_values, number_ranges, plugins, torchvision_import
+                   the one error; the version; the words that options take; "3,17-19"; what installed packages add;
+                   torchvision on a CPU build
     disk           writing our own files: whole or not at all, locked
     untrusted      reading what others wrote; nothing in a file is executed
     generator      a generator as all rooms see it: inputs from seeds, images out, layers watched and edited

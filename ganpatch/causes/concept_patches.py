@@ -11,11 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganpatch.causes.concept_shares import ConceptChange, concept_change
-from ganpatch.causes.result import By, Causes, Level
+from ganpatch.causes.result import Causes
 from ganpatch.errors import GanpatchError
 from ganpatch.forward.activations import Progress, unseen
 from ganpatch.generator.generator import Generator
 from ganpatch.number_ranges import format_spans
+from ganpatch.option_values import By, Level
 from ganpatch.patch.patch_file import Model, Patch, Provenance
 from ganpatch.segmenters.loading import Segmenter
 

@@ -18,17 +18,14 @@ from ganpatch.disk.array_files import Shapes, read_arrays, write_arrays
 from ganpatch.disk.atomic_files import replacing_together
 from ganpatch.disk.json_files import Section, read_section, write_section
 from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.option_values import By, Level
 from ganpatch.patch.edit import Edit, LayerName, Mask, id_of
 from ganpatch.patch.patch_file import Model, Provenance
 
 MANIFEST = "causes.json"
 ARRAYS = "causes.safetensors"
-LEVELS = ("mean", "q99", "q999")  # of insertion: class-conditional mean, quantiles
 _NAMES = ("alpha", "iou", "conditional_mean")
 _LARGEST = 64_000_000
-
-By = Literal["alpha", "ace", "iou"]
-Level = Literal["mean", "q99", "q999"]
 
 
 class Curve(Section):

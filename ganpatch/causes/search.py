@@ -26,12 +26,12 @@ from ganpatch.forward.saved_state import SAVE_EVERY, load_partial, save_partial
 from ganpatch.generator.generator import Generator
 from ganpatch.graph.split import Change, Front
 from ganpatch.number_ranges import format_spans
+from ganpatch.option_values import HELD_OUT_SEEDS, TRAINING_SEEDS
 from ganpatch.patch.patch_file import Model
 from ganpatch.ranking.running_stats import QuantileSample
 from ganpatch.segmenters.loading import Segmenter
 
-TRAINING = range(300_000, 300_256)
-HELD_OUT = range(400_000, 400_128)
+TRAINING, HELD_OUT = TRAINING_SEEDS, HELD_OUT_SEEDS
 COUNTS = (2, 5, 10, 20, 30, 50)
 RANDOM_DRAWS = 3
 _LEAST_HOLDING = 8  # training images that must hold a concept

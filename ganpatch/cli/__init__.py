@@ -10,40 +10,22 @@ import sys
 import warnings
 from io import StringIO
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
-import torch
 
-from ganpatch.cli import (
-    apply,
-    cause,
-    compare,
-    completion,
-    dissect,
-    evaluate,
-    export,
-    flag,
-    init,
-    layers,
-    patch,
-    rank,
-    revert,
-    review,
-    sample,
-    studio,
-    suggest,
-    tune,
-    verify,
-)
 from ganpatch.cli.running import TOGETHER
+from ganpatch.cli.table import CommandTable
 from ganpatch.errors import GanpatchError, printable
-from ganpatch.forward.processes import ALONE, Group
 from ganpatch.version import VERSION
+
+if TYPE_CHECKING:
+    from ganpatch.forward.processes import Group
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=CommandTable, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(VERSION, prog_name="ganpatch", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
@@ -57,34 +39,9 @@ def cli(context: click.Context) -> None:
 
     Without a MODEL: what ganpatch.toml in the working folder says, else the bundled generator "churches".
     """
-    group = context.find_object(Group) or ALONE
-    if group.size > 1 and context.invoked_subcommand not in TOGETHER:
+    if context.obj is not None and context.invoked_subcommand not in TOGETHER:
         command = context.invoked_subcommand
         raise GanpatchError(f"'ganpatch {command}' runs in one process; several are for {', '.join(TOGETHER)}")
-
-
-for command in (
-    init.init,
-    layers.layers,
-    rank.rank,
-    review.review,
-    dissect.dissect,
-    cause.cause,
-    compare.compare,
-    suggest.suggest,
-    flag.flag,
-    sample.sample,
-    apply.apply,
-    export.export,
-    verify.verify,
-    evaluate.evaluate,
-    tune.tune,
-    revert.revert,
-    patch.patch,
-    studio.studio,
-    completion.completion,
-):
-    cli.add_command(command)
 
 
 def main() -> None:
@@ -92,10 +49,10 @@ def main() -> None:
     _keep_freed_memory()
     warnings.simplefilter("ignore", FutureWarning)  # torch's, of its own deprecations: users can do nothing about them
     signal.signal(signal.SIGTERM, _terminate)
-    group, voice = ALONE, sys.stderr
+    group, voice = None, sys.stderr
     try:
-        group = Group.of_environment()
-        if not group.is_first:
+        group = _several_processes()
+        if group is not None and not group.is_first:
             sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - as long as the process
         code = cli.main(obj=group, prog_name="ganpatch", standalone_mode=False)
     except SystemExit:
@@ -106,32 +63,43 @@ def main() -> None:
         fault = fault.__cause__ or fault if isinstance(fault, click.Abort) else fault  # click's word for an interrupt
         code, text = _told(fault, group)
         text = "\n".join([text, *getattr(fault, "__notes__", ())])
-        if text and group.is_teller():
+        if text and (group is None or group.is_teller()):
             click.echo(text, file=voice)
-    group.leave(well=not code)
-    if group.size > 1 and code:
-        os._exit(code)  # the interpreter would wait for what still wants to be sent to the others
+    if group is not None:
+        group.leave(well=not code)
+        if code:
+            os._exit(code)  # the interpreter would wait for what still wants to be sent to the others
     sys.exit(code)
 
 
-def _told(fault: BaseException, group: Group) -> tuple[int, str]:
+def _several_processes() -> "Group | None":
+    """Return the processes that torchrun started, or None for one alone, which need not import torch to know."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return None
+    from ganpatch.forward.processes import Group
+
+    group = Group.of_environment()
+    return group if group.size > 1 else None
+
+
+def _told(fault: BaseException, group: "Group | None") -> tuple[int, str]:
     """Return the exit code for what ended a command, and what to say of it."""
     if isinstance(fault, click.ClickException):
         shown = StringIO()
         fault.show(shown)
         return fault.exit_code, shown.getvalue().rstrip()
     if isinstance(fault, KeyboardInterrupt | click.Abort):
-        gone = group.lost()
-        return getattr(fault, "code", 130), _error(group.loss(gone)) if gone else "interrupted"
+        gone = group.lost() if group is not None else []
+        return getattr(fault, "code", 130), _error(group.loss(gone)) if group is not None and gone else "interrupted"
     if isinstance(fault, BrokenPipeError):
         return 1, ""
     if isinstance(fault, GanpatchError):
         return 1, _error(str(fault))
-    if isinstance(fault, MemoryError | torch.OutOfMemoryError):
+    if isinstance(fault, MemoryError) or type(fault).__name__ == "OutOfMemoryError":
         return 1, _error("out of memory; a smaller --batch-size needs less")
     first = str(fault).strip().splitlines()
-    what = f"unexpected, this is a fault of ganpatch: {type(fault).__name__}: {first[0] if first else ''}"
-    return 1, _error(f"{what}\nGANPATCH_TRACEBACK=1 shows where; please report it")
+    what = f"internal error (a bug in ganpatch; please report it): {type(fault).__name__}: {first[0] if first else ''}"
+    return 1, _error(f"{what}\nGANPATCH_TRACEBACK=1 shows where")
 
 
 def _error(text: str) -> str:

@@ -6,33 +6,17 @@ from typing import Any
 
 import click
 
-from ganpatch.cli.options import (
-    ANY_PATH,
-    EXISTING,
-    json_option,
-    load_model,
-    loading_options,
-    mode_option,
-    other_weights_option,
-    print_decisions,
-    say,
-)
-from ganpatch.export.onnx_export import export_onnx
-from ganpatch.export.onnx_patching import patch_onnx
-from ganpatch.export.patch_record import is_made_for_base, read_record, refuse_repetition
-from ganpatch.export.repairing import Request, file_kind, repair, repaired_path, source_file
-from ganpatch.export.report_rows import exported_text, graph_text, proof_text
-from ganpatch.families.loading import weights_file
-from ganpatch.fold.baking import bake
-from ganpatch.patch.patch_file import Patch
-from ganpatch.untrusted.weight_files import kind_of
+from ganpatch.cli import completing
+from ganpatch.cli.loading import load_model, loading_options
+from ganpatch.cli.options import ANY_PATH, PATCH_FILE, json_option, mode_option, other_weights_option
+from ganpatch.cli.output import print_decisions, say
 
 _NOTHING = "nothing is written (--dry-run)"
 
 
 @click.command()
-@click.argument("model")
-@click.argument("patch_file", metavar="PATCH", type=EXISTING)
+@click.argument("model", shell_complete=completing.models)
+@click.argument("patch_file", metavar="PATCH", type=PATCH_FILE)
 @click.option("-o", "--out", type=ANY_PATH, help="File to write.  [default: MODEL.fixed beside MODEL]")
 @click.option("--dry-run", is_flag=True, help="Print what would become of each edit; write nothing.")
 @click.option("--sequence", is_flag=True, help="Apply PATCH after one in the file that touches the same units.")
@@ -62,6 +46,16 @@ def apply(
       ganpatch apply model.pt fix.yaml --dry-run
       ganpatch apply model.onnx fix.yaml -o fixed.onnx
     """
+    from ganpatch.export.onnx_export import export_onnx
+    from ganpatch.export.onnx_patching import patch_onnx
+    from ganpatch.export.patch_record import is_made_for_base, read_record, refuse_repetition
+    from ganpatch.export.repairing import Request, file_kind, repair, repaired_path, source_file
+    from ganpatch.export.report_rows import exported_text, graph_text, proof_text
+    from ganpatch.families.loading import weights_file
+    from ganpatch.fold.baking import bake
+    from ganpatch.patch.patch_file import Patch
+    from ganpatch.untrusted.weight_files import kind_of
+
     patch = Patch.load(patch_file)
     strict = {"mode": mode, "allow_other_weights": allow_other_weights}
     file = weights_file(model)

@@ -1,41 +1,37 @@
 """`ganpatch cause`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganpatch.causes.alphas import PRESETS
-from ganpatch.causes.search import HELD_OUT, TRAINING, Effort
-from ganpatch.cli.options import (
-    ANY_PATH,
-    concepts_option,
-    json_option,
-    load_model,
-    loading_options,
-    model_argument,
-    print_json,
-    print_table,
-    progress_bar,
-    say,
-    segmenter_option,
-)
+from ganpatch.cli import completing
+from ganpatch.cli.loading import load_model, loading_options, model_argument
+from ganpatch.cli.options import ANY_PATH, concepts_option, json_option, segmenter_option
+from ganpatch.cli.output import print_json, print_table, progress_bar, say
 from ganpatch.cli.running import compute_options
 from ganpatch.disk.atomic_files import file_name
-from ganpatch.export.report_rows import causes_json, causes_rows
-from ganpatch.generator.device import Compute
-from ganpatch.runs.cause_run import cause_to_folder
-from ganpatch.segmenters.loading import load_segmenter
+from ganpatch.option_values import DEFAULT_PRESET, HELD_OUT_SEEDS, PRESETS, TRAINING_SEEDS
+
+if TYPE_CHECKING:
+    from ganpatch.generator.device import Compute
 
 
 @click.command()
 @model_argument
-@click.option("--layer", required=True, help="The layer to intervene in.")
-@click.option("--concept", "studied", multiple=True, required=True, help="A concept; may be given several times.")
+@click.option("--layer", required=True, shell_complete=completing.layers, help="The layer to intervene in.")
+@click.option(
+    "--concept",
+    "studied",
+    multiple=True,
+    required=True,
+    shell_complete=completing.concepts,
+    help="A concept; may be given several times.",
+)
 @segmenter_option
 @concepts_option
 @click.option(
-    "--preset", type=click.Choice(list(PRESETS)), default="sparse", show_default=True, help="How alphas are optimised."
+    "--preset", type=click.Choice(PRESETS), default=DEFAULT_PRESET, show_default=True, help="How alphas are optimised."
 )
 @click.option("--steps", default=250, show_default=True, type=click.IntRange(1), help="Steps of the optimiser.")
 @click.option(
@@ -43,9 +39,15 @@ from ganpatch.segmenters.loading import load_segmenter
 )
 @click.option("--single", is_flag=True, help="Measure every unit alone as well, which takes longer.")
 @click.option("--context", is_flag=True, help="See where the concept can be put, by what is there.")
-@click.option("--n", default=len(TRAINING), show_default=True, type=click.IntRange(8), help="Images to learn from.")
 @click.option(
-    "--held-out", default=len(HELD_OUT), show_default=True, type=click.IntRange(1), help="Other images to report on."
+    "--n", default=len(TRAINING_SEEDS), show_default=True, type=click.IntRange(8), help="Images to learn from."
+)
+@click.option(
+    "--held-out",
+    default=len(HELD_OUT_SEEDS),
+    show_default=True,
+    type=click.IntRange(1),
+    help="Other images to report on.",
 )
 @click.option("-o", "--out", type=ANY_PATH, help="Folder to write.  [default: MODEL-LAYER-causes]")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
@@ -63,7 +65,7 @@ def cause(
     held_out: int,
     out: Path | None,
     loading: dict[str, Any],
-    compute: Compute,
+    compute: "Compute",
     as_json: bool,
     preset: str,
     steps: int,
@@ -77,6 +79,11 @@ def cause(
       ganpatch cause --layer layer4 --concept tree --concept door -o causes
       ganpatch patch remove --from causes --concept tree --units 20 -o no-trees.yaml
     """
+    from ganpatch.causes.search import HELD_OUT, TRAINING, Effort
+    from ganpatch.export.report_rows import causes_json, causes_rows
+    from ganpatch.runs.cause_run import cause_to_folder
+    from ganpatch.segmenters.loading import load_segmenter
+
     generator = load_model(model, loading, compute)
     found = load_segmenter(segmenter, generator, concepts=concepts, after=layer)
     effort = Effort(

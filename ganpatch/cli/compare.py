@@ -4,12 +4,13 @@ from pathlib import Path
 
 import click
 
-from ganpatch.cli.options import ANY_PATH, json_option, print_json, print_table, say
-from ganpatch.dissection.comparison import compare as compare_runs
+from ganpatch.cli.completing import PathOf
+from ganpatch.cli.options import ANY_PATH, json_option
+from ganpatch.cli.output import print_json, print_table, say
 
 
 @click.command()
-@click.argument("runs", type=ANY_PATH, nargs=-1, required=True)
+@click.argument("runs", type=PathOf(folder=True), nargs=-1, required=True)
 @click.option("--quality", multiple=True, type=float, help="A quality figure of each run's model, in their order.")
 @click.option("-o", "--out", type=ANY_PATH, help="Report page to write, .html.")
 @json_option
@@ -19,6 +20,8 @@ def compare(runs: tuple[Path, ...], quality: tuple[float, ...], out: Path | None
     \b
       ganpatch compare early-run late-run --quality 30.2 --quality 11.9 -o compared.html
     """
+    from ganpatch.dissection.comparison import compare as compare_runs
+
     comparison = compare_runs(runs, quality)
     for text in comparison.differing:
         say(f"not alike, so read with care: {text}")

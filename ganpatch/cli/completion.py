@@ -1,8 +1,10 @@
 """`ganpatch completion`."""
 
 import click
+from click.shell_completion import get_completion_class
 
-from ganpatch.cli.completion_scripts import SHELLS, completion_script
+VARIABLE = "_GANPATCH_COMPLETE"  # click's name for it, by which the script asks for words
+SHELLS = ("bash", "zsh", "fish")
 
 
 @click.command()
@@ -10,12 +12,14 @@ from ganpatch.cli.completion_scripts import SHELLS, completion_script
 def completion(shell: str) -> None:
     """Print the script that completes commands in SHELL when Tab is pressed.
 
-    Commands, options, choices, files of the right kind, and the layers of the run on the line. Write it to a file once,
-    and again after an update: then Tab starts no Python.
+    Commands, options, their values, files, and what the run folder on the line holds: its layers, its concepts.
 
     \b
       ganpatch completion bash > ~/.local/share/bash-completion/completions/ganpatch
       ganpatch completion zsh > ~/.ganpatch-completion && echo "source ~/.ganpatch-completion" >> ~/.zshrc
       ganpatch completion fish > ~/.config/fish/completions/ganpatch.fish
     """
-    click.echo(completion_script(shell, click.get_current_context().find_root().command), nl=False)
+    context = click.get_current_context().find_root()
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(context.command, {}, "ganpatch", VARIABLE).source(), nl=False)

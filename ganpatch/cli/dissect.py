@@ -1,37 +1,32 @@
 """`ganpatch dissect`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ganpatch.cli.loading import load_model, loading_options, model_argument
 from ganpatch.cli.options import (
     ANY_PATH,
     concepts_option,
     first_seeds,
     first_seeds_options,
     json_option,
-    load_model,
-    loading_options,
-    model_argument,
-    print_json,
-    print_table,
-    progress_bar,
-    say,
+    layers_option,
     segmenter_option,
 )
+from ganpatch.cli.output import print_json, print_table, progress_bar, say
 from ganpatch.cli.running import compute_options, pass_group
 from ganpatch.disk.atomic_files import file_name
-from ganpatch.export.report_rows import dissection_json, dissection_rows
-from ganpatch.forward.processes import Group
-from ganpatch.generator.device import Compute
-from ganpatch.runs.dissection_run import dissect_to_folder
-from ganpatch.segmenters.loading import load_segmenter
+
+if TYPE_CHECKING:
+    from ganpatch.forward.processes import Group
+    from ganpatch.generator.device import Compute
 
 
 @click.command()
 @model_argument
-@click.option("--layer", "layers", multiple=True, help="A layer to dissect; may be given several times.")
+@layers_option("A layer to dissect; may be given several times.")
 @segmenter_option
 @concepts_option
 @first_seeds_options
@@ -52,7 +47,7 @@ from ganpatch.segmenters.loading import load_segmenter
 @json_option
 @pass_group
 def dissect(
-    group: Group,
+    group: "Group",
     /,
     model: str | None,
     layers: tuple[str, ...],
@@ -62,7 +57,7 @@ def dissect(
     seeds: str | None,
     out: Path | None,
     loading: dict[str, Any],
-    compute: Compute,
+    compute: "Compute",
     as_json: bool,
     **choices: Any,
 ) -> None:
@@ -72,6 +67,10 @@ def dissect(
       ganpatch dissect --layer layer4 --layer layer6 --segmenter churches
       ganpatch dissect model.pt --layer layer4 --segmenter strokes:strokes.json -o run
     """
+    from ganpatch.export.report_rows import dissection_json, dissection_rows
+    from ganpatch.runs.dissection_run import dissect_to_folder
+    from ganpatch.segmenters.loading import load_segmenter
+
     generator = load_model(model, loading, compute)
     group.join(generator.compute.device)
     numbers = first_seeds(generator, n, seeds)

@@ -1,39 +1,34 @@
 """`ganpatch evaluate`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ganpatch.cli.loading import load_model, loading_options
 from ganpatch.cli.options import (
     ANY_PATH,
-    EXISTING,
+    FOLDER,
     features_option,
     json_option,
-    load_model,
-    loading_options,
+    model_and_patch,
     other_weights_option,
-    print_json,
-    print_table,
-    progress_bar,
-    say,
     seeds_option,
     split_patch,
 )
+from ganpatch.cli.output import print_json, print_table, progress_bar, say
 from ganpatch.cli.running import compute_options
-from ganpatch.evaluation.evaluator import BASELINES, SEEDS, Choices
-from ganpatch.evaluation.evaluator import evaluate as evaluate_patch
-from ganpatch.evaluation.report import evaluation_rows, write_evaluation
-from ganpatch.finding.image_features import load_features
-from ganpatch.generator.device import Compute
 from ganpatch.number_ranges import format_spans
-from ganpatch.patch.patch_file import Patch
+from ganpatch.option_values import BASELINES, EVALUATION_SEEDS
+
+if TYPE_CHECKING:
+    from ganpatch.generator.device import Compute
 
 
 @click.command()
-@click.argument("model_and_patch", nargs=-1, required=True, metavar="[MODEL] PATCH.yaml")
-@seeds_option(format_spans(SEEDS))
-@click.option("--real", type=EXISTING, help="A folder of real images to compare with.")
+@model_and_patch()
+@seeds_option(format_spans(EVALUATION_SEEDS))
+@click.option("--real", type=FOLDER, help="A folder of real images to compare with.")
 @click.option("--references", default=1000, show_default=True, type=click.IntRange(10), help="Images to compare with.")
 @features_option
 @click.option(
@@ -52,7 +47,7 @@ def evaluate(
     out: Path | None,
     write: bool,
     loading: dict[str, Any],
-    compute: Compute,
+    compute: "Compute",
     as_json: bool,
     **choices: Any,
 ) -> None:
@@ -65,6 +60,12 @@ def evaluate(
       ganpatch evaluate model.pt fix.yaml --real photos
       ganpatch evaluate fix.yaml --seeds 20000-20999 --features torchvision:resnet18 --write
     """
+    from ganpatch.evaluation.evaluator import Choices
+    from ganpatch.evaluation.evaluator import evaluate as evaluate_patch
+    from ganpatch.evaluation.report import evaluation_rows, write_evaluation
+    from ganpatch.finding.image_features import load_features
+    from ganpatch.patch.patch_file import Patch
+
     model, path = split_patch(model_and_patch)
     if path is None:
         raise click.UsageError("name the patch to evaluate, a .yaml file")

@@ -5,23 +5,13 @@ from typing import Any
 
 import click
 
-from ganpatch.cli.options import (
-    ANY_PATH,
-    load_model,
-    loading_options,
-    mode_option,
-    other_weights_option,
-    print_decisions,
-    say,
-    split_patch,
-)
-from ganpatch.export.onnx_export import export_onnx
-from ganpatch.export.report_rows import exported_text
-from ganpatch.patch.patch_file import Patch
+from ganpatch.cli.loading import load_model, loading_options
+from ganpatch.cli.options import ANY_PATH, mode_option, model_and_patch, other_weights_option, split_patch
+from ganpatch.cli.output import print_decisions, say
 
 
 @click.command()
-@click.argument("model_and_patch", metavar="[MODEL] [PATCH]", nargs=-1)
+@model_and_patch(needs_patch=False)
 @click.option("-o", "--out", type=ANY_PATH, required=True, help="ONNX file to write.")
 @click.option("--batch", type=click.IntRange(1), help="Fix the batch size.  [default: dynamic]")
 @mode_option
@@ -41,6 +31,10 @@ def export(
       ganpatch export model.pt -o model.onnx
       ganpatch export model.pt fix.yaml -o fixed.onnx
     """
+    from ganpatch.export.onnx_export import export_onnx
+    from ganpatch.export.report_rows import exported_text
+    from ganpatch.patch.patch_file import Patch
+
     model, patch_file = split_patch(model_and_patch)
     patch = Patch.load(patch_file) if patch_file else None
     generator = load_model(model, loading)

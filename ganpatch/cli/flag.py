@@ -5,19 +5,24 @@ from typing import Any
 
 import click
 
-from ganpatch.cli.options import ANY_PATH, EXISTING, say
-from ganpatch.ranking.result import read_manifest
-from ganpatch.review.flags import chosen_flags, patch_from_suggestion, refuse_beside_suggested
-from ganpatch.review.verdicts import patch_from_flags, save_new_patch
+from ganpatch.cli import completing
+from ganpatch.cli.completing import PathOf
+from ganpatch.cli.options import ANY_PATH, FOLDER
+from ganpatch.cli.output import say
 
 
 @click.command()
-@click.argument("run", type=EXISTING)
+@click.argument("run", type=FOLDER)
 @click.option("--units", metavar="3,17-19", help="Units to flag.")
-@click.option("--layer", help="Their layer; needed when the run ranks several.")
+@click.option("--layer", shell_complete=completing.layers, help="Their layer; needed when the run ranks several.")
 @click.option("--reason", default="", help="Why: what these units draw.")
-@click.option("--verdicts", type=EXISTING, help="Verdicts downloaded from the review page.")
-@click.option("--suggested", metavar="METHOD", help="The units that ganpatch suggest put first, with its edits.")
+@click.option("--verdicts", type=PathOf(".json", exists=True), help="Verdicts downloaded from the review page.")
+@click.option(
+    "--suggested",
+    metavar="METHOD",
+    shell_complete=completing.suggested,
+    help="The units that ganpatch suggest put first, with its edits.",
+)
 @click.option("--first", default=20, show_default=True, type=click.IntRange(1), help="How many of the suggested.")
 @click.option("--name", help="Name of the patch.  [default: the file's name]")
 @click.option("--description", default="", help="What the patch repairs.")
@@ -45,6 +50,11 @@ def flag(
       ganpatch flag run --verdicts verdicts.json -o fix.yaml
       ganpatch flag run --suggested first-look --first 20 -o fix.yaml
     """
+    from ganpatch.patch.new_files import save_new_patch
+    from ganpatch.ranking.result import read_manifest
+    from ganpatch.review.flags import chosen_flags, patch_from_suggestion, refuse_beside_suggested
+    from ganpatch.review.verdicts import patch_from_flags
+
     manifest = read_manifest(run)
     about: Any = {"name": name or out.stem, "description": description}
     if suggested:

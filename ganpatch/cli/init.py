@@ -5,17 +5,17 @@ from typing import Any
 
 import click
 
-from ganpatch.cli.options import json_option, loading_options, print_json, say
+from ganpatch.cli import completing
+from ganpatch.cli.loading import loading_options
+from ganpatch.cli.options import json_option
+from ganpatch.cli.output import print_json, say
 from ganpatch.disk.atomic_files import write_text
 from ganpatch.errors import GanpatchError
-from ganpatch.families.loading import LoadOptions
-from ganpatch.families.probing import probe
-from ganpatch.families.settings_text import probed_json, probed_lines, settings_text
 from ganpatch.generator.configuration import NAME
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=completing.models)
 @click.option("--overwrite", is_flag=True, help=f"Replace a {NAME} that is there.")
 @loading_options
 @json_option
@@ -30,6 +30,10 @@ def init(model: str, overwrite: bool, loading: dict[str, Any], as_json: bool) ->
       ganpatch init model.pt --arch net.py:Generator
       ganpatch init network.pkl --repo stylegan3
     """
+    from ganpatch.families.probing import probe
+    from ganpatch.families.settings_text import probed_json, probed_lines, settings_text
+    from ganpatch.generator.load_options import LoadOptions
+
     if Path(NAME).exists() and not overwrite:
         raise GanpatchError(f"{NAME} is there already; --overwrite replaces it")
     options = LoadOptions(**loading)

@@ -6,11 +6,9 @@ from typing import Any
 
 import click
 
-from ganpatch.cli.options import json_option, load_model, loading_options, model_argument, print_json, print_table
-from ganpatch.export.onnx_patching import graph_layers
-from ganpatch.families.loading import weights_file
-from ganpatch.forward.activations import default_layer, layer_facts
-from ganpatch.untrusted.weight_files import kind_of
+from ganpatch.cli.loading import load_model, loading_options, model_argument
+from ganpatch.cli.options import json_option
+from ganpatch.cli.output import print_json, print_table
 
 
 @click.command()
@@ -27,6 +25,10 @@ def layers(model: str | None, loading: dict[str, Any], as_json: bool) -> None:
       ganpatch layers model.pt --arch net.py:Generator --latent normal:100
       ganpatch layers model.onnx
     """
+    from ganpatch.families.loading import weights_file
+    from ganpatch.forward.activations import default_layer, layer_facts
+    from ganpatch.untrusted.weight_files import kind_of
+
     path = weights_file(model)
     if path is not None and kind_of(path) == "onnx":
         print_graph(path, as_json)
@@ -52,6 +54,8 @@ def layers(model: str | None, loading: dict[str, Any], as_json: bool) -> None:
 
 def print_graph(path: Path, as_json: bool) -> None:
     """Print the layers of an ONNX graph."""
+    from ganpatch.export.onnx_patching import graph_layers
+
     found = graph_layers(path)
     if as_json:
         print_json([asdict(layer) for layer in found])

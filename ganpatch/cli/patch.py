@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
-from ganpatch.cli.options import ANY_PATH, EXISTING, json_option, print_json, print_table, say
+from ganpatch.cli.completing import PathOf
+from ganpatch.cli.options import ANY_PATH, PATCH_FILE, json_option
+from ganpatch.cli.output import print_json, print_table, say
 from ganpatch.cli.patch_concepts import insert, remove
-from ganpatch.patch.combining import diff_patches, merge_patches, patch_rows
-from ganpatch.patch.patch_file import Patch
-from ganpatch.review.verdicts import save_new_patch
+from ganpatch.option_values import PATCH_SUFFIXES
 
 _overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing patch file.")
 
@@ -20,7 +20,7 @@ def patch() -> None:
 
 
 @patch.command()
-@click.argument("files", type=ANY_PATH, nargs=-1, required=True)
+@click.argument("files", type=PathOf(*PATCH_SUFFIXES), nargs=-1, required=True)
 def check(files: tuple[Path, ...]) -> None:
     """Check patch FILES: all faults of all files, with their places.
 
@@ -28,6 +28,7 @@ def check(files: tuple[Path, ...]) -> None:
       ganpatch patch check patches/*.yaml
     """
     from ganpatch.errors import GanpatchError
+    from ganpatch.patch.patch_file import Patch
 
     faults = []
     for file in files:
@@ -41,7 +42,7 @@ def check(files: tuple[Path, ...]) -> None:
 
 
 @patch.command()
-@click.argument("file", type=EXISTING)
+@click.argument("file", type=PATCH_FILE)
 @json_option
 def show(file: Path, as_json: bool) -> None:
     """Show what the patch FILE does.
@@ -49,6 +50,9 @@ def show(file: Path, as_json: bool) -> None:
     \b
       ganpatch patch show fix.yaml
     """
+    from ganpatch.patch.combining import patch_rows
+    from ganpatch.patch.patch_file import Patch
+
     found = Patch.load(file)
     if as_json:
         print_json(found.model_dump(mode="json"))
@@ -58,14 +62,17 @@ def show(file: Path, as_json: bool) -> None:
 
 
 @patch.command()
-@click.argument("old", type=EXISTING)
-@click.argument("new", type=EXISTING)
+@click.argument("old", type=PATCH_FILE)
+@click.argument("new", type=PATCH_FILE)
 def diff(old: Path, new: Path) -> None:
     """Show what the patch NEW does otherwise than OLD; exit 1 when they differ.
 
     \b
       ganpatch patch diff fix.yaml softer.yaml
     """
+    from ganpatch.patch.combining import diff_patches
+    from ganpatch.patch.patch_file import Patch
+
     lines = diff_patches(Patch.load(old), Patch.load(new))
     click.echo("\n".join(lines) if lines else "no difference", err=not lines)
     if lines:
@@ -73,7 +80,7 @@ def diff(old: Path, new: Path) -> None:
 
 
 @patch.command(name="merge")
-@click.argument("files", type=EXISTING, nargs=-1, required=True)
+@click.argument("files", type=PATCH_FILE, nargs=-1, required=True)
 @click.option("-o", "--out", type=ANY_PATH, required=True, help="Patch file to write.")
 @click.option("--sequence", is_flag=True, help="Let edits of the same unit follow each other.")
 @_overwrite
@@ -83,6 +90,10 @@ def merge_files(files: tuple[Path, ...], out: Path, sequence: bool, overwrite: b
     \b
       ganpatch patch merge skies.yaml roofs.yaml -o both.yaml
     """
+    from ganpatch.patch.combining import merge_patches
+    from ganpatch.patch.new_files import save_new_patch
+    from ganpatch.patch.patch_file import Patch
+
     merged = merge_patches([Patch.load(file) for file in files], name=out.stem, sequence=sequence)
     save_new_patch(merged, out, overwrite=overwrite)
     say(f"{len(merged.edits)} edits in {out}")
@@ -95,6 +106,8 @@ def schema() -> None:
     \b
       ganpatch patch schema > patch.schema.json
     """
+    from ganpatch.patch.patch_file import Patch
+
     click.echo(json.dumps(Patch.model_json_schema(), indent=1))
 
 

@@ -6,46 +6,47 @@ from typing import Any
 
 import click
 
-from ganpatch.causes.concept_patches import Wish, concept_patch
-from ganpatch.causes.result import LEVELS, Causes
+from ganpatch.cli import completing
+from ganpatch.cli.loading import load_model, loading_options
 from ganpatch.cli.options import (
     ANY_PATH,
-    EXISTING,
+    FOLDER,
+    PICTURE,
     Function,
     concepts_option,
     json_option,
-    load_model,
-    loading_options,
-    print_json,
-    print_table,
-    progress_bar,
-    say,
     seeds_option,
 )
-from ganpatch.pages.image_grids import read_mask
-from ganpatch.review.verdicts import refuse_taken, save_new_patch
-from ganpatch.segmenters.loading import load_segmenter
+from ganpatch.cli.output import print_json, print_table, progress_bar, say
+from ganpatch.number_ranges import format_spans
+from ganpatch.option_values import CONCEPT_PATCH_SEEDS, LEVELS, ORDERS
 
 
 def _shared(function: Function) -> Function:
     options: list[Callable[[Function], Function]] = [
-        click.option("--from", "folder", type=EXISTING, required=True, help="The folder that ganpatch cause wrote."),
-        click.option("--concept", help="The concept.  [default: the only one there]"),
+        click.option("--from", "folder", type=FOLDER, required=True, help="The folder that ganpatch cause wrote."),
+        click.option(
+            "--concept", shell_complete=completing.concepts, help="The concept.  [default: the only one there]"
+        ),
         click.option("--units", default=20, show_default=True, type=click.IntRange(1), help="How many units."),
         click.option(
             "--by",
-            type=click.Choice(["alpha", "ace", "iou"]),
+            type=click.Choice(ORDERS),
             default="alpha",
             show_default=True,
             help="What orders the units: their optimised alpha, the effect of each alone, or their IoU.",
         ),
-        click.option("--mask", type=EXISTING, help="A picture, white where the edit works.  [default: everywhere]"),
-        click.option("--model", help="The model, to measure the patch on.  [default: as for other commands]"),
+        click.option("--mask", type=PICTURE, help="A picture, white where the edit works.  [default: everywhere]"),
+        click.option(
+            "--model",
+            shell_complete=completing.models,
+            help="The model, to measure the patch on.  [default: as for other commands]",
+        ),
         click.option(
             "--segmenter", metavar="SPEC", help="The segmenter to measure with.  [default: that of the causes]"
         ),
         concepts_option,
-        seeds_option("500000-500127"),
+        seeds_option(format_spans(CONCEPT_PATCH_SEEDS)),
         click.option("-o", "--out", type=ANY_PATH, required=True, help="Patch file to write."),
         click.option("--overwrite", is_flag=True, help="Replace an existing patch file."),
         loading_options,
@@ -100,6 +101,12 @@ def _make(
     as_json: bool,
     **choices: Any,
 ) -> None:
+    from ganpatch.causes.concept_patches import Wish, concept_patch
+    from ganpatch.causes.result import Causes
+    from ganpatch.pages.image_grids import read_mask
+    from ganpatch.patch.new_files import refuse_taken, save_new_patch
+    from ganpatch.segmenters.loading import load_segmenter
+
     refuse_taken(out, overwrite=overwrite)
     causes = Causes.load(folder)
     if concept is None and len(causes.concepts) > 1:

@@ -1,38 +1,31 @@
 """`ganpatch rank`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganpatch.cli.options import (
-    ANY_PATH,
-    first_seeds,
-    first_seeds_options,
-    json_option,
-    load_model,
-    loading_options,
-    model_argument,
-    print_json,
-    progress_bar,
-    say,
-)
+from ganpatch.cli.loading import load_model, loading_options, model_argument
+from ganpatch.cli.options import ANY_PATH, first_seeds, first_seeds_options, json_option, layers_option
+from ganpatch.cli.output import print_json, progress_bar, say
 from ganpatch.cli.running import compute_options, pass_group
 from ganpatch.disk.atomic_files import file_name
-from ganpatch.forward.processes import Group
 from ganpatch.generator.configuration import read_settings
-from ganpatch.generator.device import Compute
-from ganpatch.runs.ranking_run import rank_to_folder
+from ganpatch.option_values import SCORES
+
+if TYPE_CHECKING:
+    from ganpatch.forward.processes import Group
+    from ganpatch.generator.device import Compute
 
 
 @click.command()
 @model_argument
-@click.option("--layer", "layers", multiple=True, help="A layer to rank; may be given several times.")
+@layers_option("A layer to rank; may be given several times.")
 @first_seeds_options
 @click.option("--k", default=12, show_default=True, type=click.IntRange(1, 1000), help="Top images kept per unit.")
 @click.option(
     "--score",
-    type=click.Choice(["max", "mean", "q99"]),
+    type=click.Choice(SCORES),
     default="max",
     show_default=True,
     help="An image's score for a unit, over the unit's map.",
@@ -46,7 +39,7 @@ from ganpatch.runs.ranking_run import rank_to_folder
 @json_option
 @pass_group
 def rank(
-    group: Group,
+    group: "Group",
     /,
     model: str | None,
     layers: tuple[str, ...],
@@ -54,7 +47,7 @@ def rank(
     seeds: str | None,
     out: Path | None,
     loading: dict[str, Any],
-    compute: Compute,
+    compute: "Compute",
     as_json: bool,
     **choices: Any,
 ) -> None:
@@ -64,6 +57,8 @@ def rank(
       ganpatch rank --n 1000
       ganpatch rank model.pt --layer layer4 --layer layer6 -o run
     """
+    from ganpatch.runs.ranking_run import rank_to_folder
+
     generator = load_model(model, loading, compute)
     group.join(generator.compute.device)
     numbers = first_seeds(generator, n, seeds)

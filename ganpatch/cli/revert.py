@@ -4,13 +4,12 @@ from pathlib import Path
 
 import click
 
-from ganpatch.cli.options import ANY_PATH, EXISTING, say
-from ganpatch.export.reverting import revert as take_out
-from ganpatch.export.reverting import reverted_path
+from ganpatch.cli.options import ANY_PATH, WEIGHTS_FILE
+from ganpatch.cli.output import say
 
 
 @click.command()
-@click.argument("fixed", type=EXISTING)
+@click.argument("fixed", type=WEIGHTS_FILE)
 @click.option("-o", "--out", type=ANY_PATH, help="File to write.  [default: FIXED with .reverted before its suffix]")
 def revert(fixed: Path, out: Path | None) -> None:
     """Take the last patch out of the repaired file FIXED, bit for bit, with the backup that stands beside it.
@@ -18,6 +17,9 @@ def revert(fixed: Path, out: Path | None) -> None:
     \b
       ganpatch revert model.fixed.pt -o model.again.pt
     """
+    from ganpatch.export.reverting import revert as take_out
+    from ganpatch.export.reverting import reverted_path
+
     out = out or reverted_path(fixed)
     names = take_out(fixed, out)
     say(f"{len(names)} tensors restored ({', '.join(names[:4])}{', …' if len(names) > 4 else ''}): {out}")

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from ganpatch.cli.options import EXISTING, say
-from ganpatch.review.server import serve
+from ganpatch.cli.options import FOLDER
+from ganpatch.cli.output import say
 
 
 @click.command()
-@click.argument("run", type=EXISTING)
+@click.argument("run", type=FOLDER)
 @click.option("--port", default=0, type=click.IntRange(0, 65535), help="Port on 127.0.0.1.  [default: a free one]")
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser.")
 def review(run: Path, port: int, open_browser: bool) -> None:
@@ -18,6 +18,8 @@ def review(run: Path, port: int, open_browser: bool) -> None:
     \b
       ganpatch review run --open
     """
+
+    from ganpatch.review.server import serve
 
     def announce(address: str) -> None:
         click.echo(address)

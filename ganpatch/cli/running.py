@@ -2,19 +2,28 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any
 
 import click
 
-from ganpatch.forward.processes import Group
-from ganpatch.generator.device import DTYPES, Compute
+from ganpatch.option_values import DTYPES
 
 Function = Callable[..., Any]
 
 TOGETHER = ("rank", "dissect", "suggest")  # what several processes can do
+_COMPUTE = ("device", "dtype", "channels_last", "compile")  # the fields of Compute
 
-pass_group = click.make_pass_decorator(Group, ensure=True)
+
+def pass_group(function: Function) -> Function:
+    """Hand the command the processes that it runs in, as its first argument."""
+
+    @functools.wraps(function)
+    def wrapped(*arguments: Any, **given: Any) -> Any:
+        from ganpatch.forward.processes import ALONE
+
+        return function(click.get_current_context().find_root().obj or ALONE, *arguments, **given)
+
+    return wrapped
 
 
 def compute_options(function: Function) -> Function:
@@ -28,16 +37,17 @@ def compute_options(function: Function) -> Function:
             type=click.Choice(DTYPES),
             default="float32",
             show_default=True,
-            help="Number format of forward passes; the shorter ones are faster on some hardware, and not exact.",
+            help="Number format of forward passes; shorter ones are faster on some hardware, and not exact.",
         ),
-        click.option("--channels-last", is_flag=True, help="Another order of numbers in memory: faster on most CPUs."),
+        click.option("--channels-last", is_flag=True, help="Use channels-last memory format (faster on most CPUs)."),
         click.option("--compile", is_flag=True, help="Compile forward passes first, which takes up to a minute."),
     ]
-    names = [entry.name for entry in fields(Compute)]
 
     @functools.wraps(function)
-    def wrapped(**given: Any) -> Any:
-        return function(compute=Compute(**{name: given.pop(name) for name in names}), **given)
+    def wrapped(*arguments: Any, **given: Any) -> Any:
+        from ganpatch.generator.device import Compute
+
+        return function(*arguments, compute=Compute(**{name: given.pop(name) for name in _COMPUTE}), **given)
 
     for option in reversed(options):
         wrapped = option(wrapped)

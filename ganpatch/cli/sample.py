@@ -2,31 +2,22 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganpatch.cli.options import (
-    ANY_PATH,
-    EXISTING,
-    load_model,
-    loading_options,
-    model_argument,
-    other_weights_option,
-    progress_bar,
-    say,
-    seeds_option,
-)
+from ganpatch.cli.loading import load_model, loading_options, model_argument
+from ganpatch.cli.options import ANY_PATH, PATCH_FILE, other_weights_option, seeds_option
+from ganpatch.cli.output import progress_bar, say
 from ganpatch.cli.running import compute_options
-from ganpatch.generator.device import Compute
-from ganpatch.pages.image_grids import picture_format, save_picture
-from ganpatch.pages.samples import Sample
-from ganpatch.patch.patch_file import Patch
+
+if TYPE_CHECKING:
+    from ganpatch.generator.device import Compute
 
 
 @click.command()
 @model_argument
-@click.option("--patch", "patch_file", type=EXISTING, help="Patch to apply.")
+@click.option("--patch", "patch_file", type=PATCH_FILE, help="Patch to apply.")
 @seeds_option("0-63")
 @click.option("--before-after", is_flag=True, help="Pairs without and with the patch, the most changed first.")
 @click.option("--first", type=click.IntRange(1), help="Keep only the first so many pairs.")
@@ -45,7 +36,7 @@ def sample(
     out: Path,
     allow_other_weights: bool,
     loading: dict[str, Any],
-    compute: Compute,
+    compute: "Compute",
 ) -> None:
     """Draw images of MODEL as one picture, with or without a patch.
 
@@ -53,6 +44,10 @@ def sample(
       ganpatch sample --seeds 0-63 -o grid.png
       ganpatch sample model.pt --patch fix.yaml --before-after --seeds 0-255 --first 16 -o pairs.png
     """
+    from ganpatch.pages.image_grids import picture_format, save_picture
+    from ganpatch.pages.samples import Sample
+    from ganpatch.patch.patch_file import Patch
+
     if before_after and patch_file is None:
         raise click.UsageError("--before-after needs --patch")
     picture_format(out)

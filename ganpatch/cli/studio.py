@@ -6,20 +6,21 @@ from typing import Any
 
 import click
 
-from ganpatch.cli.options import ANY_PATH, EXISTING, loading_options, say
-from ganpatch.studio.server import serve
-from ganpatch.studio.session import Studio, opening_of
+from ganpatch.cli import completing
+from ganpatch.cli.loading import loading_options
+from ganpatch.cli.options import ANY_PATH, FOLDER, PATCH_FILE
+from ganpatch.cli.output import say
 
 
 @click.command()
-@click.argument("model_and_runs", metavar="[MODEL] [RUN|CAUSES...]", nargs=-1)
-@click.option("--patch", "patch_file", type=EXISTING, help="Patch to begin with; it is not changed.")
+@click.argument("model_and_runs", metavar="[MODEL] [RUN|CAUSES...]", nargs=-1, shell_complete=completing.models)
+@click.option("--patch", "patch_file", type=PATCH_FILE, help="Patch to begin with; it is not changed.")
 @click.option("-o", "--out", type=ANY_PATH, help="Folder of the session.  [default: MODEL-studio]")
 @click.option(
     "--port", type=click.IntRange(0, 65535), help="Port on 127.0.0.1.  [default: the last one, or a free one]"
 )
 @click.option("--n", default=1000, show_default=True, type=click.IntRange(1), help="Images ranked if no RUN is given.")
-@click.option("--real", type=EXISTING, help="A folder of real images, for quality figures.")
+@click.option("--real", type=FOLDER, help="A folder of real images, for quality figures.")
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser.")
 @loading_options
 def studio(
@@ -42,6 +43,9 @@ def studio(
       ganpatch studio --open
       ganpatch studio model.pt run causes -o mine
     """
+
+    from ganpatch.studio.server import serve
+    from ganpatch.studio.session import Studio, opening_of
 
     def announce(address: str, opened: Studio) -> None:
         click.echo(address)

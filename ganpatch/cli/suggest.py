@@ -1,42 +1,36 @@
 """`ganpatch suggest`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganpatch.cli.options import (
-    EXISTING,
-    features_option,
-    json_option,
-    load_model,
-    loading_options,
-    print_json,
-    print_table,
-    progress_bar,
-    say,
-)
+from ganpatch.cli import completing
+from ganpatch.cli.loading import load_model, loading_options
+from ganpatch.cli.options import FOLDER, features_option, json_option, layers_option
+from ganpatch.cli.output import print_json, print_table, progress_bar, say
 from ganpatch.cli.running import compute_options, pass_group
-from ganpatch.finding.image_features import load_features
-from ganpatch.finding.methods import DEFAULT, METHODS
-from ganpatch.forward.processes import Group
-from ganpatch.generator.device import Compute
 from ganpatch.number_ranges import parse_spans
-from ganpatch.runs.suggestion_run import suggest_for_run, suggestion_rows
+from ganpatch.option_values import DEFAULT_METHOD, METHODS
+
+if TYPE_CHECKING:
+    from ganpatch.forward.processes import Group
+    from ganpatch.generator.device import Compute
 
 
 @click.command()
-@click.argument("run", type=EXISTING)
+@click.argument("run", type=FOLDER)
 @click.option(
     "--by",
     "methods",
     multiple=True,
     metavar="METHOD",
-    help=f"{', '.join(METHODS)}, or of a plugin.  [default: {DEFAULT}]",
+    shell_complete=completing.methods,
+    help=f"{', '.join(METHODS)}, or of a plugin.  [default: {DEFAULT_METHOD}]",
 )
-@click.option("--model", help="The model that was ranked.  [default: as for rank]")
-@click.option("--layer", "layers", multiple=True, help="Only this ranked layer; may be given several times.")
-@click.option("--real", type=EXISTING, help="A folder of real images, for fd.")
+@click.option("--model", shell_complete=completing.models, help="The model that was ranked.  [default: as for rank]")
+@layers_option("Only this ranked layer; may be given several times.")
+@click.option("--real", type=FOLDER, help="A folder of real images, for fd.")
 @click.option("--broken", metavar="3,17-19", help="Seeds of images that are broken, for defect.")
 @features_option
 @click.option("--images", default=12, show_default=True, type=click.IntRange(1), help="Top images looked at per unit.")
@@ -46,7 +40,7 @@ from ganpatch.runs.suggestion_run import suggest_for_run, suggestion_rows
 @json_option
 @pass_group
 def suggest(
-    group: Group,
+    group: "Group",
     /,
     run: Path,
     methods: tuple[str, ...],
@@ -56,7 +50,7 @@ def suggest(
     features: str,
     first: int,
     loading: dict[str, Any],
-    compute: Compute,
+    compute: "Compute",
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -77,12 +71,15 @@ def suggest(
     fd          are its top images far from real ones?
     defect      does it fire where images that you call broken are broken?
     """
+    from ganpatch.finding.image_features import load_features
+    from ganpatch.runs.suggestion_run import suggest_for_run, suggestion_rows
+
     generator = load_model(model, loading, compute)
     group.join(generator.compute.device)
     given |= {"broken": parse_spans(broken, what="seed") if broken else (), "features": load_features(features)}
     with progress_bar("finding") as progress:
         given |= {"progress": group.counting(progress), "group": group}
-        found = suggest_for_run(run, generator, methods or [DEFAULT], layers, **given)
+        found = suggest_for_run(run, generator, methods or [DEFAULT_METHOD], layers, **given)
     heading, *rows = suggestion_rows(found, first)
     if as_json:
         print_json([dict(zip(heading, row, strict=True)) for row in rows])

@@ -2,36 +2,23 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganpatch.cli.options import (
-    ANY_PATH,
-    features_option,
-    json_option,
-    load_model,
-    loading_options,
-    print_json,
-    print_table,
-    progress_bar,
-    say,
-    seeds_option,
-    split_patch,
-)
+from ganpatch.cli.loading import load_model, loading_options
+from ganpatch.cli.options import ANY_PATH, features_option, json_option, model_and_patch, seeds_option, split_patch
+from ganpatch.cli.output import print_json, print_table, progress_bar, say
 from ganpatch.cli.running import compute_options
-from ganpatch.evaluation.tuner import SEEDS, Bound
-from ganpatch.evaluation.tuner import tune as tune_patch
-from ganpatch.evaluation.tuning_report import tuning_rows, write_tuning
-from ganpatch.finding.image_features import load_features
-from ganpatch.generator.device import Compute
 from ganpatch.number_ranges import format_spans
-from ganpatch.patch.patch_file import Patch
-from ganpatch.review.verdicts import refuse_taken, save_new_patch
+from ganpatch.option_values import TUNING_SEEDS
+
+if TYPE_CHECKING:
+    from ganpatch.generator.device import Compute
 
 
 @click.command()
-@click.argument("model_and_patch", nargs=-1, required=True, metavar="[MODEL] PATCH.yaml")
+@model_and_patch()
 @click.option(
     "--damage",
     default=0.01,
@@ -39,7 +26,7 @@ from ganpatch.review.verdicts import refuse_taken, save_new_patch
     type=click.FloatRange(0, 1),
     help="Largest mean change, of [0, 1], of the images that hardly activate its units.",
 )
-@seeds_option(format_spans(SEEDS))
+@seeds_option(format_spans(TUNING_SEEDS))
 @features_option
 @click.option("-o", "--out", type=ANY_PATH, help="Patch to write.  [default: PATCH-tuned.yaml]")
 @click.option("--overwrite", is_flag=True, help="Replace an existing patch file.")
@@ -54,7 +41,7 @@ def tune(
     out: Path | None,
     overwrite: bool,
     loading: dict[str, Any],
-    compute: Compute,
+    compute: "Compute",
     as_json: bool,
 ) -> None:
     """Soften PATCH until it does no harm: per unit an alpha, or a level to hold it at; units that do not help go.
@@ -65,6 +52,13 @@ def tune(
       ganpatch tune model.pt fix.yaml
       ganpatch tune model.pt fix.yaml --damage 0.005 -o soft.yaml
     """
+    from ganpatch.evaluation.tuner import Bound
+    from ganpatch.evaluation.tuner import tune as tune_patch
+    from ganpatch.evaluation.tuning_report import tuning_rows, write_tuning
+    from ganpatch.finding.image_features import load_features
+    from ganpatch.patch.new_files import refuse_taken, save_new_patch
+    from ganpatch.patch.patch_file import Patch
+
     model, path = split_patch(model_and_patch)
     if path is None:
         raise click.UsageError("name the patch to tune, a .yaml file")

@@ -8,26 +8,16 @@ from typing import Any
 
 import click
 
-from ganpatch.cli.options import (
-    EXISTING,
-    json_option,
-    load_model,
-    loading_options,
-    other_weights_option,
-    print_json,
-    print_table,
-    say,
-    seeds_option,
-)
-from ganpatch.export.report_rows import agreement_rows
-from ganpatch.export.verifying import verify as compare
-from ganpatch.patch.patch_file import Patch
+from ganpatch.cli import completing
+from ganpatch.cli.loading import load_model, loading_options
+from ganpatch.cli.options import PATCH_FILE, WEIGHTS_FILE, json_option, other_weights_option, seeds_option
+from ganpatch.cli.output import print_json, print_table, say
 
 
 @click.command()
-@click.argument("model")
-@click.argument("patch_file", metavar="PATCH", type=EXISTING)
-@click.argument("fixed", nargs=-1, type=EXISTING)
+@click.argument("model", shell_complete=completing.models)
+@click.argument("patch_file", metavar="PATCH", type=PATCH_FILE)
+@click.argument("fixed", nargs=-1, type=WEIGHTS_FILE)
 @seeds_option("0-7")
 @other_weights_option
 @loading_options
@@ -49,6 +39,10 @@ def verify(
     \b
       ganpatch verify model.pt fix.yaml model.fixed.pt fixed.onnx
     """
+    from ganpatch.export.report_rows import agreement_rows
+    from ganpatch.export.verifying import verify as compare
+    from ganpatch.patch.patch_file import Patch
+
     patch = Patch.load(patch_file)
     options = {"key": loading["key"], "allow_other_weights": allow_other_weights}
     report = compare(load_model(model, loading), patch, fixed, seeds, **options)

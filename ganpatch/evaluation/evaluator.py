@@ -38,12 +38,12 @@ from ganpatch.finding.image_features import Features, load_features
 from ganpatch.forward.activations import Progress, unseen
 from ganpatch.generator.generator import Generator
 from ganpatch.number_ranges import format_spans, parse_spans
+from ganpatch.option_values import BASELINES, EVALUATION_SEEDS
 from ganpatch.pages.image_grids import Pixels
 from ganpatch.patch.applying import applied
 from ganpatch.patch.patch_file import Patch
 
-SEEDS = range(20_000, 21_000)
-BASELINES = 20
+SEEDS = EVALUATION_SEEDS
 FEWEST = 50  # images: the fifth of them is the least that a Fréchet distance can be taken of
 
 

@@ -24,13 +24,14 @@ from ganpatch.forward.activations import Progress, unseen
 from ganpatch.generator.generator import Generator
 from ganpatch.graph.split import Tail
 from ganpatch.number_ranges import format_spans
+from ganpatch.option_values import TUNING_SEEDS
 from ganpatch.patch.applying import applied, as_change, edits_applied
 from ganpatch.patch.edit import Edit
 from ganpatch.patch.patch_file import Patch, Provenance
 from ganpatch.ranking.ranker import rank
 from ganpatch.ranking.result import LayerRanking
 
-SEEDS = range(30_000, 30_500)
+SEEDS = TUNING_SEEDS
 TOP, FINE = 12, 24  # images per unit on which gain and damage are read
 STOPS = 12  # prices tried
 BATCH = 32

@@ -21,13 +21,14 @@ from ganpatch.disk.atomic_files import replacing
 from ganpatch.errors import GanpatchError, first_line
 from ganpatch.export.file_runners import TOLERANCES, compared, open_onnx, output_of
 from ganpatch.export.patch_record import KEY, AppliedPatch, Record
-from ganpatch.fold.baking import Baked, Decision, Mode, bake
+from ganpatch.fold.baking import Baked, Decision, bake
 from ganpatch.generator.fingerprints import fingerprint
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import layer_names
 from ganpatch.graph.grouped_convolutions import Unfused
 from ganpatch.graph.onnx_layers import LARGEST_SINGLE, LAYERS, SCOPES, layer_values, scopes_of
 from ganpatch.graph.traced_graph import dynamic_batch
+from ganpatch.option_values import Mode
 from ganpatch.patch.applying import edits_applied
 from ganpatch.patch.edit import Edit
 from ganpatch.patch.patch_file import Patch, Prints

@@ -24,10 +24,11 @@ from ganpatch.errors import GanpatchError, explained, silenced
 from ganpatch.export.file_runners import Runner, compared, open_onnx, output_shapes
 from ganpatch.export.patch_record import KEY, AppliedPatch, Record, read_record, refuse_repetition
 from ganpatch.fold.affine import Unfoldable
-from ganpatch.fold.baking import Decision, Mode
+from ganpatch.fold.baking import Decision
 from ganpatch.fold.onnx_folding import fold, insert
 from ganpatch.generator.latents import Labels, Latent, draw_inputs, parse_labels, parse_latent
 from ganpatch.graph.onnx_layers import LARGEST_SINGLE, OnnxLayer, find_layers, find_onnx_layer, is_float, scopes_of
+from ganpatch.option_values import Mode
 from ganpatch.patch.applying import fitting_terms
 from ganpatch.patch.edit import Edit
 from ganpatch.patch.equation import Terms

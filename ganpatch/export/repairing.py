@@ -31,10 +31,11 @@ from ganpatch.export.patch_record import (
     write_into_zip,
 )
 from ganpatch.families.loading import BUNDLED, weights_file
-from ganpatch.fold.baking import Baked, Mode, bake, refusal, with_state
+from ganpatch.fold.baking import Baked, bake, refusal, with_state
 from ganpatch.generator.fingerprints import fingerprint, tensor_digest
 from ganpatch.generator.generator import Generator
 from ganpatch.graph.traced_graph import dynamic_batch, exported
+from ganpatch.option_values import Mode
 from ganpatch.patch.applying import edits_applied
 from ganpatch.patch.patch_file import Patch, Prints
 from ganpatch.untrusted.exported_programs import load_script

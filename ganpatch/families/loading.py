@@ -10,7 +10,7 @@ Each family of generators is one file of this room that answers `detect(state)` 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +24,17 @@ from ganpatch.families.hub_folders import hub_files, read_config
 from ganpatch.families.output_checks import checked
 from ganpatch.families.registry import from_weights, recognised
 from ganpatch.families.user_code import is_factory, make_model
-from ganpatch.generator.configuration import ModelSettings, read_settings
+from ganpatch.generator.configuration import read_settings
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.input_files import Images, given_inputs, read_latent
 from ganpatch.generator.latents import Drawn, parse_labels
 from ganpatch.generator.layers import unwrapped
+from ganpatch.generator.load_options import Loading, LoadOptions
 from ganpatch.plugins import plugin_names
 from ganpatch.untrusted.exported_programs import load_program
 from ganpatch.untrusted.weight_files import kind_of, read_pickled_module
 
-__all__ = ["BUNDLED", "LoadOptions", "UnknownLatent", "load", "opened", "recognised", "weights_file"]
+__all__ = ["BUNDLED", "UnknownLatent", "load", "opened", "recognised", "weights_file"]
 
 BUNDLED = {"churches": churches.WEIGHTS}
 _LISTED = "["  # --latent [normal:512]: the module takes a list of latents
@@ -45,39 +46,13 @@ class UnknownLatent(GanpatchError):
     shape: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadOptions:
-    """How to load a model: what the command line's model options and `ganpatch.toml` say."""
-
-    arch: str | None = None
-    arch_args: Mapping[str, Any] = field(default_factory=dict)
-    key: str | None = None
-    latent: str | None = None
-    labels: str | None = None
-    range: tuple[float, float] | None = None
-    inputs: str | Path | None = None
-    truncation: float | None = None
-    repo: str | Path | None = None
-    call: Mapping[str, Any] = field(default_factory=dict)
-    trust_pickle: bool = False
-
-    @property
-    def wish(self) -> Wish:
-        """What of this a family needs to know."""
-        return Wish(
-            labels=parse_labels(self.labels) if self.labels else None,
-            truncation=self.truncation,
-            repo=None if self.repo is None else Path(self.repo),
-        )
-
-
 def load(model: str | Path | nn.Module | None = None, **options: Any) -> Generator:
     """Load a generator and try it with two seeds; `options` are the fields of LoadOptions.
 
     Without `model`: the one in `ganpatch.toml` of the working folder, else "churches". Raises GanpatchError when the
     model cannot be found, told or loaded, or its output is not finite images that change with the seed.
     """
-    return checked(opened(model, LoadOptions(**options)))
+    return checked(opened(model, LoadOptions.of(**options)))
 
 
 def opened(model: str | Path | nn.Module | None, given: LoadOptions) -> Generator:
@@ -110,10 +85,10 @@ def _with_settings(model: str | None, given: LoadOptions) -> tuple[str, LoadOpti
         model = settings.path or settings.arch or "churches"
     elif model != (settings.path or settings.arch):
         return model, given
-    known = {name: getattr(settings, name) for name in ModelSettings.model_fields if name != "path"}
-    known["arch"] = settings.arch if settings.path else None
-    names = [entry.name for entry in fields(LoadOptions) if entry.name in known]
-    return model, replace(given, **{name: known[name] for name in names if getattr(given, name) in (None, {})})
+    known = {name: getattr(settings, name) for name in Loading.model_fields if getattr(given, name) in (None, {})}
+    if settings.path is None:
+        known.pop("arch", None)  # it is the model
+    return model, given.with_(**known)
 
 
 def _build(model: str, options: LoadOptions) -> Built:
@@ -135,11 +110,20 @@ def _build(model: str, options: LoadOptions) -> Built:
         pickled = read_pickled_module(path)
         if pickled is not None:
             return _own(unwrapped(pickled).float(), options, model)
-    wish = replace(options.wish, config=config)
+    wish = replace(_wish(options), config=config)
     if options.arch:
         arguments = _fitting(config, options) if Path(model).is_dir() else options.arch_args
-        return from_weights(path, options.key, wish, _made(options.arch, replace(options, arch_args=arguments)))
+        return from_weights(path, options.key, wish, _made(options.arch, options.with_(arch_args=arguments)))
     return from_weights(path, options.key, wish)
+
+
+def _wish(options: LoadOptions) -> Wish:
+    """Return what of the options a family needs to know."""
+    return Wish(
+        labels=parse_labels(options.labels) if options.labels else None,
+        truncation=options.truncation,
+        repo=None if options.repo is None else Path(options.repo),
+    )
 
 
 def _made(text: str, options: LoadOptions) -> Built:
@@ -192,7 +176,7 @@ def _generator(name: str, built: Built, options: LoadOptions) -> Generator:
     latent = _latent(options.latent) if options.latent else built.latent
     limits = options.range or built.range
     if options.inputs is not None:
-        latent = _given(replace(options, range=limits), latent)
+        latent = _given(options.with_(range=limits), latent)
     if isinstance(latent, Images) and not latent.files:
         raise GanpatchError(f"{name} turns images into images; name a folder of them: --inputs DIR")
     labels = parse_labels(options.labels) if options.labels else built.labels

@@ -19,13 +19,14 @@ from torch import Tensor, nn
 
 from ganpatch.errors import GanpatchError, listed
 from ganpatch.families.adapter import adapted, image_of
-from ganpatch.families.loading import LoadOptions, UnknownLatent, opened
+from ganpatch.families.loading import UnknownLatent, opened
 from ganpatch.families.output_checks import checked, draws_noise
 from ganpatch.forward.activations import LayerFacts, default_layer, layer_facts
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.input_files import Images
 from ganpatch.generator.latents import Drawn, Labels, Latent
 from ganpatch.generator.layers import hooked, layer_names, tensor_of
+from ganpatch.generator.load_options import LoadOptions
 from ganpatch.graph.traced_graph import dynamic_batch, exported
 
 _SIZES = (
@@ -88,7 +89,7 @@ def probe(model: str | Path | nn.Module | None, options: LoadOptions) -> Probed:
         generator = opened(model, options)
     except UnknownLatent as fault:
         known = False
-        generator, as_list = _guessed(opened(model, replace(options, latent="normal:1")), options, fault.shape)
+        generator, as_list = _guessed(opened(model, options.with_(latent="normal:1")), options, fault.shape)
     generator = checked(generator)
     if draws_noise(generator):
         raise GanpatchError(

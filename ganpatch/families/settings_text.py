@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ganpatch.families.loading import LoadOptions, weights_file
+from ganpatch.families.loading import weights_file
 from ganpatch.families.probing import Probed, Question
+from ganpatch.generator.load_options import LoadOptions
 
 
 def probed_lines(found: Probed) -> list[str]:

@@ -27,10 +27,10 @@ from ganpatch.forward.activations import batched
 from ganpatch.forward.processes import ALONE, Group
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import hooked, layer_names, tensor_of
+from ganpatch.option_values import CHURCHES, FEATURES, INCEPTION, PLAIN, TORCHVISION
 from ganpatch.segmenters import bundled
 from ganpatch.torchvision_import import made_importable, torchvision_models
 
-PLAIN, INCEPTION, CHURCHES, TORCHVISION = "plain", "inception", "churches", "torchvision:"
 GRID = 16  # places along each edge at which `plain` looks
 _FLOOR = 1e-6  # energy below which an edge is none: a tenth of a grey level
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # what torchvision's classifiers expect
@@ -90,7 +90,7 @@ def load_features(name: str = PLAIN) -> Features:
         return Features(name=name, maps=_of_module(make_module(name, {}).eval(), name))
     raise GanpatchError(
         f"features '{name}' are not one of {PLAIN}, {CHURCHES}, {INCEPTION}, torchvision:NAME, file.py:factory"
-        f"{near_miss(name, [PLAIN, CHURCHES, INCEPTION, TORCHVISION])}"
+        f"{near_miss(name, FEATURES)}"
     )
 
 

@@ -25,11 +25,10 @@ from ganpatch.fold.upstream import Changes, joined, push_up
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import hooked_layers, tensor_of
 from ganpatch.graph.traced_graph import Graph, Site, shape, trace
+from ganpatch.option_values import Mode
 from ganpatch.patch.applying import check_model, edits_applied, fitting_terms
 from ganpatch.patch.edit import Edit
 from ganpatch.patch.patch_file import Patch
-
-Mode = Literal["auto", "fold", "insert"]
 
 # Hook and bake do the same sums in another order: float64 leaves about 1e-14, float32 1e-6 of the largest value.
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}

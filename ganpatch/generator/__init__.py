@@ -5,5 +5,6 @@ latents, input_files  latents and labels from seeds; inputs from files
 layers                find a layer by name, watch and edit its output
 fingerprints          identity of a model: structure and weights
 device                device, number format and compilation of forward passes
+load_options          how to load a model: what the command line, load and ganpatch.toml are made of
 configuration         ganpatch.toml: which model, and how to load it
 """

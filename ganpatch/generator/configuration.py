@@ -14,32 +14,22 @@ layers = ["main.5"]
 
 import tomllib
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from ganpatch.disk.atomic_files import read_bytes
 from ganpatch.disk.json_files import Section
-from ganpatch.errors import GanpatchError, explained, near_miss
+from ganpatch.errors import GanpatchError, explained
+from ganpatch.generator.load_options import Loading, fault_line
 
 NAME = "ganpatch.toml"
 _LARGEST = 1_000_000
 
 
-class ModelSettings(Section):
-    """How to load a model; each setting is also an option of the command line."""
+class ModelSettings(Loading):
+    """The model, and how to load it."""
 
     path: str | None = None
-    arch: str | None = None
-    arch_args: dict[str, Any] = {}
-    key: str | None = None
-    latent: str | None = None
-    labels: str | None = None
-    range: tuple[float, float] | None = None
-    inputs: str | None = None
-    truncation: float | None = None
-    repo: str | None = None
-    call: dict[str, Any] = {}
 
 
 class RankSettings(Section):
@@ -65,18 +55,8 @@ def read_settings(folder: Path) -> Settings:
     try:
         return Settings.model_validate(content)
     except ValidationError as fault:
-        raise GanpatchError("\n".join(f"{NAME}: {line}" for line in _faults(fault))) from fault
-
-
-def _faults(fault: ValidationError) -> list[str]:
-    lines = []
-    for error in fault.errors():
-        place = ".".join(str(part) for part in error["loc"])
-        if error["type"] == "extra_forbidden":
-            lines.append(f"{place} is not a setting{near_miss(str(error['loc'][-1]), _keys_beside(error['loc']))}")
-        else:
-            lines.append(f"{place}: {error['msg'].lower()}")
-    return lines
+        lines = [fault_line(error, "a setting", _keys_beside(error["loc"])) for error in fault.errors()]
+        raise GanpatchError("\n".join(f"{NAME}: {line}" for line in lines)) from fault
 
 
 def _keys_beside(place: tuple[int | str, ...]) -> list[str]:

@@ -12,14 +12,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
 import torch
 
 from ganpatch.errors import GanpatchError, near_miss
-
-Dtype = Literal["float32", "bfloat16", "float16"]
-DTYPES: tuple[str, ...] = get_args(Dtype)
+from ganpatch.option_values import DTYPES, Dtype
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ edit                  one edit: which units of a layer, replaced by what, where 
 equation              the one equation of all edits
 patch_file            the patch: its model, its edits in order; YAML in and out
 combining             patches compared and merged
+new_files             patch files that commands make: none is replaced unasked
 applying              a patch as forward hooks that leave no trace
 patch.schema.json     the JSON Schema that editors use; generated
 """

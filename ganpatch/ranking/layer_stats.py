@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganpatch.generator.device import Dtype
 from ganpatch.generator.generator import Generator
 from ganpatch.number_ranges import format_spans
+from ganpatch.option_values import Dtype, Score
 from ganpatch.patch.patch_file import Model
-from ganpatch.ranking.result import LayerRanking, Score
+from ganpatch.ranking.result import LayerRanking
 from ganpatch.ranking.running_stats import Moments, QuantileSample, TopK, quantile_of
 
 LARGEST_MAP = 16

@@ -23,9 +23,10 @@ from ganpatch.forward.processes import ALONE, Group
 from ganpatch.forward.resumable_pass import run_pass
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import find_layer
+from ganpatch.option_values import Score
 from ganpatch.patch.patch_file import Provenance
 from ganpatch.ranking.layer_stats import LayerTally, Plan
-from ganpatch.ranking.result import Computed, Ranking, Score
+from ganpatch.ranking.result import Computed, Ranking
 from ganpatch.ranking.thumbnails import Winners
 from ganpatch.version import VERSION
 

@@ -24,8 +24,8 @@ from ganpatch.disk.array_files import read_arrays, write_arrays
 from ganpatch.disk.atomic_files import replacing_together
 from ganpatch.disk.json_files import Section, read_section, write_section
 from ganpatch.errors import GanpatchError, near_miss
-from ganpatch.generator.device import Dtype
 from ganpatch.number_ranges import format_spans, parse_spans
+from ganpatch.option_values import Dtype, Score
 from ganpatch.pages.image_grids import Pixels, contact_sheet, save_picture, sprite_layout, sprite_sheets
 from ganpatch.patch.edit import LayerName
 from ganpatch.patch.patch_file import Model
@@ -36,7 +36,6 @@ ARRAYS = "ranking.safetensors"
 STATISTICS = ("mean", "firing_rate", "peak", "q99", "q999")
 _LARGEST_MANIFEST = 64_000_000
 
-Score = Literal["max", "mean", "q99"]
 Count = Annotated[int, Field(gt=0, le=10_000_000)]
 
 

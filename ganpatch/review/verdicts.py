@@ -105,20 +105,6 @@ def patch_from_flags(
     )
 
 
-def refuse_taken(path: Path, *, overwrite: bool = False) -> None:
-    """Raise GanpatchError when `path` is no name for a patch, or exists and may not be replaced."""
-    if path.suffix.lower() not in (".yaml", ".yml"):
-        raise GanpatchError(f"'{path}': a patch ends in .yaml")
-    if path.exists() and not overwrite:
-        raise GanpatchError(f"'{path}' exists; choose another -o, or --overwrite")
-
-
-def save_new_patch(patch: Patch, path: Path, *, overwrite: bool = False) -> None:
-    """Write a patch file; raise GanpatchError when the file exists and may not be replaced."""
-    refuse_taken(path, overwrite=overwrite)
-    patch.save(path)
-
-
 def _fault(flag: Flag, manifest: Manifest) -> str | None:
     if flag.layer not in manifest.layers:
         ranked = ", ".join(manifest.layers)

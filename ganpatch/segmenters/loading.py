@@ -14,6 +14,7 @@ from pathlib import Path
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.families.user_code import is_factory
 from ganpatch.generator.generator import Generator
+from ganpatch.option_values import SEGMENTER_SPECS
 from ganpatch.plugins import Group, find_plugin, plugin_names
 from ganpatch.segmenters import bundled, onnx_segmenter, pretrained, strokes, user_segmenter
 from ganpatch.segmenters.segmenter import Segmenter
@@ -21,13 +22,12 @@ from ganpatch.segmenters.segmenter import Segmenter
 __all__ = ["Segmenter", "load_segmenter"]
 
 _Loader = Callable[[str, Sequence[str]], Segmenter]
-_KINDS: dict[str, _Loader] = {
+KINDS: dict[str, _Loader] = {
     "torchvision": pretrained.from_torchvision,
     "transformers": pretrained.from_transformers,
     "onnx": onnx_segmenter.load,
 }
 _PLUGINS: Group = "ganpatch.segmenters"
-SPECS = "churches, torchvision:NAME, transformers:NAME, onnx:FILE, strokes:FILE, file.py:factory, a plugin"
 
 
 def load_segmenter(
@@ -44,14 +44,14 @@ def load_segmenter(
     kind, colon, place = spec.partition(":")
     if colon and kind == "strokes":
         return strokes.load(Path(place), generator, after=after)
-    if colon and kind in _KINDS:
-        return _KINDS[kind](place, concepts)
+    if colon and kind in KINDS:
+        return KINDS[kind](place, concepts)
     if spec in plugin_names(_PLUGINS):
         made = find_plugin(_PLUGINS, spec)()
         if not isinstance(made, Segmenter):
             raise GanpatchError(f"the installed segmenter '{spec}' gave a {type(made).__name__}, not a Segmenter")
         return made
-    hint = near_miss(kind, [bundled.NAME, "strokes", *_KINDS, *plugin_names(_PLUGINS)])
+    hint = near_miss(kind, [bundled.NAME, "strokes", *KINDS, *plugin_names(_PLUGINS)])
     if is_factory(spec) and not (hint and "." not in kind):
         return user_segmenter.load(spec, concepts)
-    raise GanpatchError(f"segmenter '{spec}' is none of {SPECS}{hint}")
+    raise GanpatchError(f"segmenter '{spec}' is none of {SEGMENTER_SPECS}{hint}")

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse, JSONResponse
 
 from ganpatch.families.loading import weights_file
-from ganpatch.finding.image_features import CHURCHES, INCEPTION, PLAIN
+from ganpatch.option_values import CHURCHES, INCEPTION, PLAIN
 from ganpatch.pages.local_server import own_file
 from ganpatch.review.page import layer_data, run_data
 from ganpatch.studio.changes import Change, Overtaken

@@ -18,9 +18,10 @@ from ganpatch.errors import GanpatchError
 from ganpatch.evaluation.evaluator import FEWEST, SEEDS, Choices, evaluate
 from ganpatch.evaluation.report import write_evaluation
 from ganpatch.evaluation.verdict import Change
-from ganpatch.finding.image_features import PLAIN, load_features
+from ganpatch.finding.image_features import load_features
 from ganpatch.forward.activations import Progress
 from ganpatch.generator.generator import Generator
+from ganpatch.option_values import PLAIN
 from ganpatch.patch.patch_file import Patch
 
 FEATURES = r"^(plain|churches|inception|torchvision:[a-z0-9_]{1,60})$"

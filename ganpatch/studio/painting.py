@@ -10,8 +10,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ganpatch.causes.result import Level
 from ganpatch.errors import GanpatchError
+from ganpatch.option_values import Level
 from ganpatch.patch.edit import Edit, Mask, Part
 from ganpatch.studio.changes import ChangeId, EditName, LayerName, UnitNumber, check_unit
 from ganpatch.studio.palette import Brush, BrushName

@@ -10,14 +10,15 @@ Further brushes are the plain edits of the session ("what these units draw"), an
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ganpatch.causes.result import Causes, Level
+from ganpatch.causes.result import Causes
 from ganpatch.dissection.result import Dissection
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.number_ranges import format_spans
+from ganpatch.option_values import LEVELS, Level
 from ganpatch.patch.edit import Part
 from ganpatch.studio.changes import check_unit
 from ganpatch.studio.state import Entry
@@ -61,7 +62,7 @@ class Palette:
         """Add a brush for each concept: its most causal units."""
         for concept, found in causes.concepts.items():
             order = found.ranked()
-            values = {level: causes.insertion_values(concept, level).tolist() for level in get_args(Level)}
+            values = {level: causes.insertion_values(concept, level).tolist() for level in LEVELS}
             self._add(
                 Brush(
                     name=f"concept:{causes.layer}:{concept}",

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ganpatch.causes.result import MANIFEST as CAUSES
-from ganpatch.causes.result import Causes, Level
+from ganpatch.causes.result import Causes
 from ganpatch.disk.atomic_files import file_name
 from ganpatch.dissection.result import Dissection
 from ganpatch.errors import GanpatchError, near_miss
@@ -20,6 +20,7 @@ from ganpatch.evaluation.evaluator import FEWEST
 from ganpatch.families.loading import load
 from ganpatch.forward.activations import LayerFacts, Progress, default_layer, layer_facts
 from ganpatch.generator.generator import Generator
+from ganpatch.option_values import Level
 from ganpatch.patch.edit import Edit
 from ganpatch.patch.patch_file import Model, Patch
 from ganpatch.ranking.result import LayerRanking, read_manifest

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from ganpatch.causes.result import Level
 from ganpatch.errors import GanpatchError
+from ganpatch.option_values import Level
 from ganpatch.patch.edit import Part
 from ganpatch.studio.changes import EditName, LayerName, UnitNumber
 from ganpatch.studio.figures import FEATURES, Figure

@@ -327,9 +327,9 @@ def test_every_command_has_an_example() -> None:
 
 def test_an_unexpected_fault_is_no_traceback(folder: Path) -> None:
     code = (
-        "import ganpatch.cli, ganpatch.cli.layers as layers\n"
+        "import ganpatch.cli, ganpatch.forward.activations as activations\n"
         "def broken(generator): raise RuntimeError('boom\\nmore')\n"
-        "layers.layer_facts = broken\n"
+        "activations.layer_facts = broken\n"
         "ganpatch.cli.main()\n"
     )
     done = subprocess.run(
@@ -337,8 +337,8 @@ def test_an_unexpected_fault_is_no_traceback(folder: Path) -> None:
     )
     assert done.returncode == 1
     assert done.stderr.strip() == (
-        "error: unexpected, this is a fault of ganpatch: RuntimeError: boom\n"
-        "GANPATCH_TRACEBACK=1 shows where; please report it"
+        "error: internal error (a bug in ganpatch; please report it): RuntimeError: boom\n"
+        "GANPATCH_TRACEBACK=1 shows where"
     )
     environment = {**os.environ, "GANPATCH_TRACEBACK": "1"}
     done = subprocess.run(

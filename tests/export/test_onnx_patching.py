@@ -19,8 +19,8 @@ from ganpatch import Edit, GanpatchError, Generator, Patch, export_onnx
 from ganpatch.export.file_runners import TOLERANCES, compared, open_onnx, output_of
 from ganpatch.export.onnx_patching import PatchedGraph, graph_layers, patch_onnx
 from ganpatch.export.patch_record import KEY, Record
-from ganpatch.fold.baking import Mode
 from ganpatch.forward.activations import layer_facts
+from ganpatch.option_values import Mode
 from tests.support.nets import NETS, loaded_net, repeated
 from tests.support.patches import KINDS, edit_for, patch_of
 from tests.support.table import TABLE

@@ -12,8 +12,8 @@ import ganpatch
 from ganpatch import GanpatchError
 from ganpatch.cli import cli
 from ganpatch.export.repairing import exported_program
-from ganpatch.families.loading import LoadOptions
 from ganpatch.families.probing import Probed, probe
+from ganpatch.generator.load_options import LoadOptions
 from tests.support.nets import in_place_trap, repeated
 
 NET = """

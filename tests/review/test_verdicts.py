@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 from ganpatch import GanpatchError, Generator, Patch, applied, rank
+from ganpatch.patch.new_files import save_new_patch
 from ganpatch.ranking.result import Manifest, read_manifest
 from ganpatch.review.flags import chosen_flags
-from ganpatch.review.verdicts import Flag, Verdicts, patch_from_flags, read_verdicts, save_new_patch, save_verdicts
+from ganpatch.review.verdicts import Flag, Verdicts, patch_from_flags, read_verdicts, save_verdicts
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ganpatch.causes.result import Causes
 from ganpatch.cli import cli
-from ganpatch.cli.options import print_table
+from ganpatch.cli.output import print_table
 from ganpatch.dissection.result import Dissection
 from ganpatch.finding.suggestions import read_suggestions
 from ganpatch.generator.device import Compute

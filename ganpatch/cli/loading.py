@@ -1,0 +1,93 @@
+"""MODEL and the options that say how to load it, made of `LoadOptions`."""
+
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from ganpatch.cli import completing
+from ganpatch.cli.completing import PathOf
+from ganpatch.cli.output import say
+from ganpatch.generator.load_options import LoadOptions, Shown
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from ganpatch.generator.device import Compute
+    from ganpatch.generator.generator import Generator
+
+Function = Callable[..., Any]
+
+
+def model_argument(function: Function) -> Function:
+    """MODEL, which may be left out."""
+    return click.argument("model", required=False, shell_complete=completing.models)(function)
+
+
+def loading_options(function: Function) -> Function:
+    """How to load MODEL; the command gets them as one mapping `loading`."""
+
+    @functools.wraps(function)
+    def wrapped(**given: Any) -> Any:
+        return function(loading={name: given.pop(name) for name in LoadOptions.model_fields}, **given)
+
+    command: Function = wrapped
+    for name, field in reversed(LoadOptions.model_fields.items()):
+        command = _option(name, field)(command)
+    return command
+
+
+def _option(name: str, field: "FieldInfo") -> Callable[[Function], Function]:
+    """Return the click option of one field of LoadOptions."""
+    shown = next(entry for entry in field.metadata if isinstance(entry, Shown))
+    flag = shown.flag or f"--{name.replace('_', '-')}"
+    kinds = get_args(field.annotation) or (field.annotation,)
+    more: dict[str, Any] = {}
+    if bool in kinds:
+        more = {"is_flag": True}
+    elif float in kinds:
+        more = {"type": float}
+    elif Path in kinds:
+        more = {"type": PathOf()}
+    elif isinstance(field.default, dict):
+        more = {"multiple": True, "callback": _named_values}
+    elif shown.metavar == "LOW,HIGH":
+        more = {"callback": _range}
+    return click.option(flag, name, help=shown.help, metavar=shown.metavar, **more)
+
+
+def load_model(model: str | Path | None, loading: Mapping[str, Any], compute: "Compute | None" = None) -> "Generator":
+    """Load MODEL, to run as `compute` says, and say which one it is, when it was not named."""
+    from ganpatch.families.loading import load
+
+    generator = load(model, **loading)
+    if model is None:
+        say(f"no MODEL given: using {generator.name}")
+    return generator.placed(compute) if compute is not None else generator
+
+
+def _range(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    parts = text.split(",")
+    try:
+        low, high = (float(part) for part in parts)
+    except ValueError:
+        raise click.BadParameter(f"'{text}' is not LOW,HIGH, for example -1,1") from None
+    return low, high
+
+
+def _named_values(_context: click.Context, _option: click.Parameter, texts: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise click.BadParameter(f"'{text}' is not NAME=VALUE")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
