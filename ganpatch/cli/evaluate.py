@@ -67,8 +67,6 @@ def evaluate(
     from ganpatch.patch.patch_file import Patch
 
     model, path = split_patch(model_and_patch)
-    if path is None:
-        raise click.UsageError("name the patch to evaluate, a .yaml file")
     patch = Patch.load(path)
     generator = load_model(model, loading, compute)
     with progress_bar("evaluating") as progress:

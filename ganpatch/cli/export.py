@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ganpatch.cli.loading import load_model, loading_options
-from ganpatch.cli.options import ANY_PATH, mode_option, model_and_patch, other_weights_option, split_patch
+from ganpatch.cli.options import ANY_PATH, mode_option, model_and_patch, other_weights_option, split_optional_patch
 from ganpatch.cli.output import print_decisions, say
 
 
@@ -35,7 +35,7 @@ def export(
     from ganpatch.export.report_rows import exported_text
     from ganpatch.patch.patch_file import Patch
 
-    model, patch_file = split_patch(model_and_patch)
+    model, patch_file = split_optional_patch(model_and_patch)
     patch = Patch.load(patch_file) if patch_file else None
     generator = load_model(model, loading)
     exported = export_onnx(generator, out, patch=patch, mode=mode, batch=batch, allow_other_weights=allow_other_weights)

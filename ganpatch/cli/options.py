@@ -77,8 +77,16 @@ def layers_option(help: str) -> Callable[[Function], Function]:
     return click.option("--layer", "layers", multiple=True, shell_complete=completing.layers, help=help)
 
 
-def split_patch(arguments: Sequence[str]) -> tuple[str | None, Path | None]:
-    """Tell [MODEL] [PATCH] apart: a patch ends in .yaml or .yml."""
+def split_patch(arguments: Sequence[str]) -> tuple[str | None, Path]:
+    """Tell [MODEL] PATCH apart: a patch ends in .yaml or .yml."""
+    model, patch = split_optional_patch(arguments)
+    if patch is None:
+        raise click.UsageError("name a patch, a .yaml file")
+    return model, patch
+
+
+def split_optional_patch(arguments: Sequence[str]) -> tuple[str | None, Path | None]:
+    """Tell [MODEL] [PATCH] apart."""
     patches = [text for text in arguments if text.lower().endswith(PATCH_SUFFIXES)]
     models = [text for text in arguments if text not in patches]
     if len(patches) > 1 or len(models) > 1:

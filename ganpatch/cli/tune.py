@@ -60,8 +60,6 @@ def tune(
     from ganpatch.patch.patch_file import Patch
 
     model, path = split_patch(model_and_patch)
-    if path is None:
-        raise click.UsageError("name the patch to tune, a .yaml file")
     patch, written = Patch.load(path), out or path.with_name(f"{path.stem}-tuned.yaml")
     refuse_taken(written, overwrite=overwrite)
     generator = load_model(model, loading, compute)

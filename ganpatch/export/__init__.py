@@ -3,6 +3,7 @@
 repairing             the user's file with the patch in it
 onnx_export, onnx_patching
                       an ONNX graph from torch, with the patch inside; a patch in an existing graph
+patched_models        a model with a patch in it, whatever kind of file it is and becomes
 file_runners, verifying
                       any file run on the same inputs; do hooks, weights and files agree?
 patch_record, reverting

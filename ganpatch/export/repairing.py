@@ -115,12 +115,12 @@ def file_kind(path: Path, source: Path) -> str:
     return "torchscript" if kind == "torch" and kind_of(source) == "torchscript" else kind
 
 
-def source_file(model: str) -> Path:
+def source_file(model: str | Path | None) -> Path:
     """Return the file that holds the weights of MODEL; raise GanpatchError when code makes them."""
     source = weights_file(model)
     if source is None:
         raise GanpatchError(
-            f"'{model}' has no file of weights to repair; export it with 'ganpatch export', "
+            f"'{model or 'the model of ganpatch.toml'}' has no file of weights to repair; export it with 'ganpatch export', "
             "or save its state_dict and name the code with --arch"
         )
     return source
