@@ -32,6 +32,7 @@ from ganpatch.export.patch_record import (
 )
 from ganpatch.families.loading import BUNDLED, weights_file
 from ganpatch.fold.baking import Baked, bake, refusal, with_state
+from ganpatch.generator.configuration import NAME
 from ganpatch.generator.fingerprints import fingerprint, tensor_digest
 from ganpatch.generator.generator import Generator
 from ganpatch.graph.traced_graph import dynamic_batch, exported
@@ -120,7 +121,7 @@ def source_file(model: str | Path | None) -> Path:
     source = weights_file(model)
     if source is None:
         raise GanpatchError(
-            f"'{model or 'the model of ganpatch.toml'}' has no file of weights to repair; export it with 'ganpatch export', "
+            f"'{model or NAME}' has no file of weights to repair; export it with 'ganpatch export', "
             "or save its state_dict and name the code with --arch"
         )
     return source
