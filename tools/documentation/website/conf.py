@@ -38,6 +38,7 @@ html_theme = "furo"
 html_title = f"ganpatch {VERSION}"
 html_static_path = [str(HERE / "static"), str(files("ziamath.fonts") / "STIXTwoMath-Regular.ttf")]  # its licence: OFL
 html_css_files = ["site.css"]
+html_js_files = [("copy.js", {"defer": "defer"})]
 html_favicon = str(HERE / "static" / "ganpatch.svg")
 html_logo = html_favicon
 html_extra_path = [str(HERE / "index.html")]
