@@ -13,7 +13,7 @@ import ganpatch
 from ganpatch import GanpatchError
 from ganpatch.finding.methods import suggest
 from ganpatch.finding.task import Task
-from ganpatch.plugins import find_plugin, plugin_names
+from ganpatch.plugins import FORMER_MODULES, find_plugin, plugin_names
 from tests.support.shared import ROOT
 
 EXAMPLE = ROOT / "docs" / "plugin"
@@ -43,7 +43,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield folder
     import sys
 
-    sys.modules.pop("ganpatch_blobs", None)
+    for name in ("ganpatch_blobs", *FORMER_MODULES):
+        sys.modules.pop(name, None)
     importlib.invalidate_caches()
 
 
@@ -75,6 +76,39 @@ def test_a_package_can_be_the_code_of_the_users_weights(site: Path, tmp_path: Pa
     torch.save(state, tmp_path / "mine.pt")
     loaded = ganpatch.load(tmp_path / "mine.pt", arch="blobs")
     assert torch.equal(loaded.module.state_dict()["colour.bias"], state["colour.bias"])
+
+
+FORMER_IMPORTS = """\
+from ganpatch import Built
+from ganpatch.find.task import Task
+from ganpatch.inputs import parse_latent
+from ganpatch.segment import Segmenter
+from ganpatch.suggestions import Found
+"""
+
+
+def test_a_package_with_former_imports_still_works(site: Path) -> None:
+    install(EXAMPLE, site)
+    module = site / "ganpatch_blobs.py"
+    now = "from ganpatch import Built, Found, Segmenter, Task, parse_latent\n"
+    assert now in module.read_text()
+    module.write_text(module.read_text().replace(now, FORMER_IMPORTS))
+    generator = ganpatch.load("blobs")
+    assert str(generator.latent) == "normal:8"
+    assert ganpatch.load_segmenter("blobs", generator).concepts == ("dark", "bright")
+    ranking = ganpatch.rank(generator, ["spots"], seeds=range(4), k=2)
+    scored = suggest(Task(generator=generator, ranking=ranking), ["brightness"])
+    assert scored["brightness"].layers["spots"].score.shape == (16,)
+
+
+def test_a_former_module_offers_public_names_only(site: Path) -> None:
+    install(EXAMPLE, site)
+    find_plugin("ganpatch.scorers", "brightness")
+    from ganpatch import inputs  # type: ignore[attr-defined]
+
+    with pytest.raises(AttributeError) as fault:
+        inputs.draw_inputs  # noqa: B018
+    assert str(fault.value) == "'draw_inputs' is not a public name of ganpatch"
 
 
 def test_what_is_not_there_or_not_clear(site: Path) -> None:
