@@ -59,6 +59,7 @@ _NAMES = {
     "export.repairing": "repair",
     "families.family": "Built",
     "families.loading": "load",
+    "finding.image_features": "Features load_features",
     "finding.suggestions": "Found",
     "finding.task": "Task",
     "fold.baking": "Baked Decision Proof bake",
@@ -91,6 +92,8 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from ganpatch.export.repairing import repair as repair
     from ganpatch.families.family import Built as Built
     from ganpatch.families.loading import load as load
+    from ganpatch.finding.image_features import Features as Features
+    from ganpatch.finding.image_features import load_features as load_features
     from ganpatch.finding.suggestions import Found as Found
     from ganpatch.finding.task import Task as Task
     from ganpatch.fold.baking import Baked as Baked

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ganpatch.errors import GanpatchError
+from ganpatch.generator.random_state import random_state_kept
 from ganpatch.torchvision_import import made_importable, torchvision_models
 
 NEIGHBOURS = 3  # of precision and recall, as their authors use (Kynkäänniemi et al. 2019)
@@ -75,8 +76,7 @@ def distances(vectors: Tensor, reference: Tensor) -> Distances:
         frechet.update(vectors, real=False)
         kernel.update((reference - middle) / scale, real=True)
         kernel.update((vectors - middle) / scale, real=False)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # the kernel distance draws subsets
+        with random_state_kept(seed=0):  # the kernel distance draws subsets
             return Distances(
                 frechet=float(frechet.compute()),
                 kernel=float(kernel.compute()[0]),

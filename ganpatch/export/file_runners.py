@@ -17,6 +17,7 @@ from ganpatch.errors import GanpatchError, explained
 from ganpatch.fold.baking import with_state
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import tensor_of
+from ganpatch.generator.random_state import random_state_kept
 from ganpatch.patch.applying import edits_applied
 from ganpatch.patch.edit import Edit
 from ganpatch.untrusted.exported_programs import load_program, load_script
@@ -61,8 +62,7 @@ def compared(one: Tensor, other: Tensor) -> Gap:
 @torch.inference_mode()
 def output_of(module: nn.Module, inputs: Inputs, edits: Sequence[Edit] = ()) -> Tensor:
     """Run a module, with `edits` as hooks; random numbers inside it are the same every time."""
-    with edits_applied(module, edits):
-        torch.manual_seed(0)
+    with edits_applied(module, edits), random_state_kept(seed=0):
         output = tensor_of(module(*inputs))
     if output is None:
         raise GanpatchError("the model's output holds no tensor")

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ganpatch.errors import explained
+
 Forward = Callable[..., Any]
 _NAMES = ("image", "images", "img", "imgs", "sample", "samples", "fake", "output", "out")
 
@@ -26,6 +28,25 @@ def adapted(module: nn.Module, *, call: Mapping[str, Any] | None = None, as_list
         return image_of(own([z] if as_list else z, *rest, **given))
 
     return viewed(module, forward)
+
+
+def in_eval_mode(module: nn.Module) -> nn.Module:
+    """Return `module`, or, where it is in training mode, a copy in eval mode that shares its parameters and buffers.
+
+    Raises GanpatchError when it cannot be copied.
+    """
+    layers = list(module.modules())
+    if isinstance(module, torch.jit.ScriptModule) or not any(layer.training for layer in layers):
+        return module
+    values = [value for layer in layers for value in [*vars(layer).values(), *_stored(layer)]]
+    shared = {id(value): value for value in values if isinstance(value, Tensor)}
+    with explained(f"{type(module).__name__} is in training mode and cannot be copied; put it into eval mode first"):
+        return deepcopy(module, shared).eval()
+
+
+def _stored(layer: nn.Module) -> Iterator[Any]:
+    yield from layer.parameters(recurse=False)
+    yield from layer.buffers(recurse=False)
 
 
 def viewed(module: nn.Module, forward: Forward, *, wide: bool = True) -> nn.Module:

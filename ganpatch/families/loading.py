@@ -18,7 +18,7 @@ from torch import nn
 
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.families import churches
-from ganpatch.families.adapter import adapted
+from ganpatch.families.adapter import adapted, in_eval_mode
 from ganpatch.families.family import Built, Wish
 from ganpatch.families.hub_folders import hub_files, read_config
 from ganpatch.families.output_checks import checked
@@ -30,6 +30,7 @@ from ganpatch.generator.input_files import Images, given_inputs, read_latent
 from ganpatch.generator.latents import Drawn, parse_labels
 from ganpatch.generator.layers import unwrapped
 from ganpatch.generator.load_options import Loading, LoadOptions
+from ganpatch.generator.random_state import random_state_kept
 from ganpatch.plugins import plugin_names
 from ganpatch.untrusted.exported_programs import load_program
 from ganpatch.untrusted.weight_files import kind_of, read_pickled_module
@@ -46,11 +47,13 @@ class UnknownLatent(GanpatchError):
     shape: tuple[int, ...] = ()
 
 
+@random_state_kept()
 def load(model: str | Path | nn.Module | None = None, **options: Any) -> Generator:
     """Load a generator and try it with two seeds; `options` are the fields of LoadOptions.
 
     Without `model`: the one in `ganpatch.toml` of the working folder, else "churches". Raises GanpatchError when the
-    model cannot be found, told or loaded, or its output is not finite images that change with the seed.
+    model cannot be found, recognised or loaded, or its output is not finite images that change with the seed.
+    A module in training mode stays in it: the generator then holds a copy in eval mode that shares its parameters.
     """
     return checked(opened(model, LoadOptions.of(**options)))
 
@@ -58,7 +61,7 @@ def load(model: str | Path | nn.Module | None = None, **options: Any) -> Generat
 def opened(model: str | Path | nn.Module | None, given: LoadOptions) -> Generator:
     """Load a generator without trying it; raise UnknownLatent when nothing says what it takes."""
     if isinstance(model, nn.Module):
-        module = unwrapped(model)
+        module = in_eval_mode(unwrapped(model))
         return _generator(type(module).__name__, _own(module, given, type(module).__name__), given)
     named, given = _with_settings(None if model is None else str(model), given)
     return _generator(_short_name(named), _build(named, given), given)

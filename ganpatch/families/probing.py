@@ -27,6 +27,7 @@ from ganpatch.generator.input_files import Images
 from ganpatch.generator.latents import Drawn, Labels, Latent
 from ganpatch.generator.layers import hooked, layer_names, tensor_of
 from ganpatch.generator.load_options import LoadOptions
+from ganpatch.generator.random_state import random_state_kept
 from ganpatch.graph.traced_graph import dynamic_batch, exported
 
 _SIZES = (
@@ -79,6 +80,7 @@ class _Trial:
         return latent + (f" with {self.labels}" if self.labels else "")
 
 
+@random_state_kept()
 def probe(model: str | Path | nn.Module | None, options: LoadOptions) -> Probed:
     """Load `model`, find out what it takes where nothing says so, and try everything that later stages need.
 

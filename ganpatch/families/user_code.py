@@ -11,6 +11,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -82,13 +83,15 @@ def _import_file(path: Path) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickling look their module up there
-    sys.path.insert(0, str(path.parent.resolve()))  # so that it finds the files beside it
+    folder = str(path.parent.resolve())
+    sys.path.insert(0, folder)  # so that it finds the files beside it
     try:
         spec.loader.exec_module(module)
     except Exception as fault:
         raise GanpatchError(f"'{path}' raised {type(fault).__name__} on import: {fault}") from fault
     finally:
-        sys.path.pop(0)
+        with suppress(ValueError):  # the code may have put others before it, or taken it out
+            sys.path.remove(folder)
     return module
 
 

@@ -27,6 +27,7 @@ from ganpatch.forward.activations import batched
 from ganpatch.forward.processes import ALONE, Group
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import hooked, layer_names, tensor_of
+from ganpatch.generator.random_state import random_state_kept
 from ganpatch.option_values import CHURCHES, FEATURES, INCEPTION, PLAIN, TORCHVISION
 from ganpatch.segmenters import bundled
 from ganpatch.torchvision_import import made_importable, torchvision_models
@@ -76,6 +77,7 @@ def feature_maps(
     return group.mapped(maps_of, list(batched(seeds)))
 
 
+@random_state_kept()
 def load_features(name: str = PLAIN) -> Features:
     """Return the features called `name`; raise GanpatchError when there are none, or their weights cannot be had."""
     if name == PLAIN:

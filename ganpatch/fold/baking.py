@@ -24,6 +24,7 @@ from ganpatch.fold.parametrizations import expressed, folded
 from ganpatch.fold.upstream import Changes, joined, push_up
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import hooked_layers, tensor_of
+from ganpatch.generator.random_state import random_state_kept
 from ganpatch.graph.traced_graph import Graph, Site, shape, trace
 from ganpatch.option_values import Mode
 from ganpatch.patch.applying import check_model, edits_applied, fitting_terms
@@ -276,8 +277,8 @@ def _proof(generator: Generator, edits: Sequence[Edit], wide: Mapping[str, Tenso
 @torch.inference_mode()
 def _output(module: nn.Module, generator: Generator, batch: int, dtype: torch.dtype) -> Tensor:
     args = _inputs(generator, range(100, 100 + batch), dtype)
-    torch.manual_seed(0)  # noise drawn inside the model is then the same
-    output = tensor_of(module(*args))
+    with random_state_kept(seed=0):  # noise drawn inside the model is then the same
+        output = tensor_of(module(*args))
     assert output is not None
     return output.double()
 

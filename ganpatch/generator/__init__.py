@@ -4,6 +4,7 @@ generator             a module, how to draw its inputs from seeds, how to read i
 latents, input_files  latents and labels from seeds; inputs from files
 layers                find a layer by name, watch and edit its output
 fingerprints          identity of a model: structure and weights
+random_state          torch's global random state, left as it was found
 device                device, number format and compilation of forward passes
 load_options          how to load a model: what the command line, load and ganpatch.toml are made of
 configuration         ganpatch.toml: which model, and how to load it

@@ -14,6 +14,7 @@ from pathlib import Path
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.families.user_code import is_factory
 from ganpatch.generator.generator import Generator
+from ganpatch.generator.random_state import random_state_kept
 from ganpatch.option_values import SEGMENTER_SPECS
 from ganpatch.plugins import Group, find_plugin, plugin_names
 from ganpatch.segmenters import bundled, onnx_segmenter, pretrained, strokes, user_segmenter
@@ -30,6 +31,7 @@ KINDS: dict[str, _Loader] = {
 _PLUGINS: Group = "ganpatch.segmenters"
 
 
+@random_state_kept()
 def load_segmenter(
     spec: str, generator: Generator, *, concepts: Sequence[str] = (), after: str | None = None
 ) -> Segmenter:

@@ -49,7 +49,7 @@ WRAPS = {
 
 @pytest.mark.parametrize("kind", WRAPS)
 def test_images_are_found_in_any_output(kind: str) -> None:
-    module = Odd(WRAPS[kind])
+    module = Odd(WRAPS[kind]).eval()
     generator = ganpatch.load(module, latent="[normal:6]", call={"strength": 2.0})
     args, _ = generator.inputs([0, 1])
     output = generator.module(*args)

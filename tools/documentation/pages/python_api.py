@@ -20,7 +20,7 @@ GROUPS = {
     "Patches": ["Patch", "Edit", "Mask", "applied", "diff_patches", "merge_patches", "patch_rows", "Sample"],
     "Repaired files": ["bake", "Baked", "Decision", "Proof", "repair", "export_onnx", "Fingerprint", "fingerprint"],
     "Which unit is what": ["load_segmenter", "dissect", "Dissection", "find_causes", "Effort", "Causes"],
-    "Is it better?": ["evaluate", "Evaluation"],
+    "Is it better?": ["evaluate", "Evaluation", "load_features", "Features"],
     "Packages that add to ganpatch": ["Task", "Found", "Segmenter", "parse_latent"],
     "Errors": ["GanpatchError"],
 }

@@ -1,0 +1,183 @@
+"""No public function changes its caller's world: random state, threads, modes, logging, warnings, hooks, flags, paths."""
+
+import inspect
+import logging
+import os
+import random
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import ganpatch
+from ganpatch.evaluation.evaluator import Choices
+from tests.support.nets import dcgan
+from tests.support.painter import eye, painter
+from tests.support.shared import patch_for
+
+SEEDS = range(500, 564)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Two tiny generators, of which `painter` has units with known concepts, and a folder with what functions read."""
+
+    folder: Path
+    dcgan: ganpatch.Generator
+    painter: ganpatch.Generator
+    causes: ganpatch.Causes
+
+    @property
+    def patch(self) -> ganpatch.Patch:
+        return patch_for(self.dcgan, {"layer": "main.5", "channels": 8, "units": [3]})
+
+    @property
+    def painters_patch(self) -> ganpatch.Patch:
+        return patch_for(self.painter, {"layer": "maps", "channels": 6, "units": [0]})
+
+
+QUICK = ganpatch.Effort(steps=3, seeds=range(16), held_out=range(100, 116), counts=(1,))
+
+
+@pytest.fixture(scope="module")
+def setup(tmp_path_factory: pytest.TempPathFactory) -> Setup:
+    folder = tmp_path_factory.mktemp("world")
+    module, _ = dcgan()
+    torch.save(module.state_dict(), folder / "model.pt")
+    generator, draws = ganpatch.load(folder / "model.pt"), painter()
+    ganpatch.rank(generator, ["main.5"], range(8), k=2).save(folder / "run")
+    causes = ganpatch.find_causes(draws, eye(), "maps", ["red"], QUICK)
+    return Setup(folder, generator, draws, causes)
+
+
+def world(*modules: nn.Module) -> dict[str, Any]:
+    """Return what a caller could see changed."""
+    parts = [part for module in modules for part in module.modules()]
+    loggers = [logging.getLogger(name) for name in ("", "torch", "ganpatch", "onnxscript", "PIL")]
+    return {
+        "torch's random state": torch.get_rng_state().tolist(),
+        "NumPy's random state": str(np.random.get_state()),
+        "Python's random state": random.getstate(),
+        "threads": (torch.get_num_threads(), torch.get_num_interop_threads()),
+        "modes": (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_anomaly_enabled()),
+        "defaults": (torch.get_default_dtype(), torch.get_default_device(), torch.get_float32_matmul_precision()),
+        "determinism": (torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark),
+        "denormals": float(torch.tensor(1e-310, dtype=torch.float64) * 1),
+        "logging": ([(one.level, list(one.handlers), one.disabled) for one in loggers], logging.root.manager.disable),
+        "streams": (id(sys.stdout), id(sys.stderr), id(sys.excepthook)),
+        "warnings": (list(warnings.filters), id(warnings.showwarning)),
+        "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
+        "paths": (list(sys.path), os.getcwd(), dict(os.environ)),
+        "hooks": [
+            (len(part._forward_hooks), len(part._forward_pre_hooks), len(part._backward_hooks)) for part in parts
+        ],
+        "training": [part.training for part in parts],
+        "parameters": [
+            (name, tensor.requires_grad, tensor.dtype, tensor.grad is None, float(tensor.detach().double().sum()))
+            for module in modules
+            for name, tensor in [*module.named_parameters(), *module.named_buffers()]
+        ],
+    }
+
+
+def with_patch_applied(setup: Setup) -> None:
+    with ganpatch.applied(setup.dcgan.module, setup.patch):
+        pass
+
+
+def evaluated(setup: Setup) -> None:
+    choices = Choices(seeds=SEEDS, references=16, draws=1, features=ganpatch.load_features("plain"))
+    ganpatch.evaluate(setup.painter, setup.painters_patch, choices)
+
+
+def loaded_in_training(setup: Setup) -> None:
+    module = deepcopy(setup.dcgan.module).train()
+    before = world(module)
+    generator = ganpatch.load(module, latent="normal:8,1,1")
+    generator.sample(range(4))
+    assert not any(part.training for part in generator.module.modules())
+    assert world(module) == before
+    shared = zip(generator.module.parameters(), module.parameters(), strict=True)
+    assert all(one is other for one, other in shared), "what is learned later is seen"
+
+
+CALLS: dict[str, Callable[[Setup], object]] = {
+    "applied": with_patch_applied,
+    "bake": lambda s: ganpatch.bake(s.dcgan, s.patch),
+    "diff_patches": lambda s: ganpatch.diff_patches(s.patch, s.patch),
+    "dissect": lambda s: ganpatch.dissect(s.painter, eye(), ["maps"], range(8), k=2),
+    "evaluate": evaluated,
+    "export_onnx": lambda s: ganpatch.export_onnx(s.dcgan, s.folder / "fixed.onnx", patch=s.patch),
+    "find_causes": lambda s: ganpatch.find_causes(s.painter, eye(), "maps", ["red"], QUICK),
+    "fingerprint": lambda s: ganpatch.fingerprint(s.dcgan.module),
+    "load": lambda s: ganpatch.load(s.folder / "model.pt"),
+    "load_features": lambda s: ganpatch.load_features("churches"),
+    "load_segmenter": lambda s: ganpatch.load_segmenter("churches", s.painter),
+    "merge_patches": lambda s: ganpatch.merge_patches([s.patch], name="one"),
+    "parse_latent": lambda s: ganpatch.parse_latent("normal:8"),
+    "patch_rows": lambda s: ganpatch.patch_rows(s.patch),
+    "rank": lambda s: ganpatch.rank(s.dcgan, ["main.5"], range(8), k=2),
+    "repair": lambda s: ganpatch.repair(
+        s.dcgan, s.patch, source=s.folder / "model.pt", output=s.folder / "model.fixed.pt"
+    ),
+    "write_page": lambda s: ganpatch.write_page(s.folder / "run"),
+}
+METHODS: dict[str, Callable[[Setup], object]] = {
+    "Generator.sample": lambda s: s.dcgan.sample(range(4)),
+    "Generator.placed": lambda s: s.dcgan.placed(s.dcgan.compute),
+    "Sample.pairs": lambda s: ganpatch.Sample(s.dcgan, range(4), patch=s.patch).pairs(),
+    "Ranking.load": lambda s: ganpatch.Ranking.load(s.folder / "run").contact_sheet("main.5", [0, 1]),
+    "Patch.save": lambda s: (s.patch.save(s.folder / "fix.yaml"), ganpatch.Patch.load(s.folder / "fix.yaml")),
+    "load in training mode": loaded_in_training,
+}
+
+
+def test_every_public_function_is_called_here() -> None:
+    functions = {name for name in ganpatch.__all__ if inspect.isroutine(getattr(ganpatch, name))}
+    assert functions == CALLS.keys()
+
+
+@pytest.mark.parametrize("name", [*CALLS, *METHODS])
+def test_a_call_leaves_the_callers_world_as_it_was(
+    name: str, setup: Setup, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(20)
+    modules = (setup.dcgan.module, setup.painter.module)
+    before = world(*modules)
+    {**CALLS, **METHODS}[name](setup)
+    after = world(*modules)
+    assert [part for part in before if before[part] != after[part]] == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_change_would_be_seen(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test above can fail: each kind of change is noticed."""
+    module = setup.dcgan.module
+    before = world(module)
+    torch.rand(1)
+    np.random.rand(1)
+    random.random()
+    logging.getLogger("torch").setLevel(logging.getLogger("torch").level + 1)
+    monkeypatch.syspath_prepend("nowhere")
+    handle = module.register_forward_hook(lambda *_: None)
+    module.train()
+    try:
+        after = world(module)
+    finally:
+        handle.remove()
+        module.eval()
+        logging.getLogger("torch").setLevel(logging.getLogger("torch").level - 1)
+    changed = {part for part in before if before[part] != after[part]}
+    assert changed == {
+        *("torch's random state", "NumPy's random state", "Python's random state"),
+        *("logging", "paths", "hooks", "training"),
+    }
