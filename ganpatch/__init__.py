@@ -22,7 +22,7 @@ the `__init__.py` of each says what lives there:
     untrusted      reading what others wrote; nothing in a file is executed
     generator      a generator as all rooms see it: inputs from seeds, images out, layers watched and edited
     forward        passes over many seeds: stream, resume, interrupt, several processes
-    patch          one edit and THE equation; the patch file; a patch as hooks
+    patch          one edit and THE equation; the patch file and its evidence; a patch as hooks
     graph          a model as operations; running only the layers after one of them
     fold           pushing edits into parameters, with the proof
     families       one file per generator family; loading and probing; the bundled generator
@@ -70,6 +70,7 @@ _NAMES = {
     "patch.applying": "applied",
     "patch.combining": "diff_patches merge_patches patch_rows",
     "patch.edit": "Edit Mask",
+    "patch.evidence": "Evidence Figure Record",
     "patch.patch_file": "Patch",
     "ranking.ranker": "rank",
     "ranking.result": "LayerRanking Ranking",
@@ -111,6 +112,9 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from ganpatch.patch.combining import patch_rows as patch_rows
     from ganpatch.patch.edit import Edit as Edit
     from ganpatch.patch.edit import Mask as Mask
+    from ganpatch.patch.evidence import Evidence as Evidence
+    from ganpatch.patch.evidence import Figure as Figure
+    from ganpatch.patch.evidence import Record as Record
     from ganpatch.patch.patch_file import Patch as Patch
     from ganpatch.ranking.ranker import rank as rank
     from ganpatch.ranking.result import LayerRanking as LayerRanking

@@ -1,6 +1,7 @@
 """Lists of numbers as people write them: seeds and units, "0-63,70" and "3,17-19".
 
 parse_spans("3,17-19", what="unit")     # [3, 17, 18, 19]
+parse_ranges("3,17-19", what="unit")    # [range(3, 4), range(17, 20)]
 format_spans([3, 17, 18, 19])           # "3,17-19"
 """
 
@@ -15,11 +16,20 @@ _MOST, _MOST_LISTED = 10_000_000, 5_000_000
 
 
 def parse_spans(text: str, *, what: str) -> Sequence[int]:
-    """Read "0,1,4-6" as [0, 1, 4, 5, 6], in the order written; raise GanpatchError on anything else.
+    """Return [0, 1, 4, 5, 6] for "0,1,4-6", in the order written; raise GanpatchError for anything else.
 
-    One range is given as a range: "0-9999999" takes no memory.
+    A single range is returned as a range: "0-9999999" takes no memory.
     """
-    spans, count = [], 0
+    spans = parse_ranges(text, what=what)
+    most = _MOST if len(spans) == 1 else _MOST_LISTED
+    if sum(map(len, spans)) > most:
+        raise GanpatchError(f"{what}s '{_shown(text)}': more than {most:,} numbers")
+    return spans[0] if len(spans) == 1 else [number for span in spans for number in span]
+
+
+def parse_ranges(text: str, *, what: str) -> list[range]:
+    """Return the ranges of "0,1,4-6" in the order written, however long; raise GanpatchError for anything else."""
+    spans = []
     for part in text.split(","):
         match = _SPAN.fullmatch(part)
         if match is None:
@@ -29,14 +39,10 @@ def parse_spans(text: str, *, what: str) -> Sequence[int]:
             wrong = f"the range {part.strip()} runs backwards; write {last}-{first}"
             raise GanpatchError(f"{what}s '{_shown(text)}': {wrong}")
         spans.append(range(first, last + 1))
-        count += last + 1 - first
-    most = _MOST if len(spans) == 1 else _MOST_LISTED
-    if count > most:
-        raise GanpatchError(f"{what}s '{_shown(text)}': more than {most:,} numbers")
     for before, after in itertools.pairwise(sorted(spans, key=lambda span: span.start)):
         if after.start < before.stop:
-            raise GanpatchError(f"{what}s '{_shown(text)}': {what} {after.start} stands there twice")
-    return spans[0] if len(spans) == 1 else [number for span in spans for number in span]
+            raise GanpatchError(f"{what}s '{_shown(text)}': {what} {after.start} is listed twice")
+    return spans
 
 
 def format_spans(numbers: Iterable[int]) -> str:

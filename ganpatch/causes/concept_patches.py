@@ -1,4 +1,4 @@
-"""A concept taken away from a generator's images, or put into them, as a patch with its evidence.
+"""Patches that remove a concept from a generator's images, or insert it, with their evidence.
 
 made = concept_patch(causes, Wish(concept="tree", units=20), generator, segmenter, seeds)
 made.patch.save("no-trees.yaml")
@@ -17,6 +17,7 @@ from ganpatch.forward.activations import Progress, unseen
 from ganpatch.generator.generator import Generator
 from ganpatch.number_ranges import format_spans
 from ganpatch.option_values import By, Level
+from ganpatch.patch.evidence import Evidence, Figure, Record
 from ganpatch.patch.patch_file import Model, Patch, Provenance
 from ganpatch.segmenters.loading import Segmenter
 
@@ -65,18 +66,20 @@ def concept_patch(
         within = F.interpolate(wish.mask.view(1, 1, *wish.mask.shape), size, mode="area")[0, 0]
     change = concept_change(generator, segmenter, [edit], seeds, within=within, progress=progress)
     columns = zip(change.concepts, change.before.tolist(), change.after.tolist(), strict=True)
-    shares = {name: [round(before, 5), round(after, 5)] for name, before, after in columns}
+    shares = {name: Figure(before=round(before, 5), after=round(after, 5)) for name, before, after in columns}
+    measured = Record(
+        made_by=f"ganpatch patch {'insert' if wish.insert else 'remove'}",
+        measured_on=format_spans(seeds),
+        settings={"segmenter": segmenter.name, "pixels": "all" if within is None else "inside the mask"},
+        figures=shares,
+        note="share of pixels of each concept",
+    )
     patch = Patch(
         name=edit.id,
         description=f"{edit.reason.capitalize()}: {len(edit.units)} units of {edit.layer}.",
         model=model,
         edits=(edit,),
-        evidence={
-            "segmenter": segmenter.name,
-            "seeds": format_spans(seeds),
-            "pixels": "inside the mask" if within is not None else "all",
-            "share_of_pixels_before_and_after": shares,
-        },
+        evidence=Evidence.of(Record(made_by="ganpatch cause", chosen_on=causes.seeds), measured),
         provenance=Provenance.now(),
     )
     return ConceptPatch(patch=patch, change=change)

@@ -75,11 +75,10 @@ def evaluate(
     page = out or path.with_suffix(".html")
     write_evaluation(evaluation, page)
     if write:
-        evidence = {**patch.evidence, "evaluation": evaluation.evidence()}
-        patch.model_copy(update={"evidence": evidence}).save(path)
+        patch.with_record(evaluation.record()).save(path)
     heading, *rows = evaluation_rows(evaluation)
     if as_json:
-        print_json(evaluation.evidence())
+        print_json(evaluation.record().plain())
     else:
         print_table(heading, rows, numeric=heading[2:])
     say(f"{evaluation.verdict.sentence}\nopen {page}")

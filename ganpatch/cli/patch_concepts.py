@@ -121,7 +121,7 @@ def _make(
     save_new_patch(made.patch, out, overwrite=overwrite)
     rows = made.change.rows()
     if as_json:
-        print_json({"patch": str(out), "evidence": made.patch.evidence})
+        print_json({"patch": str(out), "evidence": made.patch.evidence.plain()})
         return
     where = "inside the mask" if grid is not None else "of all pixels"
     print_table(

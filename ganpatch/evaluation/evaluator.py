@@ -3,7 +3,7 @@
     evaluation = evaluate(generator, patch)
     evaluation.verdict.answer               # "better", "mixed", "no change", "not shown", "worse"; or "more typical"
     evaluation.verdict.sentence
-    evaluation.evidence()                   # for the patch file
+    evaluation.record()                     # for the patch file
 
 The patch is scored on all images, on the fifth that most activates its units, and on the half that activates them
 least: those images were fine. Each baseline is scored on the fifth that most activates its own units. The seeds are
@@ -37,10 +37,11 @@ from ganpatch.evaluation.verdict import Change, Found, Verdict, judge_change
 from ganpatch.finding.image_features import Features, load_features
 from ganpatch.forward.activations import Progress, unseen
 from ganpatch.generator.generator import Generator
-from ganpatch.number_ranges import format_spans, parse_spans
+from ganpatch.number_ranges import format_spans
 from ganpatch.option_values import BASELINES, EVALUATION_SEEDS
 from ganpatch.pages.image_grids import Pixels
 from ganpatch.patch.applying import applied
+from ganpatch.patch.evidence import Figure, Record
 from ganpatch.patch.patch_file import Patch
 
 SEEDS = EVALUATION_SEEDS
@@ -88,31 +89,36 @@ class Evaluation:
     def is_better(self) -> bool:
         return self.verdict.answer == "better"
 
-    def evidence(self) -> dict[str, Any]:
-        """Return the figures for a patch file."""
-        found, images = self.found, len(self.choices.seeds)
-        scores = {name: _rounded(getattr(found, name)) for name in ("most", "all", "fine")}
+    def record(self) -> Record:
+        """Return the figures as a record for the evidence of the patch."""
+        found, names = self.found, ("most", "all", "fine")
+        scores = {f"{name}_score": _figure(getattr(found, name), found.score) for name in names}
+        return Record(
+            made_by="ganpatch evaluate",
+            measured_on=format_spans(self.choices.seeds),
+            reference=self.reference.description,
+            baselines=len(found.baselines),
+            settings={"features": self.choices.features.name, "score": found.score, "answer": self.verdict.answer},
+            figures={**scores, **self._tests(), **self._distances(), **self._kept()},
+            note=self.verdict.sentence,
+        )
+
+    def _tests(self) -> dict[str, Figure]:
+        """Return the change of the score beside that of the baselines, and the p-value."""
+        changes = tuple(_short(one.relative) for one in self.found.baselines)
+        change = Figure(what="relative change", value=_short(self.found.most.relative), random=changes)
+        p_value = self.verdict.p_value
+        return {"most_change": change} | ({} if p_value is None else {"p_value": Figure(value=float(f"{p_value:.3g}"))})
+
+    def _distances(self) -> dict[str, Figure]:
         return {
-            "made_by": "ganpatch evaluate",
-            "measured_on_seeds": format_spans(self.choices.seeds),
-            "reference": self.reference.description,
-            "features": self.choices.features.name,
-            "answer": self.verdict.answer,
-            "verdict": self.verdict.sentence,
-            "p_value": None if self.verdict.p_value is None else float(f"{self.verdict.p_value:.3g}"),
-            "score": found.score,
-            "scores": scores,
-            "baselines": [float(f"{one.relative:.4g}") for one in found.baselines],
-            "fine_images": dict(self.fine),
-            **{
-                f"{name}_images": {
-                    "count": round(images * (MOST if name == "most" else 1)),
-                    "before": self.before[name].rounded(),
-                    "after": self.after[name].rounded(),
-                }
-                for name in ("all", "most")
-            },
+            f"{where}_{name}": Figure(before=before, after=self.after[where].rounded()[name])
+            for where in ("most", "all")
+            for name, before in self.before[where].rounded().items()
         }
+
+    def _kept(self) -> dict[str, Figure]:
+        return {f"fine_{name}": Figure(value=value) for name, value in self.fine.items()}
 
 
 def evaluate(
@@ -204,18 +210,15 @@ def _score_name(reference: Reference, features: Features) -> str:
     return "mean error" if reference.targets is not None else features.distance_name
 
 
-def _rounded(change: Change) -> dict[str, float]:
-    return {"before": float(f"{change.before:.4g}"), "after": float(f"{change.after:.4g}")}
+def _figure(change: Change, what: str) -> Figure:
+    return Figure(what=what, before=_short(change.before), after=_short(change.after))
+
+
+def _short(number: float) -> float:
+    return float(f"{number:.4g}")
 
 
 def _refuse_seeds(patch: Patch, seeds: Sequence[int]) -> None:
     if len(seeds) < FEWEST:
         raise GanpatchError(f"{len(seeds)} seeds are too few to evaluate a patch; give at least {FEWEST}, as --seeds")
-    for name in ("flagged", "suggested", "tuned"):
-        about = patch.evidence.get(name)
-        chosen = about.get("seeds") if isinstance(about, dict) else None
-        if isinstance(chosen, str) and (both := set(seeds).intersection(parse_spans(chosen, what="seed"))):
-            raise GanpatchError(
-                f"seed {min(both)} is one that the patch was chosen on ({chosen}): results on them would be biased; "
-                "choose other --seeds"
-            )
+    patch.evidence.refuse_chosen(seeds)

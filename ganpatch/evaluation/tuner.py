@@ -27,6 +27,7 @@ from ganpatch.number_ranges import format_spans
 from ganpatch.option_values import TUNING_SEEDS
 from ganpatch.patch.applying import applied, as_change, edits_applied
 from ganpatch.patch.edit import Edit
+from ganpatch.patch.evidence import Figure, Record
 from ganpatch.patch.patch_file import Patch, Provenance
 from ganpatch.ranking.ranker import rank
 from ganpatch.ranking.result import LayerRanking
@@ -211,19 +212,19 @@ def _edits(options: Sequence[Option], patch: Patch) -> list[Edit]:
 
 
 def _as_patch(patch: Patch, chosen: Stop, bound: Bound) -> Patch:
-    seen = {
-        "seeds": format_spans(bound.seeds),
-        "bound": bound.damage,
-        "gain": round(chosen.gain, 5),
-        "damage": round(chosen.damage, 5),
-        "dropped": sum(len(edit.units) for edit in patch.edits) - len(chosen.options),
-    }
-    kept = {name: about for name, about in patch.evidence.items() if name in ("flagged", "suggested")}
+    dropped = sum(len(edit.units) for edit in patch.edits) - len(chosen.options)
+    numbers = {"gain": round(chosen.gain, 5), "damage": round(chosen.damage, 5), "dropped": dropped}
+    seen = Record(
+        made_by="ganpatch tune",
+        chosen_on=format_spans(bound.seeds),
+        settings={"bound": bound.damage},
+        figures={name: Figure(value=number) for name, number in numbers.items()},
+    )
     return patch.model_copy(
         update={
             "name": f"{patch.name}-tuned",
             "edits": tuple(_edits(chosen.options, patch)),
-            "evidence": {**kept, "tuned": seen},
+            "evidence": patch.evidence.choices().with_record(seen),
             "provenance": Provenance.now(parents=(patch.digest,)),
         }
     )

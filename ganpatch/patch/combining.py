@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from ganpatch.errors import GanpatchError, listed
 from ganpatch.number_ranges import format_spans
 from ganpatch.patch.edit import Edit
+from ganpatch.patch.evidence import Evidence
 from ganpatch.patch.patch_file import Patch, Provenance
 
 Place = tuple[str, int]
@@ -63,7 +64,7 @@ def merge_patches(patches: Sequence[Patch], *, name: str, sequence: bool = False
         update={
             "name": name,
             "edits": edits,
-            "evidence": {},
+            "evidence": Evidence().with_records(record for one in patches for record in one.evidence.choices().records),
             "description": "\n".join(dict.fromkeys(patch.description for patch in patches if patch.description)),
             "provenance": Provenance.now(parents=tuple(patch.digest for patch in patches)),
         }

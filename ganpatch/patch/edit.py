@@ -24,6 +24,14 @@ LAYER = r"^\S+$"
 MASK_PLACE = r"^[^#]+\.safetensors#[^#]+$"
 
 
+def _plain(value: Any) -> Any:
+    if isinstance(value, Part):
+        return value.plain()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return {name: _plain(item) for name, item in value.items()} if isinstance(value, dict) else value
+
+
 def _listed(value: Any) -> Any:
     """One number stands for all units; pydantic then only sees lists, and its messages stay plain."""
     return value if isinstance(value, list | tuple) else [value]
@@ -46,6 +54,15 @@ class Part(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, str_max_length=10_000, use_attribute_docstrings=True
     )
+
+    def plain(self) -> Any:
+        """Return this part as plain data for a file: fields in their order, those at their defaults left out."""
+        fields = type(self).model_fields
+        return {
+            name: _plain(getattr(self, name))
+            for name, field in fields.items()
+            if name == "format" or getattr(self, name) != field.default
+        }
 
 
 class Mask(Part):
@@ -133,6 +150,12 @@ class Edit(Part):
         raise_faults(list(_faults(self)))
         return self
 
+    def plain(self) -> dict[str, Any]:
+        """Return the edit as plain data, one number for all units as a number."""
+        found = super().plain()
+        single = {name: found[name][0] for name in ("alpha", "value", "above") if len(found.get(name, ())) == 1}
+        return {**found, **single}
+
 
 def id_of(text: str, otherwise: str = "edit") -> str:
     """Make an id of whatever something is called: letters, digits and dashes, or `otherwise` if none is left."""
@@ -154,7 +177,7 @@ def _faults(edit: Edit) -> Iterator[tuple[tuple[str | int, ...], str]]:
         if unit >= edit.channels:
             wrong = f"is outside layer '{edit.layer}' ({edit.channels} units, 0-{edit.channels - 1})"
         elif unit == before:
-            wrong = "stands there twice"
+            wrong = "is listed twice"
         elif unit < before:
             wrong = f"stands behind {before}; units are sorted"
         else:

@@ -12,14 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from ganpatch.disk.atomic_files import candidates, plain_size, read_bytes, replacing_both, write_text
 from ganpatch.disk.tensor_files import opened_tensors
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.generator.fingerprints import Fingerprint, array_digest
 from ganpatch.patch.edit import LAYER, MASK_PLACE, NAME, Edit, Mask, Part, raise_faults
-from ganpatch.untrusted.strict_yaml import Document, Fault, YamlFaults, read_yaml, shown_path, walk, write_yaml
+from ganpatch.patch.evidence import Evidence, Figure, Record
+from ganpatch.untrusted.strict_yaml import Document, Fault, YamlFaults, read_yaml, shown_path, write_yaml
 from ganpatch.version import VERSION
 
 _LARGEST = 2_000_000  # read in half a minute
@@ -87,23 +88,10 @@ class Patch(Part):
     """The model that it is for."""
     edits: Annotated[tuple[Edit, ...], Field(strict=False, min_length=1)]
     """What it does, in the order in which it does it."""
-    evidence: dict[str, Any] = {}
-    """What was measured, as `ganpatch evaluate --write` notes it; free content, numbers are finite."""
+    evidence: Evidence = Evidence()
+    """How its units were chosen, and what was measured, on which seeds."""
     provenance: Provenance = Provenance()
     """Where it comes from."""
-
-    @field_validator("evidence")
-    @classmethod
-    def _evidence_finite(cls, evidence: dict[str, Any]) -> dict[str, Any]:
-        numbers = [(path, value) for path, value in walk(evidence) if isinstance(value, float)]
-        raise_faults(
-            [
-                (path, f"{value} is not finite")
-                for path, value in numbers
-                if abs(value) == float("inf") or value != value
-            ]
-        )
-        return evidence
 
     @model_validator(mode="after")
     def _ids_differ(self) -> Self:
@@ -148,9 +136,13 @@ class Patch(Part):
             text.write_text(placed.to_yaml(), encoding="utf-8")
             save_file(masks, tensors)
 
+    def with_record(self, record: Record) -> "Patch":
+        """Return this patch with `record` in its evidence, in place of an earlier one that it repeats."""
+        return self.model_copy(update={"evidence": self.evidence.with_record(record)})
+
     def to_yaml(self) -> str:
         """Return the text of the patch file, fields at their defaults left out."""
-        return write_yaml(_plain(self))
+        return write_yaml(self.plain())
 
     @property
     def digest(self) -> str:
@@ -158,7 +150,7 @@ class Patch(Part):
         bare = [
             edit.model_copy(update={"reason": "", "id": "x"}) for edit in self._with_masks_at("x.safetensors").edits
         ]
-        plain = write_yaml([_plain(edit) for edit in bare])
+        plain = write_yaml([edit.plain() for edit in bare])
         return f"sha256:{hashlib.sha256(plain.encode()).hexdigest()}"
 
     def _with_masks_at(self, file: str) -> "Patch":
@@ -287,25 +279,11 @@ def _part_at(path: tuple[str | int, ...]) -> type[Part]:
         (): Patch,
         ("model",): Model,
         ("model", "fingerprint"): Prints,
+        ("evidence",): Evidence,
+        ("evidence", "records"): Record,
         ("provenance",): Provenance,
         ("edits",): Edit,
         ("edits", "mask"): Mask,
     }
-    return places[tuple(part for part in path if isinstance(part, str))]
-
-
-def _plain(part: Any) -> Any:
-    """Turn a part into plain data in the order of its fields, without those at their defaults."""
-    if isinstance(part, Part):
-        plain = {}
-        for name, field in type(part).model_fields.items():
-            value = getattr(part, name)
-            if name == "format" or value != field.default:
-                single = name in ("alpha", "value", "above") and len(value) == 1
-                plain[name] = value[0] if single else _plain(value)
-        return plain
-    if isinstance(part, list | tuple):
-        return [_plain(item) for item in part]
-    if isinstance(part, dict):
-        return {name: _plain(value) for name, value in part.items()}
-    return part
+    names = tuple(part for part in path if isinstance(part, str))
+    return Figure if names[:3] == ("evidence", "records", "figures") else places[names]

@@ -7,6 +7,7 @@ from typing import Any
 from ganpatch.errors import GanpatchError
 from ganpatch.finding.suggestions import chosen_method, read_suggestions
 from ganpatch.number_ranges import parse_spans
+from ganpatch.patch.evidence import Evidence, Record
 from ganpatch.patch.patch_file import Patch, Provenance
 from ganpatch.ranking.result import Manifest
 from ganpatch.review.verdicts import VERDICTS, Flag, read_verdicts
@@ -57,7 +58,8 @@ def patch_from_suggestion(
         units = [unit for _, of, unit in ranked if of == layer]
         if units:
             edits.append(found.edit(layer, units, f"suggested by {method}"))
-    seen: dict[str, object] = {"suggested": {"by": method, **suggested.facts.settings, "seeds": manifest.seeds}}
+    settings = {"method": method, **suggested.facts.settings}
+    seen = Evidence.of(Record(made_by="ganpatch suggest", chosen_on=manifest.seeds, settings=settings))
     return Patch(model=manifest.model, edits=tuple(edits), evidence=seen, provenance=Provenance.now(), **about)
 
 

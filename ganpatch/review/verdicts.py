@@ -14,6 +14,7 @@ from ganpatch.disk.atomic_files import read_bytes, write_text
 from ganpatch.disk.json_files import Section
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.patch.edit import Edit, LayerName, id_of
+from ganpatch.patch.evidence import Evidence, Record
 from ganpatch.patch.patch_file import Patch, Provenance
 from ganpatch.ranking.result import Manifest
 from ganpatch.untrusted.strict_yaml import shown_path
@@ -71,7 +72,6 @@ def patch_from_flags(
     *,
     name: str,
     description: str = "",
-    evidence: dict[str, object] | None = None,
 ) -> Patch:
     """Make the patch that ablates every flagged unit: one edit per layer and reason, in the order of the layers."""
     if not flags:
@@ -94,13 +94,13 @@ def patch_from_flags(
         )
         for number, ((layer, reason), units) in enumerate(groups.items(), 1)
     ]
-    seen: dict[str, object] = {"flagged": {"seeds": manifest.seeds, "score": manifest.score, "run": manifest.run}}
+    seen = Record(made_by="review", chosen_on=manifest.seeds, settings={"score": manifest.score, "run": manifest.run})
     return Patch(
         name=name,
         description=description,
         model=manifest.model,
         edits=tuple(edits),
-        evidence=seen | (evidence or {}),
+        evidence=Evidence.of(seen),
         provenance=Provenance.now(),
     )
 

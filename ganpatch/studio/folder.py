@@ -14,7 +14,6 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import save_file
 
@@ -24,6 +23,7 @@ from ganpatch.disk.tensor_files import opened_tensors
 from ganpatch.errors import GanpatchError
 from ganpatch.generator.fingerprints import array_digest
 from ganpatch.patch.edit import Edit, Mask
+from ganpatch.patch.evidence import Evidence
 from ganpatch.patch.patch_file import Model, Patch
 from ganpatch.studio.changes import (
     AddConcept,
@@ -51,14 +51,15 @@ class Folder:
 
     def __init__(self, path: Path, state: State, channels: Mapping[str, int]) -> None:
         self.path, self.state, self.channels = path, state, channels
-        self.evidence: dict[str, Any] = {}
+        self.evidence = Evidence()
         self._lock = threading.Lock()
 
     @classmethod
     def open(cls, path: Path, model: Model, channels: Mapping[str, int], start: Patch | None = None) -> "Folder":
         """Open a session, or begin one with the edits of `start`; raise GanpatchError when it is of another model."""
         if not (path / STATE).exists():
-            folder = cls(path, State(studio=secrets.token_hex(8), model=model), channels)
+            chosen = start.evidence.choices() if start else Evidence()
+            folder = cls(path, State(studio=secrets.token_hex(8), model=model, evidence=chosen), channels)
             name = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in model.name).strip("._-")
             content = Content(name=start.name if start else f"{name or 'model'}-studio")
             folder._commit(folder.state, content if start is None else _of_patch(content, start, 0))
@@ -198,7 +199,9 @@ class Folder:
             and found.digest not in digests
             and found.model.fingerprint == self.state.model.fingerprint
         ):
-            self._commit(self.state, _of_patch(self.state.content, found, self.state.revision + 1))
+            known = self.state.evidence.with_records(found.evidence.choices().records)
+            state = self.state.model_copy(update={"evidence": known})
+            self._commit(state, _of_patch(self.state.content, found, self.state.revision + 1))
         elif own is None or found is None or found.digest != own.digest:
             self._write_meaning()
 

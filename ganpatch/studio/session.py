@@ -22,6 +22,7 @@ from ganpatch.forward.activations import LayerFacts, Progress, default_layer, la
 from ganpatch.generator.generator import Generator
 from ganpatch.option_values import Level
 from ganpatch.patch.edit import Edit
+from ganpatch.patch.evidence import Evidence, Record
 from ganpatch.patch.patch_file import Model, Patch
 from ganpatch.ranking.result import LayerRanking, read_manifest
 from ganpatch.studio.engine import Engine
@@ -266,12 +267,18 @@ class Studio:
                 self._dissections[run.manifest.run] = run.dissection()
         return [found for found in self._dissections.values() if found is not None]
 
-    def _evidence(self) -> dict[str, Any]:
-        seen = [
-            {"layers": list(run.manifest.layers), "seeds": run.manifest.seeds, "run": run.manifest.run}
-            for run in self.runs.values()
-        ]
-        return {"looked_at": seen} if seen else {}
+    def _evidence(self) -> Evidence:
+        """Return a record for each run whose images are shown: units are chosen by looking at them."""
+        return Evidence.of(
+            *(
+                Record(
+                    made_by="studio",
+                    chosen_on=run.manifest.seeds,
+                    settings={"layers": list(run.manifest.layers), "run": run.manifest.run},
+                )
+                for run in self.runs.values()
+            )
+        )
 
 
 def opening_of(model_and_runs: Sequence[str], loading: Mapping[str, Any]) -> Opening:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field
 
 from ganpatch.patch.edit import NAME, Edit, Part
+from ganpatch.patch.evidence import Evidence
 from ganpatch.patch.patch_file import Model, Patch, Provenance
 from ganpatch.studio.strokes import Concept, LabelStroke, Mode, Seed, Stroke
 
@@ -79,11 +80,13 @@ class State(Part):
     """A session; `revision` grows with every change and with undo, `seen` are the last changes, by id.
 
     `version` is the revision at which the content came to be; `undo` and `redo` are versions, the last one next.
+    `evidence` tells on which seeds the patch was chosen that the session began with.
     """
 
     format: Literal["ganpatch-studio/1"] = "ganpatch-studio/1"
     studio: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
     model: Model
+    evidence: Evidence = Evidence()
     revision: Revision = 0
     version: Revision = 0
     content: Content = Content()
@@ -101,7 +104,7 @@ class State(Part):
         """Return the edits that are on, in their order."""
         return tuple(entry.edit for entry in self.content.edits if entry.on)
 
-    def patch(self, evidence: dict[str, Any] | None = None) -> Patch | None:
+    def patch(self, evidence: Evidence | None = None) -> Patch | None:
         """Return the patch as it stands, or None while no edit is on: a patch has at least one."""
         edits = self.active()
         if not edits:
@@ -111,7 +114,7 @@ class State(Part):
             description=self.content.description,
             model=self.model,
             edits=edits,
-            evidence=evidence or {},
+            evidence=self.evidence.with_records(evidence.records if evidence else ()),
             provenance=Provenance.now(),
         )
 

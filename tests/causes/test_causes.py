@@ -181,9 +181,11 @@ def test_a_patch_says_what_else_changes(causes: Causes) -> None:
     made = concept_patch(causes, Wish(concept="sky", units=1), painter(), eye(), range(500_000, 500_020))
     assert made.change.removed("sky") == 1
     assert made.change.rows()[0][0] in ("sky", "ground"), "what was sky is ground now"
-    shares = made.patch.evidence["share_of_pixels_before_and_after"]
-    assert shares["sky"][1] == 0
-    assert made.patch.evidence["pixels"] == "all"
+    cause, removal = made.patch.evidence.records
+    assert cause.chosen_on == causes.seeds
+    assert (removal.made_by, removal.measured_on) == ("ganpatch patch remove", "500000-500019")
+    assert removal.figures["sky"].after == 0
+    assert removal.settings["pixels"] == "all"
 
 
 def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,8 +217,9 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     patching = ["patch", "remove", "--from", "causes", "--model", f"{PLACE}:Painter", *loading[:4], "--units", "1"]
     patching += ["--seeds", "500000-500015"]
     made = CliRunner().invoke(cli, [*patching, "-o", "no-red.yaml", "--json"], catch_exceptions=False)
-    evidence = json.loads(made.stdout[made.stdout.index("{") :])["evidence"]
-    assert evidence["share_of_pixels_before_and_after"]["red"][1] == 0
+    cause, removal = json.loads(made.stdout[made.stdout.index("{") :])["evidence"]["records"]
+    assert cause["made_by"] == "ganpatch cause"
+    assert removal["figures"]["red"]["after"] == 0
     assert Patch.load("no-red.yaml").edits[0].units == (0,)
     Image.new("L", (64, 64), 255).save("white.png")
     Image.new("L", (64, 64), 0).save("black.png")

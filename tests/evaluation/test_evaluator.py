@@ -22,6 +22,7 @@ from ganpatch.evaluation.tuner import Bound, tune
 from ganpatch.families.churches.targets import is_bundled
 from ganpatch.finding.frechet_distance import frechet
 from ganpatch.finding.image_features import load_features
+from ganpatch.patch.evidence import Record
 from tests.support.shared import patch_for
 from tools.benchmarks.planting import Planting, plant
 
@@ -81,7 +82,7 @@ def test_an_evaluation_and_its_page(small_dcgan: Generator, patch: Patch, tmp_pa
     assert "data:image/png;base64," in text
     assert "http" not in text.replace("http://www.w3.org", "")
     again = evaluate(small_dcgan, patch, CHOICES)
-    assert again.evidence() == found.evidence(), "seeded"
+    assert again.record() == found.record(), "seeded"
 
 
 def as_photographs(generator: Generator, seeds: range, folder: Path) -> None:
@@ -120,9 +121,12 @@ def test_a_folder_without_pictures_is_named(small_dcgan: Generator, patch: Patch
 
 
 def test_seeds_that_the_patch_was_chosen_on_are_refused(small_dcgan: Generator, patch: Patch) -> None:
-    chosen = patch.model_copy(update={"evidence": {"flagged": {"seeds": "0-120"}}})
-    with pytest.raises(GanpatchError, match=r"seed 100 is one that the patch was chosen on \(0-120\)"):
+    chosen = patch.with_record(Record(made_by="review", chosen_on=range(121)))
+    with pytest.raises(GanpatchError) as found:
         evaluate(small_dcgan, chosen, CHOICES)
+    assert str(found.value) == (
+        "seed 100 is one that the patch was chosen on (0-120): results on them would be biased; choose other --seeds"
+    )
 
 
 def test_too_few_seeds_are_refused(small_dcgan: Generator, patch: Patch) -> None:
@@ -146,7 +150,9 @@ def test_tuning_drops_what_does_not_help_and_keeps_the_bound(small_dcgan: Genera
     assert all(stop.gain <= tuned.chosen.gain for stop in tuned.curve if stop.damage <= 0.05)
     assert {unit for edit in tuned.patch.edits for unit in edit.units} <= {1, 3}
     assert {edit.reason for edit in tuned.patch.edits} == {"streaks"}
-    assert tuned.patch.evidence["tuned"]["seeds"] == "0-95"
+    record = tuned.patch.evidence.by("ganpatch tune")
+    assert record is not None
+    assert record.chosen_on == "0-95"
 
 
 def test_nothing_to_gain(small_dcgan: Generator) -> None:
@@ -166,10 +172,11 @@ def test_the_commands(small_dcgan: Generator, patch: Patch, tmp_path: Path) -> N
     arguments = ["evaluate", str(tmp_path / "model.pt"), str(path), "--seeds", "100-159", "--references", "24"]
     done = CliRunner().invoke(cli, [*arguments, "--baselines", "1", "--write", "--json"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["measured_on_seeds"] == "100-159"
-    evidence = Patch.load(path).evidence["evaluation"]
-    assert evidence["all_images"]["count"] == 60
-    assert len(evidence["baselines"]) == 1
+    assert json.loads(done.stdout)["measured_on"] == "100-159"
+    record = Patch.load(path).evidence.by("ganpatch evaluate")
+    assert record is not None
+    assert record.plain() == json.loads(done.stdout)
+    assert len(record.figures["most_change"].random) == record.baselines == 1
     assert (tmp_path / "fix.html").exists()
     done = CliRunner().invoke(
         cli,

@@ -312,7 +312,7 @@ def test_the_commands(small_dcgan: Generator, tmp_path: Path) -> None:
         assert done.exit_code == 0, done.output
     patch = Patch.load(tmp_path / "fix.yaml")
     assert len(patch.edits[0].units) == 2
-    assert patch.evidence["suggested"]["by"] == "spike"
+    assert patch.evidence.records[0].settings["method"] == "spike"
 
 
 def test_features_by_name() -> None:

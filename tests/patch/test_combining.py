@@ -3,6 +3,7 @@ import torch
 
 from ganpatch import Edit, GanpatchError, Mask
 from ganpatch.patch.combining import diff_patches, merge_patches, patch_rows
+from ganpatch.patch.evidence import Evidence, Record
 from ganpatch.patch.patch_file import Model, Prints
 from tests.support.patches import made_up_patch
 
@@ -37,7 +38,19 @@ def test_patches_are_joined_in_order_with_ids_that_differ() -> None:
     assert [(e.id, e.units) for e in merged.edits] == [("a", (1,)), ("a-2", (2,))]
     assert merged.description == "one\ntwo"
     assert len(merged.provenance.parents) == 2
-    assert merged.evidence == {}
+
+
+def test_a_merged_patch_was_chosen_on_the_seeds_of_all_and_has_no_figures() -> None:
+    chosen = Record(made_by="review", chosen_on=range(10), figures={"gain": 0.5})
+    measured = Record(made_by="ganpatch evaluate", measured_on=range(10, 20), figures={"most_frechet": 1.0})
+    one = made_up_patch(edit("a", [1]), evidence=Evidence.of(chosen, measured))
+    two = made_up_patch(edit("b", [2]), evidence={"flagged": {"seeds": "30-39"}, "fd": 0.5})
+    merged = merge_patches([one, two], name="both")
+    assert merged.evidence.chosen_seeds() == [range(10), range(30, 40)]
+    assert [(record.figures, record.measured_on) for record in merged.evidence.records] == [({}, ""), ({}, "")]
+    assert merge_patches([one, one.model_copy(update={"edits": two.edits})], name="twice").evidence == Evidence.of(
+        Record(made_by="review", chosen_on=range(10))
+    )
 
 
 def test_two_edits_of_one_unit_are_a_conflict_unless_in_sequence() -> None:

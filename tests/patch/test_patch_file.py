@@ -11,54 +11,11 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 import ganpatch
-from ganpatch import Edit, GanpatchError, Mask, Patch
+from ganpatch import Edit, Mask, Patch
 from ganpatch.patch.patch_file import Provenance
 from ganpatch.untrusted.strict_yaml import read_yaml
+from tests.support.patch_files import FULL, faults, write
 from tests.support.patches import made_up_patch
-
-FULL = f"""format: ganpatch/1
-name: churches-smears
-description: Smeared skies and broken roofs, flagged by eye among 512 units.
-model:
-  name: churches
-  fingerprint:
-    structure: sha256:{"0" * 64}
-    weights: sha256:{"1" * 64}
-edits:
-  - id: smears
-    layer: layer4
-    channels: 512
-    units: [12, 77, 301]
-    reason: smeared sky
-  - id: soft
-    layer: layer6
-    channels: 256
-    units: [5, 9]
-    alpha: [0.8, 0.5]
-    value: [0.031, -0.12]
-    above: 2.5
-    call: 0
-evidence:
-  seeds: 0-999
-  fd:
-    before: 0
-    after: 0.5
-provenance:
-  tool: ganpatch 0.1.0
-  created: '2026-11-23T07:50:00Z'
-"""
-
-
-def write(folder: Path, text: str) -> Path:
-    path = folder / "fix.yaml"
-    path.write_text(text)
-    return path
-
-
-def faults(path: Path) -> list[str]:
-    with pytest.raises(GanpatchError) as fault:
-        Patch.load(path)
-    return str(fault.value).replace(str(path), "fix.yaml").splitlines()
 
 
 def test_a_file_is_read_and_written_with_the_same_bytes(tmp_path: Path) -> None:
@@ -80,7 +37,7 @@ def test_all_faults_of_a_file_are_told_at_once(tmp_path: Path) -> None:
     assert faults(write(tmp_path, text)) == [
         "fix.yaml: $.format: should be 'ganpatch/1', not 'ganpatch/2' (line 1)",
         "fix.yaml: $.name: may hold letters, digits, '.', '_' and '-', and begins with a letter or digit, not 'churches smears' (line 2)",
-        "fix.yaml: $.edits[0].units[1]: unit 12 stands there twice (line 13)",
+        "fix.yaml: $.edits[0].units[1]: unit 12 is listed twice (line 13)",
         "fix.yaml: $.edits[0].units[2]: unit 512 is outside layer 'layer4' (512 units, 0-511) (line 13)",
         "fix.yaml: $.edits[1]: 'channels' is missing (line 15)",
         "fix.yaml: $.edits[1].value: should be a finite number, not 'nan' (line 19)",

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 from PIL import Image
 
 import ganpatch
 from ganpatch import Generator, Patch, bake
 from tests.support.shared import FACES, ROOT
+from tools.patches import make_patches
 
 PATCHES = sorted((ROOT / "patches").glob("*.yaml"))
 MODELS = {"churches": "churches", "faces": str(FACES)}
@@ -38,29 +38,31 @@ def test_it_fits_its_generator_and_folds_into_its_weights(path: Path, faces: Pat
 
 @pytest.mark.parametrize("path", PATCHES, ids=lambda path: path.stem)
 def test_its_figures_beat_every_draw_of_random_units(path: Path) -> None:
-    evidence = yaml.safe_load(path.read_text())["evidence"]
-    measured = [entry for name, entry in evidence.items() if isinstance(entry, dict) and name != "evaluation"]
-    assert measured
-    for entry in measured:
-        assert len(entry["random_units"]) >= 5
-        assert entry["after"] < min(entry["random_units"]), entry
-        assert entry["after"] < 0.75 * entry["before"], entry
+    measured = Patch.load(path).evidence.by(make_patches.MADE_BY)
+    assert measured is not None
+    assert measured.figures
+    for figure in measured.figures.values():
+        before, after, *random = make_patches.numbers(figure)
+        assert len(random) == measured.baselines == 5
+        assert after < min(random), figure
+        assert after < 0.75 * before, figure
 
 
 @pytest.mark.parametrize("path", PATCHES, ids=lambda path: path.stem)
 def test_its_evaluation_has_an_answer_and_twenty_baselines(path: Path) -> None:
-    found = yaml.safe_load(path.read_text())["evidence"]["evaluation"]
-    assert len(found["baselines"]) == 20
-    assert found["verdict"].lower().startswith(found["answer"])
-    assert found["p_value"] == pytest.approx(
-        (1 + sum(one <= relative(found["scores"]["most"]) for one in found["baselines"])) / 21, abs=1e-3
+    found = Patch.load(path).evidence.by("ganpatch evaluate")
+    assert found is not None
+    change, answer = found.figures["most_change"], found.settings["answer"]
+    assert len(change.random) == found.baselines == 20
+    assert change.value is not None
+    assert found.note.lower().startswith(answer)
+    assert found.figures["p_value"].value == pytest.approx(
+        (1 + sum(one <= change.value for one in change.random)) / 21, abs=1e-3
     )
-    assert found["answer"] != "better" or "most typical" not in found["reference"]
-    assert "FID" not in found["score"], "these are not Inception's features"
-
-
-def relative(score: dict[str, float]) -> float:
-    return score["after"] / score["before"] - 1
+    before, after = make_patches.numbers(found.figures["most_score"])
+    assert change.value == pytest.approx(after / before - 1, abs=1e-3)
+    assert answer != "better" or "most typical" not in found.reference
+    assert "FID" not in found.settings["score"], "these are not Inception's features"
 
 
 @pytest.mark.parametrize("path", PATCHES, ids=lambda path: path.stem)
@@ -71,8 +73,6 @@ def test_its_picture_is_there(path: Path) -> None:
 
 def test_figures_are_measured_again(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tool that wrote the figures gives them again, on fewer images, in the same direction."""
-    from tools.patches import make_patches
-
     monkeypatch.setattr(make_patches, "MEASURED", range(10_000, 10_256))
     measure: Callable[..., float] = make_patches.black_bars
     generator, patch = ganpatch.load(FACES), Patch.load(ROOT / "patches" / "faces.yaml")

@@ -24,7 +24,7 @@ def test_ranges_and_spaces() -> None:
         ("", "units '': '' is not a number or a range like 4-6"),
         ("-3", "units '-3': '-3' is not a number or a range like 4-6"),
         ("6-4", "units '6-4': the range 6-4 runs backwards; write 4-6"),
-        ("1,2,1", "units '1,2,1': unit 1 stands there twice"),
+        ("1,2,1", "units '1,2,1': unit 1 is listed twice"),
         ("0-99999999999", "units '0-99999999999': more than 10,000,000 numbers"),
     ],
 )

@@ -33,7 +33,7 @@ def test_flags_become_one_edit_per_layer_and_reason(manifest: Manifest, small_dc
         ("main-5-2", "main.5", 8, (1, 7), "smear"),
         ("main-5-3", "main.5", 8, (2,), "dots"),
     ]
-    assert patch.evidence["flagged"]["seeds"] == "0-11"
+    assert patch.evidence.chosen_seeds() == [range(12)]
     assert patch.provenance.tool.startswith("ganpatch ")
     with applied(small_dcgan.module, patch):
         small_dcgan.sample([0])

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ganpatch import Edit, GanpatchError, Generator, Mask, Patch, applied
+from ganpatch.patch.evidence import Evidence, Record
 from ganpatch.patch.patch_file import Model
 from ganpatch.segmenters.strokes_file import Strokes
 from ganpatch.studio.changes import (
@@ -222,8 +223,14 @@ def test_a_broken_patch_is_kept_aside_and_written_again(folder: Folder) -> None:
 
 def test_a_session_begins_with_a_patch_and_is_of_one_model(folder: Folder, model: Model, tmp_path: Path) -> None:
     start = Patch(name="fix", model=model, edits=[Edit(id="a", layer="main.5", channels=8, units=(2,))])
+    start = start.with_record(Record(made_by="review", chosen_on=range(100)))
     begun = Folder.open(tmp_path / "t", model, CHANNELS, start)
     assert Patch.load(begun.path / "patch.yaml").name == "fix"
+    begun = again(begun)
+    begun.evidence = Evidence.of(Record(made_by="studio", chosen_on=range(1000, 1010)))
+    begun.change(Flag(id="1", layer="main.5", unit=1))
+    seeds = Patch.load(begun.path / "patch.yaml").evidence.chosen_seeds()
+    assert seeds == [range(100), range(1000, 1010)], "what the first patch was chosen on is not forgotten"
     with pytest.raises(GanpatchError, match="holds a session already"):
         Folder.open(tmp_path / "t", model, CHANNELS, start)
     other = model.model_copy(

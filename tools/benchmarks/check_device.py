@@ -90,7 +90,7 @@ def causes(found: Path, wanted: Path) -> str:
 
 def evaluations(found: Path, wanted: Path) -> str:
     a, b = (json.loads((path / "evidence.json").read_text()) for path in (found, wanted))
-    changes = [[evidence["all_images"][when]["frechet"] for when in ("before", "after")] for evidence in (a, b)]
+    changes = [[record["figures"]["all_frechet"][when] for when in ("before", "after")] for record in (a, b)]
     return "distance {:.4g} to {:.4g}, {:.4g} to {:.4g}".format(*changes[0], *changes[1])
 
 

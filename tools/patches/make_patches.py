@@ -26,6 +26,7 @@ from ganpatch.finding.image_features import load_features
 from ganpatch.forward.activations import layer_facts
 from ganpatch.generator.latents import draw_inputs, parse_latent
 from ganpatch.pages.image_grids import Pixels
+from ganpatch.patch.evidence import Evidence, Figure, Record
 from ganpatch.patch.patch_file import Model, Provenance
 from tools.patches.fetch_faces import FACES
 
@@ -35,6 +36,9 @@ MEASURED = range(10_000, 12_000)
 EVALUATED = range(20_000, 20_500)
 SHOWN = range(1_000, 1_512)
 DRAWS = 5
+
+MADE_BY = "tools/patches/make_patches.py"
+KEYS = ("precision", "recall", "density", "coverage")
 
 Flags = dict[str, Sequence[int]]
 
@@ -135,21 +139,20 @@ def make(generator: Generator, job: Job) -> Patch:
         drawn(generator, patch_of({"random": draw.choice(channels, count, replace=False).tolist()}))
         for _ in range(DRAWS)
     ]
-    evidence: dict[str, object] = {
-        "made_by": "tools/patches/make_patches.py",
-        "flagged_on_seeds": "0-999",
-        "measured_on_seeds": f"{MEASURED.start}-{MEASURED.stop - 1}",
+    figures = {
+        name: Figure(
+            what=" ".join((measure.__doc__ or "").split()),
+            before=round(measure(before), 4),
+            after=round(measure(after), 4),
+            random=[round(measure(pixels), 4) for pixels in random],
+        )
+        for name, measure in job.measures.items()
     }
-    for name, measure in job.measures.items():
-        evidence[name] = {
-            "what": " ".join((measure.__doc__ or "").split()),
-            "before": round(measure(before), 4),
-            "after": round(measure(after), 4),
-            "random_units": [round(measure(pixels), 4) for pixels in random],
-        }
+    chosen = Record(made_by="review", chosen_on=range(1000))
+    measured = Record(made_by=MADE_BY, measured_on=MEASURED, baselines=DRAWS, figures=figures)
     created = "2026-11-23T00:00:00Z"  # the same file every time
     provenance = Provenance.now().model_copy(update={"created": created})
-    return patch_of(flags, evidence=evidence, provenance=provenance)
+    return patch_of(flags, evidence=Evidence.of(chosen, measured), provenance=provenance)
 
 
 def with_evaluation(generator: Generator, patch: Patch) -> Patch:
@@ -158,7 +161,7 @@ def with_evaluation(generator: Generator, patch: Patch) -> Patch:
     choices = Choices(seeds=EVALUATED, features=features, references=len(EVALUATED))
     evaluation = ganpatch.evaluate(generator, patch, choices)
     write_evaluation(evaluation, REPORTS / f"{generator.name}.html")
-    return patch.model_copy(update={"evidence": {**patch.evidence, "evaluation": evaluation.evidence()}})
+    return patch.with_record(evaluation.record())
 
 
 def drawn(generator: Generator, patch: Patch | None) -> Pixels:
@@ -195,46 +198,50 @@ def overview() -> str:
         parts += ["| units | layer | why |", "|---|---|---|"]
         parts += [f"| {', '.join(map(str, edit.units))} | `{edit.layer}` | {edit.reason} |" for edit in patch.edits]
         parts += ["", "| measure | before | after | random units |", "|---|---|---|---|"]
-        for name, figures in (patch.evidence or {}).items():
-            if isinstance(figures, dict) and name != "evaluation":
-                random = ", ".join(f"{100 * value:.2f} %" for value in figures["random_units"])
-                shares = " | ".join(f"{100 * figures[when]:.2f} %" for when in ("before", "after"))
-                parts.append(f"| {name.replace('_', ' ')}: {figures['what']} | {shares} | {random} |")
-        parts += evaluated((patch.evidence or {}).get("evaluation"))
+        measured = patch.evidence.by(MADE_BY)
+        for name, figure in measured.figures.items() if measured else ():
+            before, after, *random = (f"{100 * number:.2f} %" for number in numbers(figure))
+            parts.append(f"| {name.replace('_', ' ')}: {figure.what} | {before} | {after} | {', '.join(random)} |")
+        parts += evaluated(patch.evidence.by("ganpatch evaluate"))
     return "\n".join(parts) + "\n"
 
 
-def evaluated(figures: dict | None) -> list[str]:
+def numbers(figure: Figure) -> list[float]:
+    """Return a figure before, after, and with each set of random units."""
+    assert figure.before is not None
+    assert figure.after is not None
+    return [figure.before, figure.after, *figure.random]
+
+
+def evaluated(record: Record | None) -> list[str]:
     """Describe an evaluation: the verdict, the scores, and the figures of all and of the most active images."""
-    if figures is None:
+    if record is None:
         return []
-    has_own_score = "Fréchet" not in figures["score"]
+    score, figures = record.settings["score"], record.figures
+    names = {"score": score, "frechet": "Fréchet distance", **{key: key for key in KEYS}}
+    if "Fréchet" in score:
+        del names["frechet"]
     parts = [
         "",
-        figures["verdict"],
+        record.note,
         "",
-        f"Reference: {figures['reference']}; features: {figures['features']}; seeds {figures['measured_on_seeds']}.",
+        f"Reference: {record.reference}; features: {record.settings['features']}; seeds {record.measured_on}.",
         "",
-        f"| images | {figures['score']} |{' Fréchet distance |' * has_own_score} precision | recall | density "
-        "| coverage |",
-        "|---" * (6 + has_own_score) + "|",
+        f"| images | {' | '.join(names.values())} |",
+        "|---" * (1 + len(names)) + "|",
     ]
-    for name, words in (("most", "the fifth that most activates the units"), ("all", "all images")):
-        own, score = figures[f"{name}_images"], figures["scores"][name]
-        before, after = own["before"], own["after"]
-        keys = [*["frechet"] * has_own_score, "precision", "recall", "density", "coverage"]
-        shares = " | ".join(f"{before[key]:.3g} to {after[key]:.3g}" for key in keys)
-        parts.append(f"| {words} ({own['count']}) | {score['before']:.3g} to {score['after']:.3g} | {shares} |")
-    fine = figures["fine_images"]
-    changes = sorted(100 * change for change in figures["baselines"])
+    for where, words in (("most", "the fifth that most activates the units"), ("all", "all images")):
+        pairs = [numbers(figures[f"{where}_{name}"]) for name in names]
+        parts.append(f"| {words} | {' | '.join(f'{before:.3g} to {after:.3g}' for before, after in pairs)} |")
+    changes = sorted(100 * change for change in figures["most_change"].random)
+    unchanged, ssim, psnr = (figures[f"fine_{name}"].value for name in ("unchanged", "ssim", "psnr"))
     parts += [
         "",
-        f"Change of the {figures['score']} with {len(changes)} random-unit baselines, each on its own most active "
-        "images: "
+        f"Change of the {score} with {len(changes)} random-unit baselines, each on its own most active images: "
         f"{changes[0]:+.1f} % to {changes[-1]:+.1f} %, median {changes[len(changes) // 2]:+.1f} %.",
         "",
-        f"Images that were fine, the half that activates the units least: {fine['unchanged']:.0%} unchanged, "
-        f"SSIM {fine['ssim']:.3f}, PSNR {fine['psnr']:.1f} dB.",
+        f"Images that were fine, the half that activates the units least: {unchanged:.0%} unchanged, "
+        f"SSIM {ssim:.3f}, PSNR {psnr:.1f} dB.",
     ]
     return parts
 

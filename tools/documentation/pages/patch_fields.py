@@ -17,6 +17,9 @@ _PARTS = {
     "Prints": "`fingerprint`",
     "Edit": "`edits`",
     "Mask": "`mask`",
+    "Evidence": "`evidence`",
+    "Record": "`records`",
+    "Figure": "`figures`",
     "Provenance": "`provenance`",
 }
 _WORDS = {"string": ("text", "texts"), "integer": ("whole number", "whole numbers"), "number": ("number", "numbers")}
@@ -55,7 +58,8 @@ def _type(field: Schema, many: int = 0) -> str:
     if field["type"] == "array":
         return f"list of {_type(field['items'], many=1)}"
     if field["type"] == "object":
-        return "mapping"
+        inside = field.get("additionalProperties")
+        return f"mapping of names, each to {_type(inside)}" if isinstance(inside, dict) else "mapping"
     return " ".join([_WORDS[field["type"]][many], *_bounds(field)])
 
 
