@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ganpatch.cli.completing import VARIABLE
 from ganpatch.cli.running import TOGETHER
 from ganpatch.cli.table import CommandTable
 from ganpatch.errors import GanpatchError, printable
@@ -58,6 +59,8 @@ def main() -> None:
     except SystemExit:
         raise
     except BaseException as fault:
+        if VARIABLE in os.environ:
+            sys.exit(1)  # Tab was pressed: nothing may be printed on the line that is being typed
         if os.environ.get("GANPATCH_TRACEBACK") and isinstance(fault, Exception):
             raise
         fault = fault.__cause__ or fault if isinstance(fault, click.Abort) else fault  # click's word for an interrupt

@@ -31,6 +31,7 @@ from ganpatch.plugins import Group, plugin_names
 Items = list[CompletionItem]
 Complete = Callable[[click.Context, click.Parameter, str], Items]
 
+VARIABLE = "_GANPATCH_COMPLETE"  # by which click's script asks for words
 _SAFE = re.compile(r"[\w./][\w./:@%+,-]{0,199}")  # no quotes, spaces, $, *, ~ or leading dash
 _LARGEST, _MOST = 2_000_000, 1000  # bytes of a file, entries of a folder or a list
 _LAYERS = ("manifest.json", "dissection.json", "causes.json")
@@ -143,12 +144,10 @@ def _installed(group: Group) -> list[str]:
 
 
 def _folders(context: click.Context) -> Iterator[Path]:
-    """Yield the folders that stand on the line."""
-    for name in _FOLDERS:
-        given = context.params.get(name)
-        for value in given if isinstance(given, tuple) else (given,):
-            if isinstance(value, str | Path):
-                yield Path(value)
+    """Yield the paths that stand on the line where folders can; click leaves some in `args`, before Tab's word."""
+    values = [context.params.get(name) for name in _FOLDERS]
+    for value in [*values, context.args]:
+        yield from (Path(one) for one in (value if isinstance(value, tuple | list) else [value]) if one)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 import click
 from click.shell_completion import get_completion_class
 
-VARIABLE = "_GANPATCH_COMPLETE"  # click's name for it, by which the script asks for words
+from ganpatch.cli.completing import VARIABLE
+
 SHELLS = ("bash", "zsh", "fish")
 
 
