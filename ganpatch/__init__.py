@@ -49,62 +49,142 @@ from ganpatch.version import VERSION as __version__
 
 # The public names by module. A module is imported when one of its names is first asked for.
 _NAMES = {
-    "causes.result": "Causes",
+    "causes.concept_patches": "ConceptChoice ConceptPatch insert_concept remove_concept",
+    "causes.concept_shares": "ConceptChange",
+    "causes.result": "Causes ConceptCauses ContextRow Curve",
     "causes.search": "Effort find_causes",
+    "dissection.comparison": "Compared Comparison compare",
     "dissection.dissector": "dissect",
-    "dissection.result": "Dissection",
+    "dissection.result": "Dissection LayerDissection",
     "errors": "GanpatchError",
-    "evaluation.evaluator": "Evaluation evaluate",
-    "export.onnx_export": "export_onnx",
-    "export.repairing": "repair",
+    "evaluation.evaluator": "Choices Evaluation evaluate",
+    "evaluation.metrics": "Damage Distances",
+    "evaluation.references": "Reference",
+    "evaluation.report": "write_evaluation",
+    "evaluation.tuner": "Bound Option Stop Tuned tune",
+    "evaluation.tuning_report": "write_tuning",
+    "evaluation.verdict": "Change Measured Verdict",
+    "export.onnx_export": "Exported export_onnx",
+    "export.onnx_patching": "GraphLayer PatchedGraph list_onnx_layers patch_onnx",
+    "export.patched_models": "PatchedModel Target apply_patch",
+    "export.repairing": "Repaired Request repair",
+    "export.reverting": "revert",
+    "export.verifying": "Agreement Verification verify",
     "families.family": "Built",
     "families.loading": "load",
+    "families.probing": "Probed Question probe",
+    "families.settings_text": "settings_text",
     "finding.image_features": "Features load_features",
-    "finding.suggestions": "Found",
+    "finding.methods": "suggest",
+    "finding.suggestions": "Found MethodFacts Suggested",
     "finding.task": "Task",
     "fold.baking": "Baked Decision Proof bake",
+    "forward.activations": "LayerFacts list_layers",
+    "forward.processes": "Group",
+    "generator.device": "Compute",
     "generator.fingerprints": "Fingerprint fingerprint",
     "generator.generator": "Generator",
-    "generator.latents": "parse_latent",
+    "generator.latents": "Drawn Labels Latent parse_latent",
+    "generator.load_options": "LoadOptions",
     "pages.samples": "Sample",
     "patch.applying": "applied",
     "patch.combining": "diff_patches merge_patches patch_rows",
     "patch.edit": "Edit Mask",
     "patch.evidence": "Evidence Figure Record",
-    "patch.patch_file": "Patch",
+    "patch.patch_file": "Model Patch Prints Provenance",
     "ranking.ranker": "rank",
-    "ranking.result": "LayerRanking Ranking",
+    "ranking.result": "Computed LayerRanking Ranking",
+    "review.flags": "flag_reviewed flag_suggested flag_units",
     "review.page": "write_page",
+    "runs.cause_run": "cause_to_folder",
+    "runs.dissection_run": "dissect_to_folder",
+    "runs.ranking_run": "rank_to_folder",
+    "runs.suggestion_run": "suggest_for_run",
     "segmenters.loading": "load_segmenter",
     "segmenters.segmenter": "Segmenter",
 }
 MODULE_OF = {name: f"ganpatch.{module}" for module, names in _NAMES.items() for name in names.split()}
 
 if TYPE_CHECKING:  # the same names, for type checkers and editors
+    from ganpatch.causes.concept_patches import ConceptChoice as ConceptChoice
+    from ganpatch.causes.concept_patches import ConceptPatch as ConceptPatch
+    from ganpatch.causes.concept_patches import insert_concept as insert_concept
+    from ganpatch.causes.concept_patches import remove_concept as remove_concept
+    from ganpatch.causes.concept_shares import ConceptChange as ConceptChange
     from ganpatch.causes.result import Causes as Causes
+    from ganpatch.causes.result import ConceptCauses as ConceptCauses
+    from ganpatch.causes.result import ContextRow as ContextRow
+    from ganpatch.causes.result import Curve as Curve
     from ganpatch.causes.search import Effort as Effort
     from ganpatch.causes.search import find_causes as find_causes
+    from ganpatch.dissection.comparison import Compared as Compared
+    from ganpatch.dissection.comparison import Comparison as Comparison
+    from ganpatch.dissection.comparison import compare as compare
     from ganpatch.dissection.dissector import dissect as dissect
     from ganpatch.dissection.result import Dissection as Dissection
+    from ganpatch.dissection.result import LayerDissection as LayerDissection
     from ganpatch.errors import GanpatchError as GanpatchError
+    from ganpatch.evaluation.evaluator import Choices as Choices
     from ganpatch.evaluation.evaluator import Evaluation as Evaluation
     from ganpatch.evaluation.evaluator import evaluate as evaluate
+    from ganpatch.evaluation.metrics import Damage as Damage
+    from ganpatch.evaluation.metrics import Distances as Distances
+    from ganpatch.evaluation.references import Reference as Reference
+    from ganpatch.evaluation.report import write_evaluation as write_evaluation
+    from ganpatch.evaluation.tuner import Bound as Bound
+    from ganpatch.evaluation.tuner import Option as Option
+    from ganpatch.evaluation.tuner import Stop as Stop
+    from ganpatch.evaluation.tuner import Tuned as Tuned
+    from ganpatch.evaluation.tuner import tune as tune
+    from ganpatch.evaluation.tuning_report import write_tuning as write_tuning
+    from ganpatch.evaluation.verdict import Change as Change
+    from ganpatch.evaluation.verdict import Measured as Measured
+    from ganpatch.evaluation.verdict import Verdict as Verdict
+    from ganpatch.export.onnx_export import Exported as Exported
     from ganpatch.export.onnx_export import export_onnx as export_onnx
+    from ganpatch.export.onnx_patching import GraphLayer as GraphLayer
+    from ganpatch.export.onnx_patching import PatchedGraph as PatchedGraph
+    from ganpatch.export.onnx_patching import list_onnx_layers as list_onnx_layers
+    from ganpatch.export.onnx_patching import patch_onnx as patch_onnx
+    from ganpatch.export.patched_models import PatchedModel as PatchedModel
+    from ganpatch.export.patched_models import Target as Target
+    from ganpatch.export.patched_models import apply_patch as apply_patch
+    from ganpatch.export.repairing import Repaired as Repaired
+    from ganpatch.export.repairing import Request as Request
     from ganpatch.export.repairing import repair as repair
+    from ganpatch.export.reverting import revert as revert
+    from ganpatch.export.verifying import Agreement as Agreement
+    from ganpatch.export.verifying import Verification as Verification
+    from ganpatch.export.verifying import verify as verify
     from ganpatch.families.family import Built as Built
     from ganpatch.families.loading import load as load
+    from ganpatch.families.probing import Probed as Probed
+    from ganpatch.families.probing import Question as Question
+    from ganpatch.families.probing import probe as probe
+    from ganpatch.families.settings_text import settings_text as settings_text
     from ganpatch.finding.image_features import Features as Features
     from ganpatch.finding.image_features import load_features as load_features
+    from ganpatch.finding.methods import suggest as suggest
     from ganpatch.finding.suggestions import Found as Found
+    from ganpatch.finding.suggestions import MethodFacts as MethodFacts
+    from ganpatch.finding.suggestions import Suggested as Suggested
     from ganpatch.finding.task import Task as Task
     from ganpatch.fold.baking import Baked as Baked
     from ganpatch.fold.baking import Decision as Decision
     from ganpatch.fold.baking import Proof as Proof
     from ganpatch.fold.baking import bake as bake
+    from ganpatch.forward.activations import LayerFacts as LayerFacts
+    from ganpatch.forward.activations import list_layers as list_layers
+    from ganpatch.forward.processes import Group as Group
+    from ganpatch.generator.device import Compute as Compute
     from ganpatch.generator.fingerprints import Fingerprint as Fingerprint
     from ganpatch.generator.fingerprints import fingerprint as fingerprint
     from ganpatch.generator.generator import Generator as Generator
+    from ganpatch.generator.latents import Drawn as Drawn
+    from ganpatch.generator.latents import Labels as Labels
+    from ganpatch.generator.latents import Latent as Latent
     from ganpatch.generator.latents import parse_latent as parse_latent
+    from ganpatch.generator.load_options import LoadOptions as LoadOptions
     from ganpatch.pages.samples import Sample as Sample
     from ganpatch.patch.applying import applied as applied
     from ganpatch.patch.combining import diff_patches as diff_patches
@@ -115,11 +195,22 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from ganpatch.patch.evidence import Evidence as Evidence
     from ganpatch.patch.evidence import Figure as Figure
     from ganpatch.patch.evidence import Record as Record
+    from ganpatch.patch.patch_file import Model as Model
     from ganpatch.patch.patch_file import Patch as Patch
+    from ganpatch.patch.patch_file import Prints as Prints
+    from ganpatch.patch.patch_file import Provenance as Provenance
     from ganpatch.ranking.ranker import rank as rank
+    from ganpatch.ranking.result import Computed as Computed
     from ganpatch.ranking.result import LayerRanking as LayerRanking
     from ganpatch.ranking.result import Ranking as Ranking
+    from ganpatch.review.flags import flag_reviewed as flag_reviewed
+    from ganpatch.review.flags import flag_suggested as flag_suggested
+    from ganpatch.review.flags import flag_units as flag_units
     from ganpatch.review.page import write_page as write_page
+    from ganpatch.runs.cause_run import cause_to_folder as cause_to_folder
+    from ganpatch.runs.dissection_run import dissect_to_folder as dissect_to_folder
+    from ganpatch.runs.ranking_run import rank_to_folder as rank_to_folder
+    from ganpatch.runs.suggestion_run import suggest_for_run as suggest_for_run
     from ganpatch.segmenters.loading import load_segmenter as load_segmenter
     from ganpatch.segmenters.segmenter import Segmenter as Segmenter
 else:

@@ -1,7 +1,10 @@
 """Patches that remove a concept from a generator's images, or insert it, with their evidence.
 
-made = concept_patch(causes, Wish(concept="tree", units=20), generator, segmenter, seeds)
-made.patch.save("no-trees.yaml")
+Each is measured before it is returned:
+
+    made = remove_concept(causes, ConceptChoice(concept="tree", units=20), generator, segmenter)
+    made.patch.save("no-trees.yaml")
+    made.change.removed("tree")             # by how much of it, on other images than those of the causes
 """
 
 from collections.abc import Sequence
@@ -16,18 +19,21 @@ from ganpatch.errors import GanpatchError
 from ganpatch.forward.activations import Progress, unseen
 from ganpatch.generator.generator import Generator
 from ganpatch.number_ranges import format_spans
-from ganpatch.option_values import By, Level
+from ganpatch.option_values import CONCEPT_PATCH_SEEDS, By, Level
+from ganpatch.patch.edit import Edit
 from ganpatch.patch.evidence import Evidence, Figure, Record
 from ganpatch.patch.patch_file import Model, Patch, Provenance
 from ganpatch.segmenters.loading import Segmenter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What is wanted: remove the concept, or insert it at a level; by how many units, where (`mask` [h, w])."""
+class ConceptChoice:
+    """Which concept, by how many `units`, in which order, and where (`mask` [h, w] in [0, 1]; None is everywhere).
+
+    `level` is the value that an insertion sets: the mean where the concept is, or a quantile.
+    """
 
     concept: str
-    insert: bool = False
     units: int = 20
     by: By = "alpha"
     level: Level = "mean"
@@ -42,33 +48,64 @@ class ConceptPatch:
     change: ConceptChange
 
 
-def concept_patch(
+def remove_concept(
     causes: Causes,
-    wish: Wish,
+    choice: ConceptChoice,
     generator: Generator,
     segmenter: Segmenter,
-    seeds: Sequence[int],
+    seeds: Sequence[int] = CONCEPT_PATCH_SEEDS,
     *,
     progress: Progress = unseen,
 ) -> ConceptPatch:
-    """Make the patch and measure it on the images of `seeds`; raise GanpatchError for causes of another model."""
+    """Return the patch that removes a concept, and what it changes in the images of `seeds`.
+
+    Raises GanpatchError when `causes` are of another model, or not of that concept.
+    """
+    edit = causes.removal(choice.concept, units=choice.units, by=choice.by, mask=choice.mask)
+    return _measured(causes, edit, choice.mask, _Images(generator, segmenter, seeds, progress), "ganpatch patch remove")
+
+
+def insert_concept(
+    causes: Causes,
+    choice: ConceptChoice,
+    generator: Generator,
+    segmenter: Segmenter,
+    seeds: Sequence[int] = CONCEPT_PATCH_SEEDS,
+    *,
+    progress: Progress = unseen,
+) -> ConceptPatch:
+    """Return the patch that inserts a concept where `choice.mask` is, and what it changes in the images of `seeds`.
+
+    Raises GanpatchError when `causes` are of another model, or not of that concept.
+    """
+    edit = causes.insertion(choice.concept, level=choice.level, units=choice.units, by=choice.by, mask=choice.mask)
+    return _measured(causes, edit, choice.mask, _Images(generator, segmenter, seeds, progress), "ganpatch patch insert")
+
+
+@dataclass(frozen=True, slots=True)
+class _Images:
+    """What a patch is measured on."""
+
+    generator: Generator
+    segmenter: Segmenter
+    seeds: Sequence[int]
+    progress: Progress
+
+
+def _measured(causes: Causes, edit: Edit, mask: Tensor | None, images: _Images, made_by: str) -> ConceptPatch:
+    generator, segmenter, seeds = images.generator, images.segmenter, images.seeds
     model = Model.of(generator.name, generator.fingerprint)
     if causes.model.fingerprint != model.fingerprint:
         raise GanpatchError(f"these causes are of {causes.model.name}, with other weights than {model.name}")
-    choices = {"units": wish.units, "by": wish.by, "mask": wish.mask}
-    if wish.insert:
-        edit = causes.insertion(wish.concept, level=wish.level, **choices)  # type: ignore[arg-type]
-    else:
-        edit = causes.removal(wish.concept, **choices)  # type: ignore[arg-type]
     within = None
-    if wish.mask is not None:
+    if mask is not None:
         size = generator.sample(seeds[:1]).shape[-2:]
-        within = F.interpolate(wish.mask.view(1, 1, *wish.mask.shape), size, mode="area")[0, 0]
-    change = concept_change(generator, segmenter, [edit], seeds, within=within, progress=progress)
+        within = F.interpolate(mask.view(1, 1, *mask.shape), size, mode="area")[0, 0]
+    change = concept_change(generator, segmenter, [edit], seeds, within=within, progress=images.progress)
     columns = zip(change.concepts, change.before.tolist(), change.after.tolist(), strict=True)
     shares = {name: Figure(before=round(before, 5), after=round(after, 5)) for name, before, after in columns}
     measured = Record(
-        made_by=f"ganpatch patch {'insert' if wish.insert else 'remove'}",
+        made_by=made_by,
         measured_on=format_spans(seeds),
         settings={"segmenter": segmenter.name, "pixels": "all" if within is None else "inside the mask"},
         figures=shares,

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganpatch.errors import GanpatchError
-from ganpatch.forward.activations import default_layer, layer_facts
+from ganpatch.forward.activations import default_layer, list_layers
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import find_layer, hooked, tensor_of
 from ganpatch.graph.split import Change, Front, Tail
@@ -30,7 +30,7 @@ class Interventions:
 
     def __init__(self, generator: Generator, segmenter: Segmenter, layer: str) -> None:
         find_layer(generator.module, layer)
-        facts = {fact.name: fact for fact in layer_facts(generator)}
+        facts = {fact.name: fact for fact in list_layers(generator)}
         if layer not in facts or len(facts[layer].size) != 2:
             near = default_layer(list(facts.values())).name
             raise GanpatchError(f"layer '{layer}' gives no maps [N, C, h, w] to intervene in; '{near}' does")

@@ -52,15 +52,15 @@ def flag(
     """
     from ganpatch.patch.new_files import save_new_patch
     from ganpatch.ranking.result import read_manifest
-    from ganpatch.review.flags import chosen_flags, patch_from_suggestion, refuse_beside_suggested
+    from ganpatch.review.flags import chosen_flags, flag_suggested, refuse_beside_suggested
     from ganpatch.review.verdicts import patch_from_flags
 
-    manifest = read_manifest(run)
     about: Any = {"name": name or out.stem, "description": description}
     if suggested:
         refuse_beside_suggested(units, verdicts)
-        patch = patch_from_suggestion(run, manifest, suggested, first, layers=[layer] if layer else (), **about)
+        patch = flag_suggested(run, suggested, first=first, layers=[layer] if layer else (), **about)
     else:
+        manifest = read_manifest(run)
         flags = chosen_flags(run, manifest, units=units, layer=layer, reason=reason, verdicts=verdicts)
         patch = patch_from_flags(manifest, flags, **about)
     save_new_patch(patch, out, overwrite=overwrite)

@@ -26,14 +26,14 @@ def layers(model: str | None, loading: dict[str, Any], as_json: bool) -> None:
       ganpatch layers model.onnx
     """
     from ganpatch.families.loading import weights_file
-    from ganpatch.forward.activations import default_layer, layer_facts
+    from ganpatch.forward.activations import default_layer, list_layers
     from ganpatch.untrusted.weight_files import kind_of
 
     path = weights_file(model)
     if path is not None and kind_of(path) == "onnx":
         print_graph(path, as_json)
         return
-    facts = layer_facts(load_model(model, loading))
+    facts = list_layers(load_model(model, loading))
     if as_json:
         print_json([asdict(fact) for fact in facts])
         return
@@ -54,9 +54,9 @@ def layers(model: str | None, loading: dict[str, Any], as_json: bool) -> None:
 
 def print_graph(path: Path, as_json: bool) -> None:
     """Print the layers of an ONNX graph."""
-    from ganpatch.export.onnx_patching import graph_layers
+    from ganpatch.export.onnx_patching import list_onnx_layers
 
-    found = graph_layers(path)
+    found = list_onnx_layers(path)
     if as_json:
         print_json([asdict(layer) for layer in found])
         return

@@ -65,7 +65,7 @@ def remove(**given: Any) -> None:
     \b
       ganpatch patch remove --from causes --concept tree --units 20 -o no-trees.yaml
     """
-    _make(insert=False, **given)
+    _make(inserting=False, **given)
 
 
 @click.command()
@@ -83,11 +83,12 @@ def insert(**given: Any) -> None:
     \b
       ganpatch patch insert --from causes --concept door --mask here.png -o door.yaml
     """
-    _make(insert=True, **given)
+    _make(inserting=True, **given)
 
 
 def _make(
     *,
+    inserting: bool,
     folder: Path,
     concept: str | None,
     mask: Path | None,
@@ -101,7 +102,7 @@ def _make(
     as_json: bool,
     **choices: Any,
 ) -> None:
-    from ganpatch.causes.concept_patches import Wish, concept_patch
+    from ganpatch.causes.concept_patches import ConceptChoice, insert_concept, remove_concept
     from ganpatch.causes.result import Causes
     from ganpatch.pages.image_grids import read_mask
     from ganpatch.patch.new_files import refuse_taken, save_new_patch
@@ -113,11 +114,12 @@ def _make(
         raise click.UsageError(f"these causes are of {', '.join(causes.concepts)}: choose one with --concept")
     concept = concept or next(iter(causes.concepts))
     grid = None if mask is None else read_mask(mask, causes.size)
-    wish = Wish(concept=concept, mask=grid, **choices)
+    choice = ConceptChoice(concept=concept, mask=grid, **choices)
+    make = insert_concept if inserting else remove_concept
     generator = load_model(model, loading)
     found = load_segmenter(segmenter or causes.segmenter, generator, concepts=concepts)
     with progress_bar("measuring") as progress:
-        made = concept_patch(causes, wish, generator, found, seeds, progress=progress)
+        made = make(causes, choice, generator, found, seeds, progress=progress)
     save_new_patch(made.patch, out, overwrite=overwrite)
     rows = made.change.rows()
     if as_json:
@@ -127,9 +129,8 @@ def _make(
     print_table(
         ["concept", f"before, {where}", "after", "change"], rows, numeric=[f"before, {where}", "after", "change"]
     )
-    if wish.insert:
-        say(f"{out} puts {concept} in, by {wish.units} units of {causes.layer}")
+    if inserting:
+        say(f"{out} inserts {concept}, by {choice.units} units of {causes.layer}")
     else:
-        say(
-            f"{out} takes away {made.change.removed(concept):.1%} of {concept}, by {wish.units} units of {causes.layer}"
-        )
+        share = made.change.removed(concept)
+        say(f"{out} removes {share:.1%} of {concept}, by {choice.units} units of {causes.layer}")

@@ -33,7 +33,7 @@ from ganpatch.evaluation.measuring import (
 )
 from ganpatch.evaluation.metrics import Damage, Distances, distances, perceptual_distance
 from ganpatch.evaluation.references import Compared, Reference, choose_reference
-from ganpatch.evaluation.verdict import Change, Found, Verdict, judge_change
+from ganpatch.evaluation.verdict import Change, Measured, Verdict, judge_change
 from ganpatch.finding.image_features import Features, load_features
 from ganpatch.forward.activations import Progress, unseen
 from ganpatch.generator.generator import Generator
@@ -73,7 +73,7 @@ class Evaluation:
     choices: Choices
     reference: Reference
     verdict: Verdict
-    found: Found
+    found: Measured
     before: Mapping[str, Distances]
     after: Mapping[str, Distances]
     fine: Mapping[str, float]
@@ -143,7 +143,7 @@ def evaluate(
         for sample in (observed.before, observed.after)
     )
     rows["fine"] = least_active(observed.peaks, patch.edits)
-    found = Found(
+    found = Measured(
         score=_score_name(reference, choices.features),
         is_independent=reference.is_independent,
         baselines=baselines,

@@ -1,6 +1,6 @@
 """The verdict on a patch: better, mixed, no change, not shown or worse, and the sentence that says why.
 
-    verdict = judge_change(found)           # Found: scores before and after, of the patch and of its baselines
+    verdict = judge_change(found)           # Measured: scores before and after, of the patch and of its baselines
     verdict.answer, verdict.p_value, verdict.sentence
 
 A score is a distance, so lower is better: the mean error to the right images where they are known, else the Fréchet
@@ -41,7 +41,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Measured:
     """What was measured: scores of the `most` active, `all` and `fine` images, and of each baseline's most active ones.
 
     `score` names the score; `largest` is the mean absolute change of the most changed image, `touched` the share of
@@ -70,7 +70,7 @@ class Verdict:
     sentence: str
 
 
-def judge_change(found: Found) -> Verdict:
+def judge_change(found: Measured) -> Verdict:
     """Judge what was `found`, by the rules that docs/methods/evaluation.md states."""
     p_value = rank_p_value(found.most, found.baselines)
     answer = _answer(found, p_value)
@@ -85,7 +85,7 @@ def rank_p_value(own: Change, baselines: Sequence[Change]) -> float | None:
     return (1 + as_low) / (1 + len(baselines))
 
 
-def _answer(found: Found, p_value: float | None) -> Answer:
+def _answer(found: Measured, p_value: float | None) -> Answer:
     if found.largest < UNSEEN or _is_nothing(found):
         return "no change"
     if found.most.relative <= -COUNTS and p_value is not None and p_value <= CHANCE and _is_apart(found):
@@ -96,22 +96,22 @@ def _answer(found: Found, p_value: float | None) -> Answer:
     return "worse" if rises or found.all.relative >= 2 * COUNTS else "not shown"
 
 
-def _is_nothing(found: Found) -> bool:
+def _is_nothing(found: Measured) -> bool:
     """Return whether no score moves and fine images stay as they were."""
     return max(abs(one.relative) for one in (found.most, found.all)) < COUNTS and found.ssim >= 0.999
 
 
-def _is_apart(found: Found) -> bool:
+def _is_apart(found: Measured) -> bool:
     gains = [one.relative for one in found.baselines]
     return found.most.relative < mean(gains) - APART * stdev(gains)
 
 
-def _harms_elsewhere(found: Found) -> bool:
+def _harms_elsewhere(found: Measured) -> bool:
     falls = max(one.before - one.after for one in (found.precision, found.recall))
     return found.all.relative > ELSEWHERE or found.fine.relative > ELSEWHERE or falls > RECALL
 
 
-def _sentence(found: Found, answer: Answer, p_value: float | None) -> str:
+def _sentence(found: Measured, answer: Answer, p_value: float | None) -> str:
     if found.touched == 0:
         return "No change: the patch never acts on these images."
     parts = [f"{answer.capitalize()}: the {found.score} of the images that most activate its units {found.most}"]

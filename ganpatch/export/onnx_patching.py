@@ -117,7 +117,7 @@ class GraphLayer:
     unclear: str
 
 
-def graph_layers(source: Path) -> list[GraphLayer]:
+def list_onnx_layers(source: Path) -> list[GraphLayer]:
     """List the layers of an ONNX graph that give floating-point values, in the order of the graph."""
     return [
         GraphLayer(

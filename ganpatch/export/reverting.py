@@ -19,12 +19,15 @@ from ganpatch.untrusted.exported_programs import load_script
 from ganpatch.untrusted.weight_files import kind_of, read_checkpoint, write_checkpoint
 
 
-def revert(path: Path, output: Path) -> list[str]:
-    """Write `path` as it was before its last patch; give the names of the restored tensors.
+def revert(path: str | Path, output: str | Path | None = None) -> list[str]:
+    """Write `path` as it was before its last patch, to `output`, and return the names of the restored tensors.
+
+    Without `output`: beside `path`, as `reverted_path` names it.
 
     Raises GanpatchError, and writes nothing, when the file holds no patch, its backup is missing or of another file,
     the touched tensors have changed since, or it is of a kind that holds inserted operations.
     """
+    path, output = Path(path), Path(output or reverted_path(Path(path)))
     kind = kind_of(path)
     if kind in ("onnx", "pt2"):
         what = "an ONNX graph" if kind == "onnx" else "an exported program"
@@ -44,7 +47,7 @@ def revert(path: Path, output: Path) -> list[str]:
 
 
 def reverted_path(path: Path) -> Path:
-    """Name the restored file: model.fixed.pt -> model.fixed.reverted.pt."""
+    """Return the name of the restored file: model.fixed.pt -> model.fixed.reverted.pt."""
     return path.with_name(f"{path.stem}.reverted{path.suffix}")
 
 

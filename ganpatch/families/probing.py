@@ -21,7 +21,7 @@ from ganpatch.errors import GanpatchError, listed
 from ganpatch.families.adapter import adapted, image_of
 from ganpatch.families.loading import UnknownLatent, opened
 from ganpatch.families.output_checks import checked, draws_noise
-from ganpatch.forward.activations import LayerFacts, default_layer, layer_facts
+from ganpatch.forward.activations import LayerFacts, default_layer, list_layers
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.input_files import Images
 from ganpatch.generator.latents import Drawn, Labels, Latent
@@ -81,11 +81,12 @@ class _Trial:
 
 
 @random_state_kept()
-def probe(model: str | Path | nn.Module | None, options: LoadOptions) -> Probed:
+def probe(model: str | Path | nn.Module | None, options: LoadOptions | None = None) -> Probed:
     """Load `model`, find out what it takes where nothing says so, and try everything that later stages need.
 
     Raises GanpatchError that names the rule which a model breaks, and the way out.
     """
+    options = options or LoadOptions()
     known, as_list = True, (options.latent or "").startswith("[")
     try:
         generator = opened(model, options)
@@ -99,7 +100,7 @@ def probe(model: str | Path | nn.Module | None, options: LoadOptions) -> Probed:
             "alone; use constant or zero noise (--call noise_mode=const, --call randomize_noise=false), or take it out "
             "of forward"
         )
-    facts = layer_facts(generator)
+    facts = list_layers(generator)
     limits, question = _range(generator, options)
     questions = [] if known else [_distribution(generator.latent)]
     if not known and not options.labels and generator.labels and generator.labels.kind == "onehot":

@@ -38,8 +38,11 @@ def method_named(name: str) -> Method:
     raise GanpatchError(f"method '{name}' is not one of {', '.join(known)}{near_miss(name, known)}")
 
 
-def suggest(task: Task, methods: Sequence[str], layers: Sequence[str] = ()) -> dict[str, Suggested]:
-    """Run `methods` over `layers` of the ranking (none given: all); raise GanpatchError for unknown ones first."""
+def suggest(task: Task, methods: Sequence[str] = (DEFAULT,), layers: Sequence[str] = ()) -> dict[str, Suggested]:
+    """Score the units of `layers` of a ranking (none given: all) by `methods`; return what each found, by its name.
+
+    Raises GanpatchError for an unknown method or layer before any is scored.
+    """
     by_name = {name: method_named(name) for name in methods}
     chosen = tuple(layers) or tuple(task.ranking.layers)
     for layer in chosen:

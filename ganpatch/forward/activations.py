@@ -79,7 +79,7 @@ def stream(
             yield part, images
 
 
-def layer_facts(generator: Generator) -> list[LayerFacts]:
+def list_layers(generator: Generator) -> list[LayerFacts]:
     """Run one image and say what every layer gives, in the order in which they first finish."""
     module = generator.module
     kinds = {name: type(layer).__name__ for name, layer in module.named_modules()}

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ganpatch.errors import GanpatchError
-from ganpatch.forward.activations import BATCH, OnActivation, Progress, default_layer, layer_facts, unseen
+from ganpatch.forward.activations import BATCH, OnActivation, Progress, default_layer, list_layers, unseen
 from ganpatch.forward.processes import ALONE, Group
 from ganpatch.forward.resumable_pass import run_pass
 from ganpatch.generator.generator import Generator
@@ -57,7 +57,7 @@ def rank(
 
 def chosen_layers(generator: Generator, layers: Iterable[str]) -> tuple[str, ...]:
     """Return `layers` without repeats, or the layer at 8x8; raise GanpatchError when one is missing."""
-    names = tuple(dict.fromkeys(layers)) or (default_layer(layer_facts(generator)).name,)
+    names = tuple(dict.fromkeys(layers)) or (default_layer(list_layers(generator)).name,)
     for name in names:
         find_layer(generator.module, name)
     return names

@@ -1,22 +1,68 @@
-"""Which flags a command means: named units, a downloaded file, or what the review server saved."""
+"""Flagged units as a patch: units named by hand, those flagged on the review page, or those that a method suggests.
 
-from collections.abc import Sequence
+    patch = flag_units("run", {"layer4": [3, 17]}, name="fix", reason="smeared sky")
+    patch = flag_reviewed("run", name="fix")
+    patch = flag_suggested("run", "first-look", first=20, name="fix")
+
+Each patch switches its units off, unless a method suggests another edit of them.
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ganpatch.errors import GanpatchError
 from ganpatch.finding.suggestions import chosen_method, read_suggestions
 from ganpatch.number_ranges import parse_spans
+from ganpatch.option_values import DEFAULT_METHOD
 from ganpatch.patch.evidence import Evidence, Record
 from ganpatch.patch.patch_file import Patch, Provenance
-from ganpatch.ranking.result import Manifest
-from ganpatch.review.verdicts import VERDICTS, Flag, read_verdicts
+from ganpatch.ranking.result import Manifest, read_manifest
+from ganpatch.review.verdicts import VERDICTS, Flag, patch_from_flags, read_verdicts
+
+
+def flag_units(
+    run: str | Path, units: Mapping[str, Sequence[int]], *, name: str, reason: str = "", description: str = ""
+) -> Patch:
+    """Return the patch that switches off `units` of each layer of a ranked run.
+
+    Raises GanpatchError when the run does not rank a layer, or a unit is outside of it.
+    """
+    flags = [Flag(layer=layer, unit=unit, reason=reason) for layer, chosen in units.items() for unit in chosen]
+    return patch_from_flags(read_manifest(Path(run)), flags, name=name, description=description)
+
+
+def flag_reviewed(run: str | Path, verdicts: str | Path | None = None, *, name: str, description: str = "") -> Patch:
+    """Return the patch of the units flagged on the review page of a run, or in a downloaded file of `verdicts`.
+
+    Raises GanpatchError when nothing is flagged, or the verdicts are of another run.
+    """
+    manifest, path = read_manifest(Path(run)), None if verdicts is None else Path(verdicts)
+    flags = chosen_flags(Path(run), manifest, units=None, layer=None, reason="", verdicts=path)
+    return patch_from_flags(manifest, flags, name=name, description=description)
+
+
+def flag_suggested(
+    run: str | Path,
+    method: str = DEFAULT_METHOD,
+    *,
+    name: str,
+    first: int = 20,
+    layers: Sequence[str] = (),
+    description: str = "",
+) -> Patch:
+    """Return the patch of the `first` units that `method` suggested for a run, over `layers` or all, with its edits.
+
+    Raises GanpatchError when the method was not run, or not on one of `layers`.
+    """
+    about = {"name": name, "description": description}
+    return patch_from_suggestion(Path(run), read_manifest(Path(run)), method, first, layers=layers, **about)
 
 
 def chosen_flags(
     folder: Path, manifest: Manifest, *, units: str | None, layer: str | None, reason: str, verdicts: Path | None
 ) -> tuple[Flag, ...]:
-    """Return the flags that were asked for; raise GanpatchError when the request is unclear."""
+    """Return the flags that a command asks for; raise GanpatchError when the request is unclear."""
     if units is not None and verdicts is not None:
         raise GanpatchError("give --units or --verdicts, not both")
     if units is not None:
@@ -41,7 +87,7 @@ def refuse_beside_suggested(units: str | None, verdicts: Path | None) -> None:
 def patch_from_suggestion(
     folder: Path, manifest: Manifest, method: str, first: int, *, layers: Sequence[str] = (), **about: Any
 ) -> Patch:
-    """Make the patch of the `first` units that `method` suggested, over all layers or those named, with its edits."""
+    """Return the patch of the `first` units that `method` suggested, over all layers or those named, with its edits."""
     suggested = chosen_method(read_suggestions(folder, manifest), method, folder)
     for layer in layers:
         if layer not in suggested.layers:

@@ -8,7 +8,7 @@ from typing import Any
 from ganpatch.disk.atomic_files import disk_faults, remove, write_bytes
 from ganpatch.disk.locks import locked
 from ganpatch.errors import GanpatchError
-from ganpatch.forward.activations import Progress, default_layer, layer_facts, unseen
+from ganpatch.forward.activations import Progress, default_layer, list_layers, unseen
 from ganpatch.forward.processes import ALONE, Group, Lost
 from ganpatch.forward.saved_state import partial_of, partials
 from ganpatch.generator.generator import Generator
@@ -61,7 +61,7 @@ def check_layers(generator: Generator, layers: Sequence[str]) -> None:
 
 def chosen_layer(generator: Generator, say: Say) -> str:
     """Choose a layer, as none was named, and say which."""
-    chosen = default_layer(layer_facts(generator))
+    chosen = default_layer(list_layers(generator))
     size = "x".join(str(edge) for edge in chosen.size)
     say(f"layer {chosen.name} ({chosen.units} units at {size}), as none was named; --layer chooses")
     return chosen.name

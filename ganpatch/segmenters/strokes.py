@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganpatch.errors import GanpatchError
-from ganpatch.forward.activations import batched, layer_facts, stream
+from ganpatch.forward.activations import batched, list_layers, stream
 from ganpatch.generator.generator import Generator
 from ganpatch.patch.patch_file import Model
 from ganpatch.segmenters.kept_activations import KeptActivations
@@ -61,7 +61,7 @@ def fit(
     if missing:
         raise GanpatchError(f"{name}: nothing is painted as {', '.join(missing)}")
     weights, bias = _regression(features, labels, len(concepts))
-    sizes = [fact.units for fact in layer_facts(generator) if fact.name in layers]
+    sizes = [fact.units for fact in list_layers(generator) if fact.name in layers]
     parts = [part.T[..., None, None].contiguous() for part in weights.split(sizes)]
 
     def run(images: Tensor, activations: Sequence[Tensor]) -> Tensor:
@@ -76,7 +76,7 @@ def fit(
 
 def feature_layers(generator: Generator, after: str | None = None) -> tuple[str, ...]:
     """Return one layer for each map size, in order: the least nested, of these the last; behind `after` only."""
-    facts = layer_facts(generator)
+    facts = list_layers(generator)
     names = [fact.name for fact in facts]
     start = names.index(after) + 1 if after in names else 0
     chosen: dict[tuple[int, ...], str] = {}

@@ -18,7 +18,7 @@ from ganpatch.dissection.result import Dissection
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.evaluation.evaluator import FEWEST
 from ganpatch.families.loading import load
-from ganpatch.forward.activations import LayerFacts, Progress, default_layer, layer_facts
+from ganpatch.forward.activations import LayerFacts, Progress, default_layer, list_layers
 from ganpatch.generator.generator import Generator
 from ganpatch.option_values import Level
 from ganpatch.patch.edit import Edit
@@ -104,7 +104,7 @@ class Studio:
         start = Patch.load(opening.patch) if opening.patch else None
         if start is not None and start.model.fingerprint != model.fingerprint:
             raise GanpatchError(f"patch '{start.name}' is for other weights than {generator.name}")
-        facts = layer_facts(generator)
+        facts = list_layers(generator)
         hold(path)
         folder = Folder.open(path, model, {fact.name: fact.units for fact in facts}, start)
         return cls(generator, facts, folder, replace(opening, model=name))

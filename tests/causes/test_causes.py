@@ -10,7 +10,7 @@ from PIL import Image
 
 from ganpatch import Causes, Effort, GanpatchError, Patch, find_causes
 from ganpatch.causes.alphas import PRESETS, Alphas
-from ganpatch.causes.concept_patches import Wish, concept_patch
+from ganpatch.causes.concept_patches import ConceptChoice, remove_concept
 from ganpatch.causes.concept_shares import concept_change
 from ganpatch.causes.insertion_sites import insertion_by_context
 from ganpatch.causes.interventions import Interventions, ablated, grown, inserted, one_place, unchanged
@@ -178,7 +178,7 @@ def test_refusals(causes: Causes) -> None:
 
 
 def test_a_patch_says_what_else_changes(causes: Causes) -> None:
-    made = concept_patch(causes, Wish(concept="sky", units=1), painter(), eye(), range(500_000, 500_020))
+    made = remove_concept(causes, ConceptChoice(concept="sky", units=1), painter(), eye(), range(500_000, 500_020))
     assert made.change.removed("sky") == 1
     assert made.change.rows()[0][0] in ("sky", "ground"), "what was sky is ground now"
     cause, removal = made.patch.evidence.records

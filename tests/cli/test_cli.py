@@ -329,7 +329,7 @@ def test_an_unexpected_fault_is_no_traceback(folder: Path) -> None:
     code = (
         "import ganpatch.cli, ganpatch.forward.activations as activations\n"
         "def broken(generator): raise RuntimeError('boom\\nmore')\n"
-        "activations.layer_facts = broken\n"
+        "activations.list_layers = broken\n"
         "ganpatch.cli.main()\n"
     )
     done = subprocess.run(

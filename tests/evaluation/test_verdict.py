@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ganpatch.evaluation.verdict import Change, Found, judge_change, rank_p_value
+from ganpatch.evaluation.verdict import Change, Measured, judge_change, rank_p_value
 
 
 def changes(*relative: float) -> tuple[Change, ...]:
@@ -14,7 +14,7 @@ def changes(*relative: float) -> tuple[Change, ...]:
 
 SPREAD = [0.001 * n for n in range(-10, 10)]  # 20 baselines around 0
 SAME = Change(before=0.9, after=0.9)
-GOOD = Found(
+GOOD = Measured(
     score="mean error",
     is_independent=True,
     most=Change(before=20, after=16),

@@ -13,7 +13,7 @@ from torch import nn
 import ganpatch
 from ganpatch import GanpatchError, Generator, Mask, Patch, applied, export_onnx
 from ganpatch.export.file_runners import TOLERANCES, open_onnx
-from ganpatch.forward.activations import layer_facts
+from ganpatch.forward.activations import list_layers
 from ganpatch.generator.layers import hooked, hooked_layers
 from tests.support.nets import NETS, dcgan
 
@@ -30,7 +30,7 @@ def metadata(path: Path) -> dict[str, str]:
 def test_a_patched_graph_equals_the_hooks(net: str, tmp_path: Path, make_patch: Callable[..., Patch]) -> None:
     module, latent = NETS[net]()
     generator = ganpatch.load(module, latent=latent)
-    facts = [fact for fact in layer_facts(generator) if fact.units >= 3 and len(fact.size) == 2]
+    facts = [fact for fact in list_layers(generator) if fact.units >= 3 and len(fact.size) == 2]
     first, last = facts[1], facts[-2]
     mask = Mask.of(torch.rand(*last.size, generator=torch.Generator().manual_seed(0)))
     patch = make_patch(

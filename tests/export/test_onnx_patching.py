@@ -17,9 +17,9 @@ from onnxruntime.quantization import QuantFormat, quantize_static
 import ganpatch
 from ganpatch import Edit, GanpatchError, Generator, Patch, export_onnx
 from ganpatch.export.file_runners import TOLERANCES, compared, open_onnx, output_of
-from ganpatch.export.onnx_patching import PatchedGraph, graph_layers, patch_onnx
+from ganpatch.export.onnx_patching import PatchedGraph, list_onnx_layers, patch_onnx
 from ganpatch.export.patch_record import KEY, Record
-from ganpatch.forward.activations import layer_facts
+from ganpatch.forward.activations import list_layers
 from ganpatch.option_values import Mode
 from tests.support.nets import NETS, loaded_net, repeated
 from tests.support.patches import KINDS, edit_for, patch_of
@@ -58,8 +58,8 @@ def test_layers_of_every_net_by_both_exporters(net: str, exporter: str, tmp_path
     """Each layer of the table with a kind of edit, in turn; layers that are not in the graph are refused by name."""
     generator = loaded_net(net)
     source = torch_export(generator, tmp_path / "model.onnx", exporter)
-    addressable = {layer.name for layer in graph_layers(source) if not layer.unclear}
-    facts = {fact.name: fact for fact in layer_facts(generator)}
+    addressable = {layer.name for layer in list_onnx_layers(source) if not layer.unclear}
+    facts = {fact.name: fact for fact in list_layers(generator)}
     edited = 0
     for index, name in enumerate(layer for layer in TABLE[net] if (net, layer) not in LOST):
         kinds = [kind for kind in KINDS if kind != "masked" or len(facts[name].size) == 2]
@@ -81,8 +81,8 @@ def test_several_edits_at_once(exporter: str, tmp_path: Path) -> None:
     for net in ("dcgan", "stylegan2"):
         generator = loaded_net(net)
         source = torch_export(generator, tmp_path / f"{net}.onnx", exporter)
-        there = {layer.name for layer in graph_layers(source) if not layer.unclear}
-        facts = [fact for fact in layer_facts(generator) if fact.units >= 3 and fact.name in there]
+        there = {layer.name for layer in list_onnx_layers(source) if not layer.unclear}
+        facts = [fact for fact in list_layers(generator) if fact.units >= 3 and fact.name in there]
         kinds = list(KINDS)[:5]
         edits = [edit_for(fact, kinds[index % 5], edit=f"a{index}") for index, fact in enumerate(reversed(facts))]
         edits += [
@@ -302,7 +302,7 @@ def test_other_weights_typos_and_wrong_sizes(
 
 def test_what_can_be_addressed(small_dcgan: Generator, tmp_path: Path) -> None:
     export_onnx(small_dcgan, tmp_path / "model.onnx")
-    found = {layer.name: layer for layer in graph_layers(tmp_path / "model.onnx")}
+    found = {layer.name: layer for layer in list_onnx_layers(tmp_path / "model.onnx")}
     assert list(found) == ["main.1", "main.2", "main.4", "main.5", "main.6", "main.7", "main"] or set(found) == {
         "main", "main.1", "main.2", "main.4", "main.5", "main.6", "main.7",
     }  # fmt: skip

@@ -7,7 +7,7 @@ import torch
 from ganpatch import Generator
 from ganpatch.families.churches.__init__ import WEIGHTS
 from ganpatch.families.churches.scenes import CONCEPTS, SLOTS, draw, draw_slots, slots_of
-from ganpatch.forward.activations import layer_facts
+from ganpatch.forward.activations import list_layers
 
 
 def test_a_scene_is_a_function_of_its_seed() -> None:
@@ -45,7 +45,7 @@ def test_labels_lie_where_the_pixels_are() -> None:
 
 
 def test_the_generator_is_what_its_card_says(churches: Generator) -> None:
-    facts = {fact.name: fact for fact in layer_facts(churches)}
+    facts = {fact.name: fact for fact in list_layers(churches)}
     assert [name for name in facts if name.count(".") == 0] == [f"layer{n}" for n in range(1, 11)] + ["to_rgb"]
     assert (facts["layer4"].units, facts["layer4"].size) == (256, (8, 8))
     assert WEIGHTS.stat().st_size < 8_000_000

@@ -9,7 +9,7 @@ import ganpatch
 from ganpatch import GanpatchError
 from ganpatch.families.loading import recognised
 from ganpatch.families.registry import FAMILIES
-from ganpatch.forward.activations import default_layer, layer_facts
+from ganpatch.forward.activations import default_layer, list_layers
 from tests.support.nets import dcgan, progressive
 
 NET = """
@@ -101,7 +101,7 @@ def test_a_dcgan_with_biases_and_another_name(tmp_path: Path) -> None:
     z = torch.randn(2, 5, 1, 1)
     assert torch.equal(generator.module(z), layers(z))
     assert generator.sample([0]).shape == (1, 3, 8, 8)
-    assert [fact.name for fact in layer_facts(generator)] == ["net.0", "net.1", "net.2", "net.3", "net"]
+    assert [fact.name for fact in list_layers(generator)] == ["net.0", "net.1", "net.2", "net.3", "net"]
 
 
 def test_a_factory_in_a_file(net: Path, tmp_path: Path) -> None:
@@ -205,12 +205,12 @@ def test_faults_of_settings_are_all_told(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_layer_at_8x8_is_the_default(
     small_progressive: ganpatch.Generator, small_dcgan: ganpatch.Generator
 ) -> None:
-    assert default_layer(layer_facts(small_progressive)).name == "layer4"
-    assert default_layer(layer_facts(small_dcgan)).name == "main.5"
+    assert default_layer(list_layers(small_progressive)).name == "layer4"
+    assert default_layer(list_layers(small_dcgan)).name == "main.5"
 
 
 def test_layer_facts(small_dcgan: ganpatch.Generator) -> None:
-    facts = {fact.name: fact for fact in layer_facts(small_dcgan)}
+    facts = {fact.name: fact for fact in list_layers(small_dcgan)}
     assert (facts["main.3"].kind, facts["main.3"].units, facts["main.3"].size, facts["main.3"].calls) == (
         "ConvTranspose2d", 8, (8, 8), 1,
     )  # fmt: skip

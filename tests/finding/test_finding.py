@@ -22,7 +22,7 @@ from ganpatch.finding.methods import METHODS, suggest
 from ganpatch.finding.suggestions import read_suggestions
 from ganpatch.finding.task import Task
 from ganpatch.finding.typical import CLOSEST, NEIGHBOURS, Usual
-from ganpatch.forward.activations import layer_facts
+from ganpatch.forward.activations import list_layers
 from ganpatch.generator.layers import hooked
 from ganpatch.patch.applying import edits_applied
 from ganpatch.ranking.result import read_manifest
@@ -364,7 +364,7 @@ def test_units_flagged_by_eye_are_units_of_their_layers(monkeypatch: pytest.Monk
     from tools.benchmarks.bench_finding import FLAGGED, FRESH, MODELS, flagged
 
     for model, layers in FLAGGED.items():
-        facts = {fact.name: fact.units for fact in layer_facts(ganpatch.load(MODELS[model][0]))}
+        facts = {fact.name: fact.units for fact in list_layers(ganpatch.load(MODELS[model][0]))}
         assert {*layers} & {*FRESH}
         for layer in layers:
             for who, units in flagged(model, layer).items():

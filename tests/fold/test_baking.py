@@ -11,7 +11,7 @@ from torch import nn
 import ganpatch
 from ganpatch import Edit, GanpatchError, Generator, Patch, bake
 from ganpatch.fold.baking import TOLERANCE, with_state
-from ganpatch.forward.activations import LayerFacts, layer_facts
+from ganpatch.forward.activations import LayerFacts, list_layers
 from ganpatch.generator.latents import parse_latent
 from ganpatch.patch.applying import edits_applied
 from tests.support.nets import NETS, in_place_trap, loaded_net, progressive, repeated, stylegan2
@@ -24,7 +24,7 @@ CASES = [(net, layer) for net, layers in TABLE.items() for layer in layers]
 @pytest.mark.parametrize(("net", "layer"), CASES, ids=lambda value: value)
 def test_every_edit_is_folded_or_inserted_as_the_table_says(net: str, layer: str) -> None:
     generator = loaded_net(net)
-    fact = next(fact for fact in layer_facts(generator) if fact.name == layer)
+    fact = next(fact for fact in list_layers(generator) if fact.name == layer)
     for kind in KINDS:
         if kind == "masked" and len(fact.size) != 2:
             continue
@@ -41,7 +41,7 @@ def test_every_edit_is_folded_or_inserted_as_the_table_says(net: str, layer: str
 def test_several_edits_on_several_layers(net: str) -> None:
     """Upstream first, list order within a layer; whatever is folded together equals the hooks together."""
     generator = loaded_net(net)
-    facts = [fact for fact in layer_facts(generator) if fact.units >= 3]
+    facts = [fact for fact in list_layers(generator) if fact.units >= 3]
     kinds = list(KINDS)[:5]
     edits = [edit_for(fact, kinds[index % 5], edit=f"a{index}") for index, fact in enumerate(reversed(facts))]
     edits += [
@@ -58,7 +58,7 @@ def test_the_state_dict_is_loaded_by_the_original_code(make_patch: Callable[...,
     for net in ("dcgan", "biggan", "biggan_new_spectral_norm", "weight_normed"):
         generator = loaded_net(net)
         fact = next(
-            fact for fact in layer_facts(generator) if fact.units >= 4 and fact.kind.startswith(("Conv", "Param"))
+            fact for fact in list_layers(generator) if fact.units >= 4 and fact.kind.startswith(("Conv", "Param"))
         )
         patch = make_patch(generator, {"layer": fact.name, "channels": fact.units, "units": [0, 3]})
         before = {name: tensor.clone() for name, tensor in generator.module.state_dict().items()}
@@ -76,7 +76,7 @@ def test_the_state_dict_is_loaded_by_the_original_code(make_patch: Callable[...,
 @given(st.data())
 def test_nets_and_edits_beyond_the_table(data: st.DataObject) -> None:
     generator = loaded_random(data)
-    facts = [fact for fact in layer_facts(generator) if fact.units]
+    facts = [fact for fact in list_layers(generator) if fact.units]
     chosen = data.draw(st.lists(st.sampled_from(facts), min_size=1, max_size=4))
     edits = [drawn_edit(data, index, fact) for index, fact in enumerate(chosen)]
     baked = bake(generator, patch_of(generator, edits))
@@ -161,7 +161,7 @@ def test_the_naive_bake_is_wrong() -> None:
     ):
         module, latent = make()
         generator = ganpatch.load(module, latent=latent)
-        channels = next(fact.units for fact in layer_facts(generator) if fact.name == layer)
+        channels = next(fact.units for fact in list_layers(generator) if fact.name == layer)
         naive = with_state(module, {weight: zeroed_row(module.get_parameter(weight), 1)})
         args, _ = generator.inputs(range(3))
         with torch.no_grad(), edits_applied(module, [Edit(id="e", layer=layer, channels=channels, units=[1])]):

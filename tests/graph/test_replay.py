@@ -7,7 +7,7 @@ from torch import Tensor, nn
 import ganpatch
 from ganpatch import Edit
 from ganpatch.errors import GanpatchError
-from ganpatch.forward.activations import layer_facts
+from ganpatch.forward.activations import list_layers
 from ganpatch.graph.replay import Replay
 from ganpatch.patch.applying import edits_applied
 from tests.support.nets import NETS, loaded_net
@@ -19,7 +19,7 @@ def test_images_are_those_of_the_whole_pass_at_every_layer(net: str) -> None:
     generator = loaded_net(net, range=(-3, 3))
     module, (args, _) = generator.module, generator.inputs([5, 6, 7])
     shown = 0
-    for fact in [fact for fact in layer_facts(generator) if fact.units]:
+    for fact in [fact for fact in list_layers(generator) if fact.units]:
         edits = [Edit(id="e", layer=fact.name, channels=fact.units, units=(0,), value=(value,)) for value in (0.0, 2.0)]
         replay = Replay(module, fact.name)
         with replay.recorded(), edits_applied(module, edits[:1]):

@@ -1,6 +1,7 @@
 """No public function changes its caller's world: random state, threads, modes, logging, warnings, hooks, flags, paths."""
 
 import inspect
+import json
 import logging
 import os
 import random
@@ -10,6 +11,7 @@ import warnings
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,6 @@ import torch
 from torch import nn
 
 import ganpatch
-from ganpatch.evaluation.evaluator import Choices
 from tests.support.nets import dcgan
 from tests.support.painter import eye, painter
 from tests.support.shared import patch_for
@@ -36,6 +37,15 @@ class Setup:
     painter: ganpatch.Generator
     causes: ganpatch.Causes
 
+    @cached_property
+    def evaluation(self) -> ganpatch.Evaluation:
+        choices = ganpatch.Choices(seeds=SEEDS, references=40, baselines=2, features=ganpatch.load_features("plain"))
+        return ganpatch.evaluate(self.painter, self.painters_patch, choices)
+
+    @cached_property
+    def tuned(self) -> ganpatch.Tuned:
+        return ganpatch.tune(self.painter, self.painters_patch, BOUND)
+
     @property
     def patch(self) -> ganpatch.Patch:
         return patch_for(self.dcgan, {"layer": "main.5", "channels": 8, "units": [3]})
@@ -45,6 +55,7 @@ class Setup:
         return patch_for(self.painter, {"layer": "maps", "channels": 6, "units": [0]})
 
 
+BOUND = ganpatch.Bound(damage=1.0, seeds=SEEDS, references=40)
 QUICK = ganpatch.Effort(steps=3, seeds=range(16), held_out=range(100, 116), counts=(1,))
 
 
@@ -54,9 +65,17 @@ def setup(tmp_path_factory: pytest.TempPathFactory) -> Setup:
     module, _ = dcgan()
     torch.save(module.state_dict(), folder / "model.pt")
     generator, draws = ganpatch.load(folder / "model.pt"), painter()
-    ganpatch.rank(generator, ["main.5"], range(8), k=2).save(folder / "run")
     causes = ganpatch.find_causes(draws, eye(), "maps", ["red"], QUICK)
-    return Setup(folder, generator, draws, causes)
+    made = Setup(folder, generator, draws, causes)
+    ganpatch.rank(generator, ["main.5"], range(8), k=2).save(folder / "run")
+    ganpatch.suggest_for_run(folder / "run", generator, ["spike"])
+    verdicts = {"format": "ganpatch-verdicts/1", "run": ganpatch.Ranking.load(folder / "run").run}
+    verdicts["flags"] = [{"layer": "main.5", "unit": 1, "reason": "smear"}]
+    (folder / "verdicts.json").write_text(json.dumps(verdicts))
+    ganpatch.dissect(draws, eye(), ["maps"], range(8), k=2).save(folder / "dissection")
+    ganpatch.export_onnx(generator, folder / "model.onnx")
+    ganpatch.repair(generator, made.patch, source=folder / "model.pt", output=folder / "kept.fixed.pt")
+    return made
 
 
 def world(*modules: nn.Module) -> dict[str, Any]:
@@ -94,11 +113,6 @@ def with_patch_applied(setup: Setup) -> None:
         pass
 
 
-def evaluated(setup: Setup) -> None:
-    choices = Choices(seeds=SEEDS, references=16, draws=1, features=ganpatch.load_features("plain"))
-    ganpatch.evaluate(setup.painter, setup.painters_patch, choices)
-
-
 def loaded_in_training(setup: Setup) -> None:
     module = deepcopy(setup.dcgan.module).train()
     before = world(module)
@@ -110,12 +124,16 @@ def loaded_in_training(setup: Setup) -> None:
     assert all(one is other for one, other in shared), "what is learned later is seen"
 
 
+def choice(**fields: Any) -> ganpatch.ConceptChoice:
+    return ganpatch.ConceptChoice(concept="red", units=1, **fields)
+
+
 CALLS: dict[str, Callable[[Setup], object]] = {
     "applied": with_patch_applied,
     "bake": lambda s: ganpatch.bake(s.dcgan, s.patch),
     "diff_patches": lambda s: ganpatch.diff_patches(s.patch, s.patch),
     "dissect": lambda s: ganpatch.dissect(s.painter, eye(), ["maps"], range(8), k=2),
-    "evaluate": evaluated,
+    "evaluate": lambda s: s.evaluation,
     "export_onnx": lambda s: ganpatch.export_onnx(s.dcgan, s.folder / "fixed.onnx", patch=s.patch),
     "find_causes": lambda s: ganpatch.find_causes(s.painter, eye(), "maps", ["red"], QUICK),
     "fingerprint": lambda s: ganpatch.fingerprint(s.dcgan.module),
@@ -129,6 +147,42 @@ CALLS: dict[str, Callable[[Setup], object]] = {
     "repair": lambda s: ganpatch.repair(
         s.dcgan, s.patch, source=s.folder / "model.pt", output=s.folder / "model.fixed.pt"
     ),
+    "apply_patch": lambda s: ganpatch.apply_patch(s.folder / "model.pt", s.patch),
+    "cause_to_folder": lambda s: ganpatch.cause_to_folder(
+        s.painter, eye(), s.folder / "causes", "maps", ["red"], QUICK, overwrite=True
+    ),
+    "compare": lambda s: ganpatch.compare([s.folder / "dissection"]),
+    "dissect_to_folder": lambda s: ganpatch.dissect_to_folder(
+        s.painter, eye(), s.folder / "again", ["maps"], range(8), overwrite=True
+    ),
+    "flag_reviewed": lambda s: ganpatch.flag_reviewed(s.folder / "run", s.folder / "verdicts.json", name="fix"),
+    "flag_suggested": lambda s: ganpatch.flag_suggested(s.folder / "run", "spike", first=2, name="fix"),
+    "flag_units": lambda s: ganpatch.flag_units(s.folder / "run", {"main.5": [1, 3]}, name="fix"),
+    "insert_concept": lambda s: ganpatch.insert_concept(
+        s.causes, choice(mask=torch.ones(8, 8)), s.painter, eye(), range(8)
+    ),
+    "list_layers": lambda s: ganpatch.list_layers(s.dcgan),
+    "list_onnx_layers": lambda s: ganpatch.list_onnx_layers(s.folder / "model.onnx"),
+    "patch_onnx": lambda s: ganpatch.patch_onnx(s.folder / "model.onnx", s.patch, s.folder / "patched.onnx"),
+    "probe": lambda s: ganpatch.probe(s.folder / "model.pt"),
+    "rank_to_folder": lambda s: ganpatch.rank_to_folder(
+        s.dcgan, s.folder / "ranked", ["main.5"], range(8), overwrite=True
+    ),
+    "remove_concept": lambda s: ganpatch.remove_concept(s.causes, choice(), s.painter, eye(), range(8)),
+    "revert": lambda s: ganpatch.revert(s.folder / "kept.fixed.pt"),
+    "settings_text": lambda s: ganpatch.settings_text(
+        str(s.folder / "model.pt"), ganpatch.LoadOptions(), ganpatch.probe(s.folder / "model.pt")
+    ),
+    "suggest": lambda s: ganpatch.suggest(
+        ganpatch.Task(generator=s.dcgan, ranking=ganpatch.Ranking.load(s.folder / "run"), references=20)
+    ),
+    "suggest_for_run": lambda s: ganpatch.suggest_for_run(s.folder / "run", s.dcgan, ["rarity"]),
+    "tune": lambda s: ganpatch.tune(s.painter, s.painters_patch, BOUND),
+    "verify": lambda s: ganpatch.verify(
+        s.dcgan, s.patch, [s.folder / "kept.fixed.pt", s.folder / "model.onnx"], range(4)
+    ),
+    "write_evaluation": lambda s: ganpatch.write_evaluation(s.evaluation, s.folder / "evaluation.html"),
+    "write_tuning": lambda s: ganpatch.write_tuning(s.tuned, s.folder / "tuning.html"),
     "write_page": lambda s: ganpatch.write_page(s.folder / "run"),
 }
 METHODS: dict[str, Callable[[Setup], object]] = {

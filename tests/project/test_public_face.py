@@ -1,7 +1,6 @@
 """The Python face: imported lazily, whole, and typed; patches are read without torch."""
 
 import ast
-import re
 import subprocess
 import sys
 from importlib import import_module
@@ -13,6 +12,7 @@ import torch
 import ganpatch
 from tests.support.nets import dcgan
 from tests.support.shared import ROOT, patch_for
+from tools.documentation.pages.written_types import readable
 
 PACKAGE = Path(ganpatch.__file__)
 
@@ -95,54 +95,26 @@ def test_modules_and_their_functions_are_both_there() -> None:
     assert ganpatch.evaluate is evaluator.evaluate
 
 
-def definitions(name: str) -> tuple[ast.Module, list[ast.AST]]:
-    """Return the module that defines a public name, and what it shows of it: the whole of a function's head, or a class's
-    fields and the heads of its public methods, or the value of an alias."""
-    path = PACKAGE.parent.joinpath(*ganpatch.MODULE_OF[name].split(".")[1:]).with_suffix(".py")
-    tree = ast.parse(path.read_text())
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name == name:
-            return tree, annotations(node)
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            methods = [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name[0] != "_"]
-            fields = [part for part in node.body if isinstance(part, ast.AnnAssign) and ast.unparse(part.target)[0] != "_"]
-            shown = [one for method in methods for one in annotations(method)]
-            return tree, [*node.bases, *shown, *(field.annotation for field in fields)]
-        if isinstance(node, ast.Assign | ast.AnnAssign) and name in {
-            ast.unparse(target) for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
-        }:
-            return tree, [node.value] if node.value else []
-    raise AssertionError(f"{path} does not define {name}")
-
-
-def annotations(node: ast.FunctionDef) -> list[ast.AST]:
-    every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg]
-    return [one.annotation for one in every if one and one.annotation] + ([node.returns] if node.returns else [])
-
-
-def own_types(tree: ast.Module) -> dict[str, str]:
-    """Return the public names that a module defines or imports from ganpatch, each with the name it has at home."""
-    found = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ganpatch"):
-            found |= {alias.asname or alias.name: alias.name for alias in node.names}
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef):
-            found[node.name] = node.name
-        elif isinstance(node, ast.Assign):
-            found |= {ast.unparse(target): ast.unparse(target) for target in node.targets}
-    return found
-
-
 @pytest.mark.parametrize("name", sorted(ganpatch.MODULE_OF))
 def test_every_type_in_a_documented_signature_is_public(name: str) -> None:
-    tree, shown = definitions(name)
-    own = own_types(tree)
-    words = {
-        word
-        for annotation in shown
-        for part in ast.walk(annotation)
-        for word in ([part.id] if isinstance(part, ast.Name) else [])
-        + (re.findall(r"\w+", part.value) if isinstance(part, ast.Constant) and isinstance(part.value, str) else [])
-    }
-    assert sorted(own[word] for word in words & own.keys() if own[word] not in ganpatch.MODULE_OF) == []
+    path = PACKAGE.parent.joinpath(*ganpatch.MODULE_OF[name].split(".")[1:]).with_suffix(".py")
+    _, classes = readable(path, name)
+    assert sorted(classes - ganpatch.MODULE_OF.keys()) == []
+
+
+def test_a_type_that_is_not_public_is_seen(tmp_path: Path) -> None:
+    code = """
+from ganpatch.option_values import Score
+from ganpatch.ranking.result import Manifest as Index
+SEEDS = range(3)
+Kind = Annotated[list[Index], 3]
+class Inner: ...
+def draw(one: "Kind", *, score: Score = "max", seeds: Any = SEEDS) -> Inner | None: ...
+"""
+    (tmp_path / "module.py").write_text(code)
+    node, classes = readable(tmp_path / "module.py", "draw")
+    assert classes == {"Manifest", "Inner"}
+    assert ast.unparse(node) == (
+        "def draw(one: list[Index], *, score: Literal['max', 'mean', 'q99']='max', seeds: Any=range(3)) -> "
+        "Inner | None:\n    ..."
+    )

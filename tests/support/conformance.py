@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ganpatch import Edit, Generator, Patch, applied, bake, export_onnx, rank
 from ganpatch.errors import GanpatchError
-from ganpatch.forward.activations import default_layer, layer_facts
+from ganpatch.forward.activations import default_layer, list_layers
 from ganpatch.generator.layers import hooked, tensor_of
 from ganpatch.patch.patch_file import Model
 
@@ -76,7 +76,7 @@ def conform(generator: Generator, *, onnx: bool = True, layer: str | None = None
     """Check everything; raise AssertionError or GanpatchError at the first thing that does not hold."""
     found = {"load": "x".join(str(edge) for edge in generator.sample([0]).shape[2:])}
     found["seeds"] = check_seeds(generator)
-    facts = layer_facts(generator)
+    facts = list_layers(generator)
     names = {fact.name for fact in facts}
     chosen = next(fact for fact in facts if fact.name == layer) if layer else default_layer(facts)
     found["layers"] = str(len(names))

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 import ganpatch
 from ganpatch import Patch
 from ganpatch.export.onnx_export import export_onnx
-from ganpatch.export.onnx_patching import graph_layers, onnx_inputs, patch_onnx
+from ganpatch.export.onnx_patching import list_onnx_layers, onnx_inputs, patch_onnx
 from ganpatch.export.patch_record import read_record
 from ganpatch.export.repairing import repair
 from ganpatch.export.reverting import revert
@@ -69,7 +69,7 @@ def make_graph(folder: Path) -> None:
 
 
 def read_graph(folder: Path) -> None:
-    graph_layers(folder / "a.onnx")
+    list_onnx_layers(folder / "a.onnx")
     onnx_inputs(folder / "a.onnx")
     read_record(folder / "a.onnx")
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from ganpatch import GanpatchError, Patch
-from ganpatch.export.onnx_patching import graph_layers, patch_onnx
+from ganpatch.export.onnx_patching import list_onnx_layers, patch_onnx
 from ganpatch.untrusted.exported_programs import load_program, load_script
 from tests.support.bounded import refusal
 from tests.support.hostile_files import Evil
@@ -135,7 +135,7 @@ def test_a_graph_takes_tensors_from_its_own_folder_only(location: str, programs:
     os.mkfifo(folder / "pipe")
     path = external(programs / "a.onnx", folder / "a.onnx", location)
     patch = Patch.load(programs / "fix.yaml")
-    for read in (lambda: graph_layers(path), lambda: patch_onnx(path, patch, folder / "out.onnx")):
+    for read in (lambda: list_onnx_layers(path), lambda: patch_onnx(path, patch, folder / "out.onnx")):
         said = refusal(read)
         assert "leaves its folder" in said or "cannot read" in said
     assert not (folder / "out.onnx").exists()
@@ -146,4 +146,4 @@ def test_a_graph_that_claims_large_tensors_takes_no_memory(programs: Path, tmp_p
     for dims in ([GIGA], [10**6, 10**6], [2**62, 4]):
         model.graph.initializer[0].dims[:] = dims
         onnx.save(model, tmp_path / "a.onnx")
-        assert "and should have" in refusal(lambda: graph_layers(tmp_path / "a.onnx"))
+        assert "and should have" in refusal(lambda: list_onnx_layers(tmp_path / "a.onnx"))

@@ -24,7 +24,7 @@ import torch
 
 import ganpatch
 from ganpatch.cli import _keep_freed_memory
-from ganpatch.forward.activations import layer_facts
+from ganpatch.forward.activations import list_layers
 from ganpatch.patch.edit import Edit
 from ganpatch.patch.patch_file import Model, Patch
 from ganpatch.runs.ranking_run import rank_to_folder
@@ -43,7 +43,7 @@ Rows = dict[str, str]
 def baking(case: Case, _how: How) -> Rows:
     """Wall-clock seconds, with all threads, of a bake with its proof and an export with its comparison."""
     generator = ganpatch.load(case.model)
-    channels = next(fact.units for fact in layer_facts(generator) if fact.name == case.one)
+    channels = next(fact.units for fact in list_layers(generator) if fact.name == case.one)
     edit = Edit(id="e", layer=case.one, channels=channels, units=range(0, 20))
     patch = Patch(name="bench", model=Model.of(generator.name, generator.fingerprint), edits=[edit])
     found = {}

@@ -19,7 +19,7 @@ from PIL import Image
 
 import ganpatch
 from ganpatch import Effort, Generator, load_segmenter
-from ganpatch.causes.concept_patches import Wish, concept_patch
+from ganpatch.causes.concept_patches import ConceptChoice, remove_concept
 from ganpatch.causes.result import Causes
 from ganpatch.causes.search import HELD_OUT, TRAINING
 from ganpatch.dissection.report import units_sheet
@@ -94,7 +94,7 @@ def caused(generator: Generator, segmenter: Segmenter) -> Figures:
 
 
 def _removal(causes: Causes, generator: Generator, segmenter: Segmenter) -> Figures:
-    made = concept_patch(causes, Wish(concept=REMOVED), generator, segmenter, MEASURED)
+    made = remove_concept(causes, ConceptChoice(concept=REMOVED), generator, segmenter, MEASURED)
     made.patch.save(RUNS / "no-trees.yaml")
     return {
         "removed": made.change.removed(REMOVED),

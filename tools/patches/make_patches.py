@@ -23,7 +23,7 @@ from ganpatch.evaluation.evaluator import Choices
 from ganpatch.evaluation.report import write_evaluation
 from ganpatch.families.churches.scenes import CONCEPTS, SLOTS, draw_slots
 from ganpatch.finding.image_features import load_features
-from ganpatch.forward.activations import layer_facts
+from ganpatch.forward.activations import list_layers
 from ganpatch.generator.latents import draw_inputs, parse_latent
 from ganpatch.pages.image_grids import Pixels
 from ganpatch.patch.evidence import Evidence, Figure, Record
@@ -119,7 +119,7 @@ JOBS = {
 def make(generator: Generator, job: Job) -> Patch:
     """Make a patch, and put its figures, before, after and for random units, into its evidence."""
     layer, flags = job.layer, job.flags
-    channels = next(fact.units for fact in layer_facts(generator) if fact.name == layer)
+    channels = next(fact.units for fact in list_layers(generator) if fact.name == layer)
 
     def patch_of(groups: Flags, **fields: object) -> Patch:
         edits = [
