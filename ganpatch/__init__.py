@@ -73,7 +73,7 @@ _NAMES = {
     "families.family": "Built",
     "families.loading": "load",
     "families.probing": "Probed Question probe",
-    "families.settings_text": "settings_text",
+    "families.settings_text": "format_settings",
     "finding.image_features": "Features load_features",
     "finding.methods": "suggest",
     "finding.suggestions": "Found MethodFacts Suggested",
@@ -161,7 +161,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from ganpatch.families.probing import Probed as Probed
     from ganpatch.families.probing import Question as Question
     from ganpatch.families.probing import probe as probe
-    from ganpatch.families.settings_text import settings_text as settings_text
+    from ganpatch.families.settings_text import format_settings as format_settings
     from ganpatch.finding.image_features import Features as Features
     from ganpatch.finding.image_features import load_features as load_features
     from ganpatch.finding.methods import suggest as suggest

@@ -31,14 +31,14 @@ def init(model: str, overwrite: bool, loading: dict[str, Any], as_json: bool) ->
       ganpatch init network.pkl --repo stylegan3
     """
     from ganpatch.families.probing import probe
-    from ganpatch.families.settings_text import probed_json, probed_lines, settings_text
+    from ganpatch.families.settings_text import format_settings, probed_json, probed_lines
     from ganpatch.generator.load_options import LoadOptions
 
     if Path(NAME).exists() and not overwrite:
         raise GanpatchError(f"{NAME} is there already; --overwrite replaces it")
     options = LoadOptions(**loading)
     found = probe(model, options)
-    write_text(Path(NAME), settings_text(model, options, found))
+    write_text(Path(NAME), format_settings(model, options, found))
     if as_json:
         print_json(probed_json(found))
     else:

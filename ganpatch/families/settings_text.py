@@ -1,6 +1,6 @@
 """What was found out about a model, for people and as ganpatch.toml.
 
-settings_text("model.pt", options, probe("model.pt", options))
+format_settings("model.pt", options, probe("model.pt", options))
 """
 
 import json
@@ -35,8 +35,8 @@ def probed_json(found: Probed) -> dict[str, Any]:
     }
 
 
-def settings_text(model: str, options: LoadOptions, found: Probed) -> str:
-    """Write ganpatch.toml: the settings, and every open question as a comment with its options."""
+def format_settings(model: str, options: LoadOptions, found: Probed) -> str:
+    """Return the text of ganpatch.toml: the settings, and every open question as a comment with its options."""
     generator = found.generator
     settings: dict[str, Any] = {"path": model, "arch": options.arch}
     if options.arch is None and weights_file(model) is None:  # the model is code

@@ -170,7 +170,7 @@ CALLS: dict[str, Callable[[Setup], object]] = {
     ),
     "remove_concept": lambda s: ganpatch.remove_concept(s.causes, choice(), s.painter, eye(), range(8)),
     "revert": lambda s: ganpatch.revert(s.folder / "kept.fixed.pt"),
-    "settings_text": lambda s: ganpatch.settings_text(
+    "format_settings": lambda s: ganpatch.format_settings(
         str(s.folder / "model.pt"), ganpatch.LoadOptions(), ganpatch.probe(s.folder / "model.pt")
     ),
     "suggest": lambda s: ganpatch.suggest(
