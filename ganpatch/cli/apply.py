@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from ganpatch.cli.loading import loading_options
+from ganpatch.cli.loading import choose, loading_options
 from ganpatch.cli.options import (
     ANY_PATH,
     json_option,
@@ -41,7 +41,9 @@ def apply(model_and_patch: tuple[str, ...], loading: dict[str, Any], as_json: bo
     from ganpatch.patch.patch_file import Patch
 
     model, file = split_patch(model_and_patch)
-    done = apply_patch(model, Patch.load(file), Target(**target), **loading)
+    patch = Patch.load(file)
+    chosen = choose(model, loading, patch=patch)
+    done = apply_patch(chosen.model, patch, Target(**target), **chosen.as_keywords())
     print_decisions(done.decisions, done.written, as_json)
     say(done.proof)
     say(f"repaired model in {done.written}" if done.written else "nothing is written (--dry-run)")

@@ -68,7 +68,7 @@ def evaluate(
 
     model, path = split_patch(model_and_patch)
     patch = Patch.load(path)
-    generator = load_model(model, loading, compute)
+    generator = load_model(model, loading, compute, patch=patch)
     with progress_bar("evaluating") as progress:
         chosen = Choices(features=load_features(features), **choices)
         evaluation = evaluate_patch(generator, patch, chosen, progress=progress)

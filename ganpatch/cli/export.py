@@ -37,7 +37,7 @@ def export(
 
     model, patch_file = split_optional_patch(model_and_patch)
     patch = Patch.load(patch_file) if patch_file else None
-    generator = load_model(model, loading)
+    generator = load_model(model, loading, patch=patch)
     exported = export_onnx(generator, out, patch=patch, mode=mode, batch=batch, allow_other_weights=allow_other_weights)
     if exported.decisions:
         print_decisions(exported.decisions, out, as_json=False)

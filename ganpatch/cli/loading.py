@@ -16,8 +16,10 @@ from ganpatch.generator.load_options import LoadOptions, Shown
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
+    from ganpatch.families.choosing import Chosen
     from ganpatch.generator.device import Compute
     from ganpatch.generator.generator import Generator
+    from ganpatch.patch.patch_file import Patch
 
 Function = Callable[..., Any]
 
@@ -59,13 +61,28 @@ def _option(name: str, field: "FieldInfo") -> Callable[[Function], Function]:
     return click.option(flag, name, help=shown.help, metavar=shown.metavar, **more)
 
 
-def load_model(model: str | Path | None, loading: Mapping[str, Any], compute: "Compute | None" = None) -> "Generator":
-    """Load MODEL, to run as `compute` says, and say which one it is, when it was not named."""
-    from ganpatch.families.loading import load
+def choose(
+    model: str | None, loading: Mapping[str, Any], *, patch: "Patch | None" = None, run: Path | None = None
+) -> "Chosen":
+    """Return the model that is meant, and say which one it is when it was not named."""
+    from ganpatch.families.choosing import choose_model
 
-    generator = load(model, **loading)
-    if model is None:
-        say(f"no MODEL given: using {generator.name}")
+    chosen = choose_model(model, patch=patch, run=run, **loading)
+    if chosen.note:
+        say(chosen.note)
+    return chosen
+
+
+def load_model(
+    model: str | None,
+    loading: Mapping[str, Any],
+    compute: "Compute | None" = None,
+    *,
+    patch: "Patch | None" = None,
+    run: Path | None = None,
+) -> "Generator":
+    """Load the model that is meant, to run as `compute` says."""
+    generator = choose(model, loading, patch=patch, run=run).load()
     return generator.placed(compute) if compute is not None else generator
 
 

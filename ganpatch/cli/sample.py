@@ -52,7 +52,7 @@ def sample(
         raise click.UsageError("--before-after needs --patch")
     picture_format(out)
     patch = Patch.load(patch_file) if patch_file else None
-    generator = load_model(model, loading, compute)
+    generator = load_model(model, loading, compute, patch=patch)
     with progress_bar("drawing") as progress:
         drawn = Sample(generator, seeds, patch, allow_other_weights, progress)
         picture = drawn.pairs(columns, first) if before_after else drawn.grid(columns)

@@ -74,7 +74,7 @@ def suggest(
     from ganpatch.finding.image_features import load_features
     from ganpatch.runs.suggestion_run import suggest_for_run, suggestion_rows
 
-    generator = load_model(model, loading, compute)
+    generator = load_model(model, loading, compute, run=run)
     group.join(generator.compute.device)
     given |= {"broken": parse_spans(broken, what="seed") if broken else (), "features": load_features(features)}
     with progress_bar("finding") as progress:

@@ -62,7 +62,7 @@ def tune(
     model, path = split_patch(model_and_patch)
     patch, written = Patch.load(path), out or path.with_name(f"{path.stem}-tuned.yaml")
     refuse_taken(written, overwrite=overwrite)
-    generator = load_model(model, loading, compute)
+    generator = load_model(model, loading, compute, patch=patch)
     with progress_bar("tuning") as progress:
         bound = Bound(damage=damage, seeds=seeds, features=load_features(features))
         tuned = tune_patch(generator, patch, bound, progress=progress)

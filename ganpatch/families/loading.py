@@ -29,7 +29,7 @@ from ganpatch.generator.generator import Generator
 from ganpatch.generator.input_files import Images, given_inputs, read_latent
 from ganpatch.generator.latents import Drawn, parse_labels
 from ganpatch.generator.layers import unwrapped
-from ganpatch.generator.load_options import Loading, LoadOptions
+from ganpatch.generator.load_options import Loading, LoadOptions, Origin
 from ganpatch.generator.random_state import random_state_kept
 from ganpatch.plugins import plugin_names
 from ganpatch.untrusted.exported_programs import load_program
@@ -64,7 +64,8 @@ def opened(model: str | Path | nn.Module | None, given: LoadOptions) -> Generato
         module = in_eval_mode(unwrapped(model))
         return _generator(type(module).__name__, _own(module, given, type(module).__name__), given)
     named, given = _with_settings(None if model is None else str(model), given)
-    return _generator(_short_name(named), _build(named, given), given)
+    generator = _generator(_short_name(named), _build(named, given), given)
+    return replace(generator, origin=Origin(model=named, options=given))
 
 
 def weights_file(model: str | Path | None) -> Path | None:

@@ -18,6 +18,7 @@ from ganpatch.generator.device import Compute
 from ganpatch.generator.fingerprints import Fingerprint, fingerprint
 from ganpatch.generator.latents import Drawn, Labels, draw_inputs
 from ganpatch.generator.layers import tensor_of
+from ganpatch.generator.load_options import Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,7 @@ class Generator:
     """A module in eval mode and float32, with its input distribution and the range of its output values.
 
     `unused` are patterns of tensor names that its file holds beside the generator: a discriminator, an encoder.
+    `origin` is what it was loaded from, None for a module that was made in Python.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Generator:
     range: tuple[float, float] = (-1.0, 1.0)
     unused: tuple[str, ...] = ()
     compute: Compute = field(default_factory=Compute)
+    origin: Origin | None = None
 
     def placed(self, compute: Compute) -> "Generator":
         """Move the module to where `compute` says, and give the generator that runs there and so.

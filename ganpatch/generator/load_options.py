@@ -81,9 +81,21 @@ class LoadOptions(Loading):
             lines = [fault_line(error, "an option of load", known) for error in fault.errors()]
             raise GanpatchError("\n".join(lines)) from fault
 
+    def under(self, given: "LoadOptions") -> "LoadOptions":
+        """Return these options, where `given` does not say otherwise."""
+        return self.with_(**{name: value for name, value in given if value not in (None, {}, False)})
+
     def with_(self, **changes: Any) -> "LoadOptions":
         """Return these options with some changed."""
         return self.model_copy(update=changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Which model a generator was loaded from: what `load` was given, or chose."""
+
+    model: str
+    options: LoadOptions
 
 
 def fault_line(error: ErrorDetails, what: str, known: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from ganpatch.causes.report import UNITS, write_causes_page
 from ganpatch.causes.result import MANIFEST, Causes, ContextRow
 from ganpatch.causes.search import Effort, find_causes
 from ganpatch.forward.activations import Progress, unseen
+from ganpatch.families.origins import write_origin
 from ganpatch.generator.generator import Generator
 from ganpatch.number_ranges import parse_spans
 from ganpatch.runs.ranking_run import Say, check_layers, run_folder
@@ -44,6 +45,7 @@ def cause_to_folder(
         contexts = _contexts(causes, Interventions(generator, segmenter, layer)) if context else {}
         causes = _with_contexts(causes, contexts)
         causes.save(folder)
+        write_origin(folder, generator.origin)
         page = write_causes_page(causes, generator, folder, contexts)
     say(f"open {page} in a browser")
     return causes

@@ -9,6 +9,7 @@ from ganpatch.dissection.report import PAGE, write_dissection_page
 from ganpatch.dissection.result import Dissection
 from ganpatch.forward.activations import Progress, unseen
 from ganpatch.forward.processes import ALONE, Group
+from ganpatch.families.origins import write_origin
 from ganpatch.generator.generator import Generator
 from ganpatch.ranking.result import MANIFEST
 from ganpatch.review.page import write_page
@@ -42,6 +43,7 @@ def dissect_to_folder(
         if group.is_first:
             set_verdicts_aside(folder)
             dissection.save(folder)
+            write_origin(folder, generator.origin)
             write_page(folder)
             write_dissection_page(dissection, folder)
     say(f"dissected {', '.join(dissection.layers)} over {len(seeds)} images in {dissection.ranking.seconds:.1f} s")

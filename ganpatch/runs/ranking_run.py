@@ -11,6 +11,7 @@ from ganpatch.errors import GanpatchError
 from ganpatch.forward.activations import Progress, default_layer, list_layers, unseen
 from ganpatch.forward.processes import ALONE, Group, Lost
 from ganpatch.forward.saved_state import partial_of, partials
+from ganpatch.families.origins import write_origin
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import find_layer
 from ganpatch.ranking.ranker import rank
@@ -46,6 +47,7 @@ def rank_to_folder(
         if group.is_first:
             set_verdicts_aside(folder)
             ranking.save(folder)
+            write_origin(folder, generator.origin)
             write_page(folder)
     names = ", ".join(f"{name} ({ranked.units} units)" for name, ranked in ranking.layers.items())
     say(f"ranked {names} over {len(ranking.seeds)} images in {ranking.seconds:.1f} s")

@@ -64,6 +64,7 @@ def test_the_whole_way(folder: Path) -> None:
         "index.html",
         "layer-0.js",
         "manifest.json",
+        "origin.json",
         "ranking.safetensors",
         "thumbs-000.png",
     ]
