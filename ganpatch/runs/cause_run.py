@@ -44,8 +44,8 @@ def cause_to_folder(
         causes = find_causes(generator, segmenter, layer, concepts, effort, progress=progress, partial=partial)
         contexts = _contexts(causes, Interventions(generator, segmenter, layer)) if context else {}
         causes = _with_contexts(causes, contexts)
-        causes.save(folder)
         write_origin(folder, generator.origin)
+        causes.save(folder)
         page = write_causes_page(causes, generator, folder, contexts)
     say(f"open {page} in a browser")
     return causes

@@ -42,8 +42,8 @@ def dissect_to_folder(
         dissection = dissect(generator, segmenter, layers, seeds, **choices)
         if group.is_first:
             set_verdicts_aside(folder)
-            dissection.save(folder)
             write_origin(folder, generator.origin)
+            dissection.save(folder)
             write_page(folder)
             write_dissection_page(dissection, folder)
     say(f"dissected {', '.join(dissection.layers)} over {len(seeds)} images in {dissection.ranking.seconds:.1f} s")

@@ -46,8 +46,8 @@ def rank_to_folder(
         ranking = rank(generator, layers, seeds, progress=progress, partial=partial, group=group, **choices)
         if group.is_first:
             set_verdicts_aside(folder)
-            ranking.save(folder)
             write_origin(folder, generator.origin)
+            ranking.save(folder)
             write_page(folder)
     names = ", ".join(f"{name} ({ranked.units} units)" for name, ranked in ranking.layers.items())
     say(f"ranked {names} over {len(ranking.seeds)} images in {ranking.seconds:.1f} s")
