@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,15 @@ from torch import Tensor
 from ganpatch.disk.atomic_files import write_text
 from ganpatch.finding.suggestions import read_suggestions
 from ganpatch.pages.image_grids import sprite_layout
+from ganpatch.pages.scripts import asset, inlined
 from ganpatch.ranking.result import ARRAYS, STATISTICS, LayerRanking, Manifest, read_layers, read_manifest
 
 PAGE = "index.html"
+_OWN = files("ganpatch.review")
 
 
 def write_page(folder: str | Path) -> Path:
-    """Write index.html and layer-*.js into a run folder; give the page's path."""
+    """Write index.html and layer-*.js into a run folder; return the page's path."""
     folder = Path(folder)
     manifest = read_manifest(folder)
     layers = read_layers(folder / ARRAYS, manifest)
@@ -39,19 +40,11 @@ def layer_script(index: int) -> str:
 
 
 def _page(run: dict[str, Any]) -> str:
-    text = _asset("page.html")
-    parts = {
-        "/*STYLE*/": _asset("theme.css", "pages") + _asset("page.css"),
-        "/*UNITS*/": re.sub(r"^export ", "", _asset("units.js", "pages"), flags=re.MULTILINE),
-        "/*SCRIPT*/": _asset("page.js"),
-    }
-    for mark, content in parts.items():
+    text = asset("page.html", _OWN)
+    styles = "".join(asset(name, _OWN) for name in ("theme.css", "units.css", "page.css"))
+    for mark, content in {"/*STYLE*/": styles, "/*SCRIPT*/": inlined("page.js", _OWN)}.items():
         text = text.replace(mark, content)
     return text.replace("/*RUN*/null", _script_json(run))
-
-
-def _asset(name: str, room: str = "review") -> str:
-    return files(f"ganpatch.{room}").joinpath(name).read_text(encoding="utf-8")
 
 
 def _script_json(content: Any) -> str:
@@ -88,22 +81,36 @@ def run_data(folder: Path, manifest: Manifest) -> dict[str, Any]:
 
 
 def layer_data(ranked: LayerRanking) -> dict[str, Any]:
-    """Describe a ranked layer to a page: seeds and scores per unit, maps as base64 of bytes, statistics."""
+    """Describe a ranked layer to a page: seeds and scores per unit, maps as base64 of bytes, levels, statistics."""
     statistics = {name: _rounded(getattr(ranked, name)) for name in STATISTICS}
     return {
         "units": ranked.top_seeds.tolist(),
         "scores": [_rounded(row) for row in ranked.top_scores],
         "maps": base64.b64encode(heat_bytes(ranked).numpy().tobytes()).decode(),
+        "levels": outline_levels(ranked),
         **statistics,
     }
 
 
 def heat_bytes(ranked: LayerRanking) -> Tensor:
     """Scale each unit's maps [C, K, h, w] to 0-255, from 0 (or its lowest value, if all are below 0) to its peak."""
+    low, high = (bound[:, None, None, None] for bound in _bounds(ranked))
+    return ((ranked.top_maps.float() - low) / (high - low).clamp(min=1e-12)).clamp(0, 1).mul(255).round().to(torch.uint8)
+
+
+def outline_levels(ranked: LayerRanking) -> list[int]:
+    """Return each unit's 99 % level on the scale of `heat_bytes`, at most 254: the outline encloses what exceeds it."""
+    low, high = _bounds(ranked)
+    level = (ranked.q99.float() - low) / (high - low).clamp(min=1e-12)
+    numbers: list[int] = level.clamp(0, 1).mul(255).floor().clamp(max=254).int().tolist()
+    return numbers
+
+
+def _bounds(ranked: LayerRanking) -> tuple[Tensor, Tensor]:
+    """Return what is drawn as nothing and as the peak, per unit [C]."""
     maps = ranked.top_maps.float()
-    high = maps.amax((1, 2, 3), keepdim=True)
-    low = torch.where(high > 0, torch.zeros_like(high), maps.amin((1, 2, 3), keepdim=True))
-    return ((maps - low) / (high - low).clamp(min=1e-12)).clamp(0, 1).mul(255).round().to(torch.uint8)
+    high = maps.amax((1, 2, 3))
+    return torch.where(high > 0, torch.zeros_like(high), maps.amin((1, 2, 3))), high
 
 
 def _rounded(numbers: Tensor) -> list[float]:

@@ -9,7 +9,6 @@ import secrets
 from collections.abc import Callable
 from contextlib import ExitStack
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from ganpatch.disk.json_files import parsed_json
 from ganpatch.disk.locks import locked
 from ganpatch.errors import GanpatchError
 from ganpatch.pages.local_server import Bounded, Guarded, hosts_of, listen, opened_page, run
+from ganpatch.pages.scripts import SHARED
 from ganpatch.studio.api import refusal, routes
 from ganpatch.studio.changes import Overtaken
 from ganpatch.studio.session import Opening, Studio
@@ -28,10 +28,10 @@ from ganpatch.studio.views import JobRequest
 from ganpatch.version import VERSION
 
 SERVER = "server.json"
+_OWN = files("ganpatch.studio").joinpath("static")
 LARGEST_BODY = 8_000_000
-_NAME = re.compile(r"[a-z][a-z0-9-]*\.(?:js|css|html)")
+_NAME = re.compile(r"[a-z][a-z0-9_-]*\.(?:js|css|html)")
 _KINDS = {"js": "text/javascript", "css": "text/css", "html": "text/html"}
-_SHARED = {"units.js", "theme.css"}  # the review page's, too
 
 
 def make_app(studio: Studio, token: str, hosts: set[str]) -> FastAPI:
@@ -111,8 +111,7 @@ def kept_server(path: Path) -> dict[str, Any]:
 
 
 def _asset(name: str) -> Response:
-    room: Traversable = files("ganpatch.pages") if name in _SHARED else files("ganpatch.studio").joinpath("static")
-    place = room.joinpath(name)
-    if not place.is_file():
+    place = next((room.joinpath(name) for room in (_OWN, SHARED) if room.joinpath(name).is_file()), None)
+    if place is None:
         return PlainTextResponse("no such file", 404)
     return Response(place.read_bytes(), media_type=_KINDS[name.rpartition(".")[2]])

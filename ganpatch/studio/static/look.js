@@ -1,11 +1,12 @@
 // Looking into an image: which units are active in it, everywhere or where one points; the way between two seeds.
 
+import { heatCanvas } from "./activity.js";
 import { $, button, make, numberInput, slider } from "./dom.js";
 import { Stream } from "./net.js";
 import { anySeed, imagesBody } from "./pictures.js";
 import { reasonOf, session, subscribe } from "./session.js";
 import { isPinned, togglePin } from "./tray.js";
-import { fromBase64, heatCanvas, short } from "./units.js";
+import { fromBase64, short } from "./units.js";
 import { look, onView, point, view } from "./view.js";
 
 const images = new Stream("look", "the image"), plain = new Stream("look-other", "the image beside it"), activity = new Stream("activity", "the units");

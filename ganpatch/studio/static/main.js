@@ -4,12 +4,13 @@ import { $, announce, make } from "./dom.js";
 import { layerOfBrush, nextBrush, openBrush, resize, swapMode } from "./brush.js";
 import { openCompare, others } from "./compare.js";
 import { openLook, play } from "./look.js";
+import { fillKeys, hearKeys } from "./keys.js";
 import { onRefusal, waitedFor } from "./net.js";
 import { newGroup, openPaint, randomSeed, setBefore } from "./paint.js";
 import { openPatch } from "./patch.js";
 import { anySeed } from "./pictures.js";
 import { openQuality } from "./quality.js";
-import { giveReason, here, move, moveTo, nextFlagged, openReview, showLayer, toEnd, toggle } from "./review.js";
+import { openReview, reviewActions, showLayer, toggle } from "./review.js";
 import { canRedo, canUndo, change, duration, open, session, subscribe, unsent } from "./session.js";
 import { openTray, togglePin } from "./tray.js";
 import { openUnit } from "./unit.js";
@@ -59,38 +60,26 @@ function fillLayers() {
 const undo = () => canUndo() && change("undo", { revision: session.now.revision });
 const redo = () => canRedo() && change("redo", { revision: session.now.revision });
 
-const HELP = [["1 2 3 4", "review, paint, look, compare"], ["u, Shift+U", "undo, redo"], ["p", "pin this image"], ["n", "review: next flagged; else another image"], ["b", "before: without the patch"],
-  ["j k, ↓ ↑", "next, previous unit"], ["f, space", "flag"], ["r", "reason"], ["h", "heat"], ["/", "show"], ["Enter", "look into the unit's first image"],
-  ["[ ]", "smaller, larger brush"], ["x", "remove or insert"], ["c", "next brush"], ["w", "walk between two seeds"], ["Esc", "close; leave a field"]];
-function showKeys() {
-  $("keys").replaceChildren(make("h2", {}, "Keys"), make("dl", {}, ...HELP.flatMap(([keys, text]) => [make("dt", {}, ...keys.split(/,? /).filter(Boolean).map((key) => make("kbd", {}, key))), make("dd", {}, text)])),
-    make("p", { class: "soft" }, "On the painting, arrow keys move the brush and space paints; in Look they move the place that is looked at. On the handle of an edit they move the edit. The address holds what you look at: share it with whoever may open this studio."),
-    make("p", { class: "soft" }, make("a", { href: `docs${location.search}`, target: "_blank", rel: "noopener" }, "The routes of this server")),
-    make("form", { method: "dialog" }, make("button", { class: "main" }, "Close")));
-  $("keys").showModal();
-}
-
-const reviewKeys = {
-  j: () => move(1), ArrowDown: () => move(1), k: () => move(-1), ArrowUp: () => move(-1), PageDown: () => move(6), PageUp: () => move(-6), Home: () => moveTo(0), End: toEnd,
-  f: () => toggle(), " ": () => toggle(), r: giveReason, h: () => look({ heat: !view.heat }), n: nextFlagged, "/": () => $("filter").select(),
-  Enter: () => here() >= 0 && document.querySelector(`.row[data-unit="${view.unit}"] .shot`)?.click(),
+// What the keys do, by view; keys.js knows which key is which, and lists those that are here.
+const actions = {
+  paint: { smaller: () => resize(-1), larger: () => resize(1), mode: swapMode, brush: nextBrush, another: randomSeed, group: newGroup, before: () => setBefore(true) },
+  look: { flag: () => toggle(), another: () => look({ seed: anySeed() }), before: () => look({ patched: false }), walk: play },
+  compare: { another: others },
+  "": { ...Object.fromEntries(VIEWS.map((name) => [name, () => look({ view: name })])), pin: () => togglePin(point()), undo, redo, help: showKeys, close },
 };
-const paintKeys = { "[": () => resize(-1), "]": () => resize(1), x: swapMode, c: nextBrush, n: randomSeed, Enter: newGroup, b: () => setBefore(true) };
-const lookKeys = { f: () => toggle(), n: () => look({ seed: anySeed() }), b: () => look({ patched: !view.patched }), w: play };
-const compareKeys = { n: others };
-const keys = { "?": showKeys, u: undo, U: redo, p: () => togglePin(point()), 1: () => look({ view: "review" }), 2: () => look({ view: "paint" }), 3: () => look({ view: "look" }), 4: () => look({ view: "compare" }), Escape: () => showPanel(false) };
-const ofView = { review: reviewKeys, paint: paintKeys, look: lookKeys, compare: compareKeys };
-
-function onKey(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
-  const target = event.target;
-  if (target.matches("input:not([type=range]):not([type=checkbox]):not([type=radio]), select, textarea")) {
-    if (event.key === "Escape" || (event.key === "Enter" && target.matches("input"))) target.blur();
-    return;
-  }
-  if (target.matches("button, summary, input, a") && (event.key === " " || event.key === "Enter" || event.key.startsWith("Arrow"))) return;
-  const act = ofView[view.view][event.key] ?? keys[event.key];
-  if (act) { event.preventDefault(); act(); }
+function close() {
+  if (!$("refused").hidden) showRefusal(""); else showPanel(false);
+}
+function released(event) {
+  if (event.key !== "b") return;
+  setBefore(false);
+  if (view.view === "look") look({ patched: true });
+}
+function showKeys() {
+  fillKeys($("keys"), actions, [
+    make("p", { class: "soft" }, "Shift and a click select a range of units: f and g then act on all of it. On the painting, arrow keys move the brush and space paints; in Look they move the place that is looked at; on the handle of an edit they move the edit. The address holds what you look at: share it with whoever may open this studio."),
+    make("p", { class: "soft" }, make("a", { href: `docs${location.search}`, target: "_blank", rel: "noopener" }, "The routes of this server"))]);
+  $("keys").showModal();
 }
 
 async function start() {
@@ -122,7 +111,9 @@ async function start() {
   $("undo").onclick = undo;
   $("redo").onclick = redo;
   $("help").onclick = showKeys;
-  document.addEventListener("keydown", onKey);
-  document.addEventListener("keyup", (event) => event.key === "b" && setBefore(false));
+  actions.review = reviewActions();
+  hearKeys(actions, () => view.view);
+  document.addEventListener("keyup", released);
+  $("keys").addEventListener("click", (event) => event.target === $("keys") && $("keys").close());
 }
 start();

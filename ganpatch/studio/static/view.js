@@ -1,8 +1,9 @@
 // What is looked at, in the address: a view is shared by its URL.
 
-// Unit -1 is none yet: the first one in the order of the layer will be it.
+import { USUAL } from "./reviewing.js";
+
 const usual = {
-  view: "review", layer: "", unit: -1, sort: "", show: "", heat: false, seed: 0, to: null, t: 0, shots: "top", after: "unit", patched: true,
+  view: "review", layer: "", ...USUAL, seed: 0, to: null, t: 0, shots: "top", after: "unit", patched: true,
   brush: "", mode: "remove", count: 10, level: "q99", source: "random", page: 0,
 };
 export const view = { ...usual };

@@ -76,10 +76,12 @@ def test_sorts_come_from_the_run_and_say_what_they_are(served: Served, opened: C
     page.goto(served.address)
     expect(page.locator(".row").first).to_have_attribute("data-unit", "77")
     expect(page.locator(".row.here")).to_have_attribute("data-unit", "77")
-    expect(page.locator("#explained")).to_have_text("how much it hums")
-    expect(page.locator(".row").nth(1).locator("em")).to_have_text("2. suggested: humming")
+    expect(page.locator("#explained")).to_have_text("suggested: humming: how much it hums")
+    expect(page.locator(".row").nth(1).locator(".order")).to_have_text("2. suggested: humming")
     page.select_option("#sort", "spike")
-    expect(page.locator("#explained")).to_have_text("how far the peak stands out of what the unit usually reaches")
+    expect(page.locator("#explained")).to_have_text(
+        "Sorted by peak over 99.9 % level: how far the peak exceeds the level that one pixel in a thousand exceeds."
+    )
     names = page.locator("#sort option").evaluate_all("all => all.map(one => one.value)")
     assert names[:3] == ["by:suggested: humming", "unit", "peak"]
 
