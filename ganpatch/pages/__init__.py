@@ -5,5 +5,8 @@ samples               images of a generator, with and without a patch
 charts                small SVG charts
 report_frame          one HTML file, readable from disk, that requests nothing from other hosts
 local_server          a server on loopback with a token
-theme.css, units.js   what the review page and the studio share
+scripts               modules and styles given out by a server, or inlined into a page that is read from disk
+static/               what the review page and the studio share: the list of units and its bar (reviewing, review_bar,
+                      unit_list, rows), keys and their list (keys), outline and heat (activity), thumbnails, figures and
+                      sorts (units), rows that show the same images (alike), what was seen (marks), explanations (tips)
 """

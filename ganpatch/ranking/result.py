@@ -232,8 +232,12 @@ def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of a run folder; raise GanpatchError when the folder is no complete run."""
     path = folder / MANIFEST
     if not path.is_file():
-        reason = "the ranking was not finished: repeat it with --resume" if folder.is_dir() else "no such folder"
-        raise GanpatchError(f"'{folder}' is not a run folder: {reason}")
+        if not folder.is_dir():
+            raise GanpatchError(f"'{folder}' is not a run folder: no such folder")
+        raise GanpatchError(
+            f"'{folder}' is not a finished run; if it was interrupted, repeat its command "
+            "(rank, dissect or cause) with --resume"
+        )
     return read_section(path, Manifest, limit=_LARGEST_MANIFEST)
 
 

@@ -95,7 +95,8 @@ def layer_data(ranked: LayerRanking) -> dict[str, Any]:
 def heat_bytes(ranked: LayerRanking) -> Tensor:
     """Scale each unit's maps [C, K, h, w] to 0-255, from 0 (or its lowest value, if all are below 0) to its peak."""
     low, high = (bound[:, None, None, None] for bound in _bounds(ranked))
-    return ((ranked.top_maps.float() - low) / (high - low).clamp(min=1e-12)).clamp(0, 1).mul(255).round().to(torch.uint8)
+    share = (ranked.top_maps.float() - low) / (high - low).clamp(min=1e-12)
+    return share.clamp(0, 1).mul(255).round().to(torch.uint8)
 
 
 def outline_levels(ranked: LayerRanking) -> list[int]:

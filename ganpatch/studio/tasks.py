@@ -20,7 +20,7 @@ from ganpatch.export.onnx_export import export_onnx
 from ganpatch.export.repairing import repair, source_file
 from ganpatch.export.report_rows import decision_rows, proof_text
 from ganpatch.families.loading import load
-from ganpatch.fold.baking import bake
+from ganpatch.fold.baking import Baked, bake
 from ganpatch.forward.activations import Progress
 from ganpatch.patch.patch_file import Patch
 from ganpatch.ranking.result import read_manifest
@@ -109,8 +109,22 @@ def weights_task(
     """Write repaired weights."""
     source = source_file(model or "churches")
     output = folder / f"{source.stem}.fixed{source.suffix}"
-    repaired = repair(load(model, **loading), Patch.load(patch), source=source, output=output)
+    generator, fix = load(model, **loading), Patch.load(patch)
+    try:
+        repaired = repair(generator, fix, source=source, output=output)
+    except GanpatchError:
+        baked = bake(generator, fix)
+        if not baked.inserted:
+            raise
+        raise GanpatchError(_not_in_weights(baked)) from None
     return {"file": output.name, "proof": proof_text(repaired.baked.proof)}
+
+
+def _not_in_weights(baked: Baked) -> str:
+    """Return for the page which edits weights cannot hold, why, and what can."""
+    reasons = {edit.id: edit.reason or edit.id for edit in baked.inserted}
+    lines = [f"“{reasons[one.edit]}”: {one.reason}" for one in baked.decisions if one.edit in reasons]
+    return f"Weights cannot hold {'; '.join(lines)}. Switch off what they cannot hold, or download the patch or ONNX."
 
 
 def onnx_task(

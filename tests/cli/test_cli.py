@@ -213,7 +213,7 @@ def test_patches_as_files(folder: Path) -> None:
         ),
         (
             ["flag", ".", "--units", "3", "-o", "f.yaml"],
-            "error: '.' is not a run folder: the ranking was not finished: repeat it with --resume",
+            "error: '.' is not a finished run; if it was interrupted, repeat its command (rank, dissect or cause) with --resume",
         ),
         (["sample", "model.pt", "-o", "grid.gif"], "error: 'grid.gif': a picture ends in .png, .jpg, .jpeg, .webp"),
         (["patch", "check", "missing.yaml"], "error: cannot read 'missing.yaml': no such file or directory"),
@@ -298,7 +298,7 @@ def test_an_interrupted_ranking_is_kept_and_resumed(folder: Path) -> None:
     assert wrong("rank", "model.pt", "--n", "64", "-o", "run", "--resume").startswith(
         "layer main.5 (8 units at 8x8), as none was named; --layer chooses"
     )
-    assert wrong("review", "run").startswith("error: 'run' is not a run folder: the ranking was not finished")
+    assert wrong("review", "run").startswith("error: 'run' is not a finished run; if it was interrupted, repeat its command")
     right("rank", "model.pt", "--n", "64", "-o", "run", "--overwrite")
 
 

@@ -103,7 +103,7 @@ def test_other_files_are_not_given_out(client: TestClient, name: str) -> None:
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(GanpatchError, match="is not a run folder: the ranking was not finished"):
+    with pytest.raises(GanpatchError, match="is not a finished run; if it was interrupted, repeat its command"):
         serve(tmp_path, 0, print)
     with pytest.raises(GanpatchError, match="is not a run folder: no such folder"):
         serve(tmp_path / "none", 0, print)

@@ -61,7 +61,7 @@ def photograph_review() -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1100, "height": 660})
         page.goto(f"file://{FOLDER}/run/index.html")
-        page.select_option("#sort", "by first-look")
+        page.select_option("#sort", "by:suggested: first-look")
         page.locator(".row").nth(3).wait_for()
         for key in ("j", "j", "f", "j", "f", "h"):
             page.keyboard.press(key)

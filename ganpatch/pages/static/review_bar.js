@@ -3,7 +3,7 @@
 import { shared } from "./alike.js";
 import { $, button, choice, counted, make } from "./dom.js";
 import { activityOf } from "./rows.js";
-import { SIZES, placeShot } from "./thumbnails.js";
+import { SIZES, placeShot, zoomOf } from "./thumbnails.js";
 import { STATES, short, sorts } from "./units.js";
 
 const TODO = "ganpatch:todo", ENOUGH = 3;
@@ -30,8 +30,9 @@ export function openBar(host, review) {
   const more = button("view", () => more.setAttribute("aria-expanded", bar.classList.toggle("open")), { class: "more", "aria-expanded": "false" });
   const bar = make("div", { class: "bar" }, parts.todo,
     make("label", {}, "Sort ", parts.sort), make("label", {}, "Show ", parts.filter), more,
-    make("span", { class: "views" }, parts.grid.element, make("span", { class: "label" }, "active ", parts.where.element), make("span", { class: "label" }, "size ", parts.size.element), parts.fold),
-    make("span", { class: "progress" }, parts.counts, parts.seen, parts.seenText, parts.share), parts.explained);
+    make("span", { class: "progress" }, parts.counts, parts.seen, parts.seenText),
+    make("span", { class: "views" }, parts.grid.element, make("span", { class: "label" }, "active ", parts.where.element), make("span", { class: "label" }, "size ", parts.size.element), parts.fold, parts.share),
+    parts.explained);
   $("review-bar").replaceChildren(bar, make("datalist", { id: "states" }, ...STATES.map((value) => make("option", { value }))), make("dialog", { id: "shared", "aria-label": "What the flagged units share" }));
   $("shared").addEventListener("click", (event) => event.target === $("shared") && $("shared").close());
   try { parts.todo.hidden = localStorage.getItem(TODO) === "done"; } catch { parts.todo.hidden = false; }
@@ -84,11 +85,12 @@ function explained(review, command) {
 // A dialog that sums up what the flagged units share: images, with the units that they activate; figures.
 function showShared(source, flags, goTo) {
   const { units, seeds, medians } = shared(source.data, flags);
+  const zoom = zoomOf("L", source.run.thumbnails);
   const shot = ([seed, count]) => {
     const unit = units.find((one) => source.data.units[one].includes(seed)), place = source.data.units[unit].indexOf(seed);
     const picture = make("div", { class: "shot" });
-    placeShot(picture, source.run.thumbnails, seed, source.zoom, source.urlOf);
-    picture.append(activityOf(source, unit, place, "outline"));
+    placeShot(picture, source.run.thumbnails, seed, zoom, source.urlOf);
+    picture.append(activityOf(source, unit, place, "outline", zoom));
     return make("button", { type: "button", class: "plain", onclick: () => goTo(unit), title: `go to unit ${unit}` }, make("figure", {}, picture, make("figcaption", { class: "soft" }, `seed ${seed}: ${count} of ${units.length}`)));
   };
   $("shared").replaceChildren(make("h2", {}, `${units.length} flagged units`),

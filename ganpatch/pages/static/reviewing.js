@@ -81,9 +81,10 @@ export class Reviewing {
     const source = this.#source, is = this.is();
     let units = arranged(source.data, this.every()[this.sort], this.#state.show, is);
     if (this.#state.fold) units = folded(units, this.#alike, this.#opened, is.flagged);
+    const same = units.join() === this.units.join();   // a range lasts as long as its rows stand where they did
     this.#list.set(units, this.#shape());
     const index = units.indexOf(at);
-    this.#select(index >= 0 ? index : Math.min(this.#index, units.length - 1));
+    this.#select(index >= 0 ? index : Math.min(this.#index, units.length - 1), { keep: same });
     this.#bar.count();
     this.#seen();
   }
@@ -92,7 +93,7 @@ export class Reviewing {
     const { thumbnails, k } = source.run;
     if (this.#state.grid) {
       source.zoom = zoomOf(this.#state.size === "Fit" ? "M" : this.#state.size, thumbnails, 1, room);
-      const across = Math.max(88, Math.round(thumbnails.width * source.zoom) + 12), columns = Math.max(1, Math.floor((room + 24) / across));
+      const across = Math.max(96, Math.round(thumbnails.width * source.zoom) + 12), columns = Math.max(1, Math.floor((room + 24) / across));
       return { height: Math.round(thumbnails.height * source.zoom) + 40, columns, across };
     }
     source.zoom = zoomOf(this.#state.size, thumbnails, k, narrow ? room : room - SIDE);
@@ -107,6 +108,7 @@ export class Reviewing {
     const shown = { ...this.#source, sort: this.sort };
     const row = (this.#state.grid ? buildTile : buildRow)(shown, unit, acts);
     row.addEventListener("pointerdown", (event) => this.#pressed(unit, event));
+    row.addEventListener("keydown", ({ key, target }) => ["Enter", "Escape"].includes(key) && target.matches(".reason") && this.#list.reveal(this.units.indexOf(unit)));
     row.addEventListener("focusin", () => unit !== this.#state.unit && !this.chosen().includes(unit) && this.#select(this.units.indexOf(unit), { reveal: false }));
     this.#paint(row, unit);
     this.#cover(row, unit);

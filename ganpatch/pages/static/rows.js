@@ -8,7 +8,7 @@ import { figures, short } from "./units.js";
 // `shown` says what to draw of: { data, run, map, bytes, urlOf, orders, places, alike, zoom, sort }.
 export function buildRow(shown, unit, acts) {
   const { data, orders, places, alike, sort } = shown;
-  const figure = ([text, tip]) => make("span", { class: "figure", "data-tip": tip, tabindex: -1 }, text);
+  const figure = ([text, tip]) => make("span", { class: "fact", "data-tip": tip, tabindex: -1 }, text);
   const line = (list, kind) => make("div", { class: kind }, ...list.flatMap((one, index) => [index ? " · " : "", figure(one)]));
   const [first, second] = figures(data, unit);
   const own = Math.max(0, orders.findIndex(({ name }) => `by:${name}` === sort));
@@ -72,9 +72,9 @@ export function paintRow(row, unit, state) {
     if (!one) continue;
     one.setAttribute("aria-pressed", on);
     one.setAttribute("aria-label", `${what === "flag" ? (flagged ? "flagged" : "flag") : "fine"}, unit ${unit}`);
-    if (what === "flag") one.textContent = flagged ? "flagged" : "flag";
+    if (what === "flag") one.textContent = flagged && !row.matches(".tile") ? "flagged" : "flag";
   }
-  for (const one of row.querySelectorAll(".figure, .verdict, .shot, .alike")) if (one.tagName !== "DIV") one.tabIndex = state.here ? 0 : -1;
+  for (const one of row.querySelectorAll(".fact, .verdict, .shot, .alike")) if (one.tagName !== "DIV") one.tabIndex = state.here ? 0 : -1;
   const input = row.querySelector(".reason");
   if (input && document.activeElement !== input) input.value = state.reason ?? "";
 }

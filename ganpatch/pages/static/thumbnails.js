@@ -2,7 +2,7 @@
 
 // The edge in pixels that each size is for. "Fit" uses the width of the page.
 export const SIZES = { Fit: 0, S: 40, M: 72, L: 120, XL: 200 };
-const LARGEST_FIT = 144, SMALLEST_FIT = 56;
+const LARGEST_FIT = 144, SMALLEST_FIT = 48;
 
 // The zoom of a size: images that are enlarged are so by a whole number, which keeps their pixels crisp.
 export function zoomOf(size, { height, width }, count, room) {

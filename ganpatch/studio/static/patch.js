@@ -1,6 +1,7 @@
 // The patch as it stands: its edits, on or off, in their order; what becomes of each in weights; files to take away.
 
 import { $, announce, button, debounced, make, slider } from "./dom.js";
+import { isText } from "./keys.js";
 import { download, remove } from "./net.js";
 import { quality } from "./quality.js";
 import { begin, change, entries, hurry, isPlain, left, session, subscribe } from "./session.js";
@@ -17,10 +18,11 @@ export function openPatch() {
 
 function show() {
   const panel = $("patch-panel");
-  if (panel.dataset.dragging) return;
+  if (panel.dataset.dragging || isTyped(panel)) return;
   const focus = document.activeElement?.dataset?.focus;
   const { content, conflicts, path, digest } = session.now;
-  const name = make("input", { id: "patch-name", value: content.name, "aria-label": "name of the patch", "data-focus": "name", spellcheck: "false" });
+  const painted = entries().filter((entry) => entry.on && entry.edit.mask);
+  const name = make("input", { id: "patch-name", value: content.name, "data-shown": content.name, "aria-label": "name of the patch", "data-focus": "name", spellcheck: "false" });
   name.onchange = () => change("rename", { name: name.value.trim(), description: content.description });
   const parts = [
     make("div", { class: "line" }, make("h2", {}, "Patch"), name),
@@ -32,15 +34,24 @@ function show() {
     proof(digest),
     make("div", { class: "line" },
       button("Patch", () => download("patch"), { disabled: !digest, title: "Download the patch file", "data-focus": "get-patch" }),
-      button("Weights", () => file("weights"), { disabled: !digest || !session.model.has_weights, title: "Make and download repaired weights", "data-focus": "get-weights" }),
+      button("Weights", () => file("weights"), { disabled: !digest || !session.model.has_weights || painted.length > 0, title: painted.length ? "Weights cannot hold painted edits" : "Make and download repaired weights", "data-focus": "get-weights" }),
       button("ONNX", () => file("onnx"), { disabled: !digest, title: "Make and download an ONNX graph with the patch inside", "data-focus": "get-onnx" }),
       make("span", { class: "soft" }, "download")),
+    painted.length ? make("p", { class: "soft", id: "no-weights" }, `Weights cannot hold ${painted.length > 1 ? "the painted edits" : "the painted edit"}: an edit that works in one place only. Switch ${painted.length > 1 ? "them" : "it"} off, or take the patch or ONNX.`) : null,
     make("div", { id: "jobs" }, ...jobs(digest)),
     quality(digest),
     versions(),
   ];
   panel.replaceChildren(...parts.filter(Boolean));
   if (focus) panel.querySelector(`[data-focus="${CSS.escape(focus)}"]`)?.focus();
+}
+
+// Whether text is being typed in the panel: it is drawn anew once the field is left, and nothing that was typed is lost.
+function isTyped(panel) {
+  const field = document.activeElement;
+  if (!panel.contains(field) || !isText(field) || field.tagName === "SELECT" || field.value === field.dataset.shown) return false;
+  field.addEventListener("blur", () => setTimeout(show, 0), { once: true });
+  return true;
 }
 
 const titleOf = (id) => entries().find((one) => one.edit.id === id)?.edit.reason || id;
@@ -59,7 +70,7 @@ function item(entry, index) {
   const clash = session.now.conflicts.some(({ edits }) => edits.includes(edit.id));
   const box = make("input", { type: "checkbox", checked: on, "aria-label": `${edit.reason || edit.id} is on`, "data-focus": `on-${edit.id}` });
   box.onchange = () => change("describe", { ...about, on: box.checked });
-  const title = make("input", { class: "title", value: edit.reason, placeholder: edit.id, title: edit.reason || edit.id, "aria-label": `reason of ${edit.id}`, "data-focus": `why-${edit.id}` });
+  const title = make("input", { class: "title", value: edit.reason, "data-shown": edit.reason, placeholder: edit.id, title: edit.reason || edit.id, "aria-label": `reason of ${edit.id}`, "data-focus": `why-${edit.id}` });
   title.onchange = () => change("describe", { ...about, reason: title.value.trim() });
   const decided = decisions(session.now.digest)?.edits.find((one) => one.edit === edit.id);
   const tool = (text, label, act, off = false) => button(text, act, { class: "tool", title: label, "aria-label": `${label}: ${edit.reason || edit.id}`, disabled: off, "data-focus": `${label}-${edit.id}` });

@@ -77,10 +77,9 @@ async function flush() {
 // What this tab changed itself does not overtake what it has asked for since.
 function followUp(sent, answer) {
   const entry = answer.content.edits.find((one) => one.edit.id === sent.edit);
-  const own = answer.revision === session.now.revision + 1;
   for (const { body } of pending) {
     if (entry && "rev" in body && body.edit === sent.edit && body.rev === sent.rev) body.rev = entry.rev;
-    if (own && body.revision === session.now.revision) body.revision = answer.revision;
+    if (body.revision === answer.revision - 1) body.revision = answer.revision;   // nobody else's change came between
   }
 }
 
