@@ -1,6 +1,7 @@
 """The studio as a process, and what a hand does in its page."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -93,6 +94,14 @@ def drag(page: Page, *places: tuple[float, float]) -> None:
         if index == 0:
             page.mouse.down()
     page.mouse.up()
+
+
+def compared(page: Page) -> None:
+    """Wait until Compare has drawn all its pairs, of which a slow machine shows fewer."""
+    expect(page.locator("#compare [role=status]")).to_have_text(
+        re.compile(r"^\d+ of \d+ change(?!.*drawn)"), timeout=90_000
+    )
+    assert page.locator(".pairing").count() > 1
 
 
 def tab_to(page: Page, selector: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from tests.support.driving import Served, flagged, image_of, press
+from tests.support.driving import Served, compared, flagged, image_of, press
 
 
 def test_two_tabs_do_not_lose_each_others_edits(served: Served, session: Path, opened: Callable[..., Page]) -> None:
@@ -57,7 +57,7 @@ def test_a_dead_server_is_said_and_nothing_is_lost(served: Served, session: Path
 
 def test_a_view_is_shared_by_its_address(served: Served, opened: Callable[..., Page]) -> None:
     page = opened(f"{served.address}#view=compare&page=2")
-    expect(page.locator(".pairing")).to_have_count(32, timeout=60_000)
+    compared(page)
     page = opened(f"{served.address}#view=look&seed=3&to=9&t=0.5&unit=12")
     expect(page.locator("#look .tile")).to_have_count(24)
     page.wait_for_timeout(200)
