@@ -1,8 +1,10 @@
 """Lists of numbers as people write them: seeds and units, "0-63,70" and "3,17-19".
 
-parse_spans("3,17-19", what="unit")     # [3, 17, 18, 19]
-parse_ranges("3,17-19", what="unit")    # [range(3, 4), range(17, 20)]
-format_spans([3, 17, 18, 19])           # "3,17-19"
+Example:
+
+    parse_spans("3,17-19", what="unit")     # [3, 17, 18, 19]
+    parse_ranges("3,17-19", what="unit")    # [range(3, 4), range(17, 20)]
+    format_spans([3, 17, 18, 19])           # "3,17-19"
 """
 
 import itertools

@@ -1,6 +1,8 @@
 """How much of each concept images hold, with and without edits.
 
-before, after = concept_change(generator, segmenter, edits, seeds)      # [K] shares of pixels, each
+Example:
+
+    before, after = concept_change(generator, segmenter, edits, seeds)      # [K] shares of pixels, each
 """
 
 from collections.abc import Callable, Sequence

@@ -1,7 +1,9 @@
 """Where a concept can be put: the effect of an insertion by what was at its place (Bau et al. 2018, section 4.4).
 
-context = insertion_by_context(bench, units, values, "door", seeds)
-context.rows()              # ("building", 118 places, +0.31), ("sky", 128 places, +0.002), …
+Example:
+
+    context = insertion_by_context(bench, units, values, "door", seeds)
+    context.rows()              # ("building", 118 places, +0.31), ("sky", 128 places, +0.002), …
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,11 @@
 """The result of an intervention study: which units of a layer cause which concept; saved as a folder.
 
-causes = Causes.load("causes")
-causes["tree"].ranked()                     # units by alpha, the most causal first
-causes.removal("tree", units=20)            # an Edit that takes trees away
-causes.insertion("door", units=20, mask=m)  # an Edit that puts doors where the mask is
+Example:
+
+    causes = Causes.load("causes")
+    causes["tree"].ranked()                     # units by alpha, the most causal first
+    causes.removal("tree", units=20)            # an Edit that takes trees away
+    causes.insertion("door", units=20, mask=m)  # an Edit that puts doors where the mask is
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """Writing files so that a reader never sees half of one, and an input is never lost.
 
-with replacing(Path("out.safetensors")) as temporary:
-    save_file(tensors, temporary)      # moved to out.safetensors when the block ends well
+    with replacing(Path("out.safetensors")) as temporary:
+        save_file(tensors, temporary)      # moved to out.safetensors when the block ends well
 
 What is not finished lies in a private folder beside its place. That goes on any error; what a kill left goes when the
 next file is written there.

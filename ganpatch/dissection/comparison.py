@@ -1,7 +1,9 @@
 """Dissections side by side: layers, checkpoints or models, by number and kind of interpretable units.
 
-comparison = compare(["run-a", "run-b"])
-comparison.rows()
+Example:
+
+    comparison = compare(["run-a", "run-b"])
+    comparison.rows()
 """
 
 from collections.abc import Sequence

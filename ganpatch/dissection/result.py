@@ -1,9 +1,11 @@
 """The result of dissecting: per unit and concept how well they agree; saved in the run folder beside the ranking.
 
-dissection = Dissection.load("run")
-layer = dissection["layer4"]
-layer.iou, layer.best                   # [C, K], [C] indices into dissection.concepts
-dissection.interpretable("layer4")      # [C] bool: accuracy > 0.75 and IoU > 0.05
+Example:
+
+    dissection = Dissection.load("run")
+    layer = dissection["layer4"]
+    layer.iou, layer.best                   # [C, K], [C] indices into dissection.concepts
+    dissection.interpretable("layer4")      # [C] bool: accuracy > 0.75 and IoU > 0.05
 """
 
 from collections.abc import Mapping

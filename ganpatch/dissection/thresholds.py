@@ -1,8 +1,10 @@
 """From what level on a unit counts as firing, from a sample of pixels with known activations and labels.
 
-sample = LabelledSample(units=256, pixels=4096, images=128)
-sample.update(maps, labels, seed)                     # maps [C, P], labels [P]
-thresholds, iou = best_thresholds(sample.values, sample.labels, concepts=10)      # [C, K] each
+Example:
+
+    sample = LabelledSample(units=256, pixels=4096, images=128)
+    sample.update(maps, labels, seed)                     # maps [C, P], labels [P]
+    thresholds, iou = best_thresholds(sample.values, sample.labels, concepts=10)      # [C, K] each
 """
 
 import math

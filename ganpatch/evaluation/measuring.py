@@ -1,8 +1,10 @@
 """What `evaluate` measures of the images: features, errors, how active the units are; before, after, and per baseline.
 
-observed = observe_both(generator, patch.edits, reference, plan)    # two passes over all seeds
-rows = most_active(observed.peaks, patch.edits)                     # where these edits act
-sample = observe_rows(generator, baseline, rows, reference, plan)   # one pass over those rows
+Example:
+
+    observed = observe_both(generator, patch.edits, reference, plan)    # two passes over all seeds
+    rows = most_active(observed.peaks, patch.edits)                     # where these edits act
+    sample = observe_rows(generator, baseline, rows, reference, plan)   # one pass over those rows
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,9 @@
 """Running any file that holds a generator on the same inputs: weights, .pt2, TorchScript, ONNX.
 
-runner = open_runner(Path("fixed.onnx"), generator)
-gap = compared(wanted, runner.run(inputs))          # Gap(largest=…, mean=…, place=…)
+Example:
+
+    runner = open_runner(Path("fixed.onnx"), generator)
+    gap = compared(wanted, runner.run(inputs))          # Gap(largest=…, mean=…, place=…)
 """
 
 from collections.abc import Callable, Sequence

@@ -1,9 +1,11 @@
 """A model with a patch in it, whatever the model is and whatever kind of file is wanted.
 
-done = apply_patch("model.pt", patch)                        # writes model.fixed.pt
-done = apply_patch("model.onnx", patch, Target(out=Path("fixed.onnx")))
-done = apply_patch("model.pt", patch, Target(dry_run=True))  # writes nothing
-done.decisions, done.written, done.proof
+Example:
+
+    done = apply_patch("model.pt", patch)                        # writes model.fixed.pt
+    done = apply_patch("model.onnx", patch, Target(out=Path("fixed.onnx")))
+    done = apply_patch("model.pt", patch, Target(dry_run=True))  # writes nothing
+    done.decisions, done.written, done.proof
 """
 
 from dataclasses import dataclass

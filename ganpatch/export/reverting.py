@@ -1,6 +1,8 @@
 """Taking a patch out of a repaired file again: the touched tensors bit for bit from the backup beside it.
 
-revert(Path("model.fixed.pt"), Path("model.reverted.pt"))
+Example:
+
+    revert(Path("model.fixed.pt"), Path("model.reverted.pt"))
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,9 @@
 """Folders as model hubs lay them out: config.json and one file of weights, as PyTorchModelHubMixin and diffusers write.
 
-files = hub_files(Path("my-model"))
-files.weights, files.config             # my-model/model.safetensors, {"latent_dim": 128, …}
+Example:
+
+    files = hub_files(Path("my-model"))
+    files.weights, files.config             # my-model/model.safetensors, {"latent_dim": 128, …}
 """
 
 from dataclasses import dataclass

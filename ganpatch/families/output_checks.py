@@ -1,6 +1,8 @@
 """A generator is tried with two seeds before it is given out, and told what is wrong with it.
 
-checked(generator)                      # the generator in eval mode, its output a tensor of images
+Example:
+
+    checked(generator)                      # the generator in eval mode, its output a tensor of images
 """
 
 from collections.abc import Iterator

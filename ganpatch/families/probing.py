@@ -1,9 +1,11 @@
 """What a model takes, gives and allows, found out by trying: what `ganpatch init` writes into ganpatch.toml.
 
-found = probe("model.pt", LoadOptions(arch="net.py:Generator"))
-found.latent, found.labels, found.range, found.layers       # settings
-found.questions                         # what could not be answered, with the options
-found.notes                             # what hooks see, what runs, what exports
+Example:
+
+    found = probe("model.pt", LoadOptions(arch="net.py:Generator"))
+    found.latent, found.labels, found.range, found.layers       # settings
+    found.questions                         # what could not be answered, with the options
+    found.notes                             # what hooks see, what runs, what exports
 """
 
 import inspect

@@ -1,6 +1,8 @@
 """What was found out about a model, for people and as ganpatch.toml.
 
-format_settings("model.pt", options, probe("model.pt", options))
+Example:
+
+    format_settings("model.pt", options, probe("model.pt", options))
 """
 
 import json

@@ -1,9 +1,11 @@
 """What is done of a long run, in one file per process that is replaced as a whole: tensors, and a plan that tells runs
 apart.
 
-save_partial(partial_of(path, rank), plan, tensors, {"seconds": 320.0})
-for path in partials(path):
-    tensors, state = load_partial(path, plan)
+Example:
+
+    save_partial(partial_of(path, rank), plan, tensors, {"seconds": 320.0})
+    for path in partials(path):
+        tensors, state = load_partial(path, plan)
 """
 
 import json

@@ -1,15 +1,17 @@
 """`ganpatch.toml` in the working folder: the model that is meant when none is named, and how to load it.
 
-[model]
-path = "model.pt"
-arch = "net.py:Generator"
-arch_args = {ngf = 64}
-latent = "normal:100,1,1"
-range = [-1, 1]
-# and where they are needed: key, labels, inputs, truncation, repo, call = {noise_mode = "const"}
+Example:
 
-[rank]
-layers = ["main.5"]
+    [model]
+    path = "model.pt"
+    arch = "net.py:Generator"
+    arch_args = {ngf = 64}
+    latent = "normal:100,1,1"
+    range = [-1, 1]
+    # and where they are needed: key, labels, inputs, truncation, repo, call = {noise_mode = "const"}
+
+    [rank]
+    layers = ["main.5"]
 """
 
 import tomllib

@@ -1,8 +1,10 @@
 """A generator: a module, how to draw its inputs from seeds, and how to read its images.
 
-generator = Generator(name="mine", module=module, latent=parse_latent("normal:100"))
-args, kwargs = generator.inputs(seeds=[0, 1])
-images = generator.images(generator.module(*args, **kwargs))      # [2, 3, H, W] in [0, 1]
+Example:
+
+    generator = Generator(name="mine", module=module, latent=parse_latent("normal:100"))
+    args, kwargs = generator.inputs(seeds=[0, 1])
+    images = generator.images(generator.module(*args, **kwargs))      # [2, 3, H, W] in [0, 1]
 """
 
 import re

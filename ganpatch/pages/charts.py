@@ -1,7 +1,9 @@
 """Small charts as SVG text, for report pages: bars of counts, and curves with their spread.
 
-stacked_bars({"layer4": {"tree": 3, "door": 1}, "layer6": {"tree": 5}})
-curves({"ACE": [(4, 0.2), (20, 0.6)]}, x="units", y="share removed")
+Example:
+
+    stacked_bars({"layer4": {"tree": 3, "door": 1}, "layer6": {"tree": 5}})
+    curves({"ACE": [(4, 0.2), (20, 0.6)]}, x="units", y="share removed")
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,9 @@
 """Pictures of images: grids, before/after pairs, contact sheets, sprite sheets.
 
-grid(images, columns=8).save("grid.png")                # images [N, 3, H, W] in [0, 1]
-before_after(before, after, captions).save("pairs.png")
+Example:
+
+    grid(images, columns=8).save("grid.png")                # images [N, 3, H, W] in [0, 1]
+    before_after(before, after, captions).save("pairs.png")
 """
 
 import io

@@ -1,6 +1,8 @@
 """Report pages: one HTML file, readable from disk, that asks no other host for anything.
 
-write_report(folder / "dissection.html", "Dissection of churches", [paragraph("…"), heading("layer4"), picture(path)])
+Example:
+
+    write_report(folder / "page.html", "Dissection of churches", [paragraph("…"), heading("layer4"), picture(path)])
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,10 @@
 """Images of a generator as pictures: a grid, or pairs without and with a patch.
 
-sample = Sample(generator, range(64), patch=patch)
-sample.grid().save("grid.png")
-sample.pairs(first=24).save("pairs.png")        # the most changed first
+Example:
+
+    sample = Sample(generator, range(64), patch=patch)
+    sample.grid().save("grid.png")
+    sample.pairs(first=24).save("pairs.png")        # the most changed first
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,9 @@
 """A patch as forward hooks: the module is not changed, and nothing of the patch is left when the block ends.
 
-with applied(generator.module, patch):
-    images = generator.sample(seeds)
+Example:
+
+    with applied(generator.module, patch):
+        images = generator.sample(seeds)
 """
 
 from collections.abc import Callable, Iterator, Sequence

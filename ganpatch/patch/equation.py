@@ -1,8 +1,10 @@
 """The one equation of all edits. Hooks, baking, ONNX graphs, searches, the pages and the tests all use it from here.
 
-y'[n,u,h,w] = y + alpha[u] * mask[u,h,w] * [y > above[u]] * (value[u] - y)
+For an activation y [N, C, h, w] and an edit of its units u:
 
-edited(y, terms(edit, dims=2))
+    y'[n,u,h,w] = y + alpha[u] * mask[u,h,w] * [y > above[u]] * (value[u] - y)
+
+    edited(y, terms(edit, dims=2))
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,9 @@
 """Patch files that commands make: none is replaced unasked.
 
-refuse_taken(path, overwrite=False)     # before the work begins
-save_new_patch(patch, path)
+Example:
+
+    refuse_taken(path, overwrite=False)     # before the work begins
+    save_new_patch(patch, path)
 """
 
 from pathlib import Path

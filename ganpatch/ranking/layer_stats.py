@@ -1,9 +1,11 @@
 """What a ranking is of, and all statistics of one of its layers, in one pass over its activations.
 
-tally = LayerTally(units=256, size=(8, 8), plan=plan)
-rows = tally.update(activation, seeds)          # [N, 256, 8, 8] of N seeds; the images that won a place
-tally.merge(other.tensors())                    # what another process, or an interrupted run, saw
-tally.result()
+Example:
+
+    tally = LayerTally(units=256, size=(8, 8), plan=plan)
+    rows = tally.update(activation, seeds)          # [N, 256, 8, 8] of N seeds; the images that won a place
+    tally.merge(other.tensors())                    # what another process, or an interrupted run, saw
+    tally.result()
 """
 
 import math

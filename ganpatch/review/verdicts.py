@@ -1,7 +1,9 @@
 """Verdicts: which units a person flagged and why; and the patch that they make.
 
-flags = read_verdicts(Path("verdicts.json"), manifest)
-patch = patch_from_flags(manifest, flags, name="fix")
+Example:
+
+    flags = read_verdicts(Path("verdicts.json"), manifest)
+    patch = patch_from_flags(manifest, flags, name="fix")
 """
 
 from collections.abc import Sequence

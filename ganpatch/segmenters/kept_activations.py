@@ -1,8 +1,10 @@
 """The activations of one batch, kept until its images are there to be segmented.
 
-kept = KeptActivations(["layer4", *segmenter.layers])
-for seeds, images in stream(generator, kept.watch(), seeds):
-    labels = kept.labels(segmenter, images)         # beside kept["layer4"], [N, C, h, w]
+Example:
+
+    kept = KeptActivations(["layer4", *segmenter.layers])
+    for seeds, images in stream(generator, kept.watch(), seeds):
+        labels = kept.labels(segmenter, images)         # beside kept["layer4"], [N, C, h, w]
 """
 
 from collections.abc import Iterable, Sequence

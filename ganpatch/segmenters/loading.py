@@ -1,11 +1,13 @@
 """Concept masks: ROOM, one file per kind of segmenter.
 
-segmenter = load_segmenter("churches")                     # the U-Net that ships, for the project's scenes
-segmenter = load_segmenter("torchvision:deeplabv3_resnet50")
-segmenter = load_segmenter("transformers:nvidia/segformer-b0-finetuned-ade-512-512")
-segmenter = load_segmenter("onnx:segmenter.onnx", concepts=["sky", "tree"])
-segmenter = load_segmenter("net.py:make_segmenter", concepts=["sky", "tree"])
-segmenter = load_segmenter("strokes:strokes.json", generator)   # a linear probe from a few strokes
+Example:
+
+    segmenter = load_segmenter("churches")                     # the U-Net that ships, for the project's scenes
+    segmenter = load_segmenter("torchvision:deeplabv3_resnet50")
+    segmenter = load_segmenter("transformers:nvidia/segformer-b0-finetuned-ade-512-512")
+    segmenter = load_segmenter("onnx:segmenter.onnx", concepts=["sky", "tree"])
+    segmenter = load_segmenter("net.py:make_segmenter", concepts=["sky", "tree"])
+    segmenter = load_segmenter("strokes:strokes.json", generator)   # a linear probe from a few strokes
 """
 
 from collections.abc import Callable, Sequence

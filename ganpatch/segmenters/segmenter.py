@@ -1,7 +1,9 @@
 """What every segmenter gives: for images, and for some the generator's own features, the logits of each concept.
 
-segmenter.labels(images)                 # [N, H, W], indices into segmenter.concepts
-segmenter.probabilities(images)          # [N, K, H, W], differentiable where the segmenter is
+Example:
+
+    segmenter.labels(images)                 # [N, H, W], indices into segmenter.concepts
+    segmenter.probabilities(images)          # [N, K, H, W], differentiable where the segmenter is
 """
 
 from collections.abc import Callable, Sequence

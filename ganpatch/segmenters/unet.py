@@ -1,7 +1,9 @@
 """A small U-Net (Ronneberger et al. 2015): images [N, 3, H, W] in [0, 1] -> logits [N, K, H, W].
 
-net = UNet(concepts=10)
-net(images).argmax(1)
+Example:
+
+    net = UNet(concepts=10)
+    net(images).argmax(1)
 """
 
 from itertools import pairwise

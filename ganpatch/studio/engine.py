@@ -1,7 +1,9 @@
 """One thread runs the model: what people wait for comes first, and of several requests of one stream only the newest.
 
-engine.submit(work, stream="tab-1/paint")       # a Future; cancelled when a newer one of that stream arrives
-engine.submit_calm(steps())                     # a generator: one step whenever nobody waits
+Example:
+
+    engine.submit(work, stream="tab-1/paint")       # a Future; cancelled when a newer one of that stream arrives
+    engine.submit_calm(steps())                     # a generator: one step whenever nobody waits
 """
 
 import threading

@@ -1,7 +1,7 @@
 """Quality figures of the patch: what `ganpatch evaluate` found, kept with the version of the patch that it is of.
 
-figure = measured(generator, patch, Wish(features="plain", images=500), folder)
-figures(folder)                         # those kept, the newest first
+    figure = measured(generator, patch, Wish(features="plain", images=500), folder)
+    figures(folder)                         # those kept, the newest first
 
 Each is two files of the session's figures/: the figure, and its whole report as a page.
 """

@@ -1,7 +1,7 @@
 """A session on disk: nothing is lost when the studio is killed at any moment.
 
-folder = Folder.open(Path("churches-studio"), model, channels)
-folder.change(Flag(id="a1", layer="layer4", unit=12))       # on disk when it returns
+    folder = Folder.open(Path("churches-studio"), model, channels)
+    folder.change(Flag(id="a1", layer="layer4", unit=12))       # on disk when it returns
 
 studio.json             the state; its replacement is the moment at which a change has happened
 history/000012.json     every version of the content, never changed: undo and redo go back and forth

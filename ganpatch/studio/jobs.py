@@ -1,7 +1,9 @@
 """Long work in the background, one piece after another, on a copy of the model: nobody who looks waits for it.
 
-job = jobs.start("rank", "ranking layer4", lambda report: ...)      # report(done, total)
-jobs.all()                                                          # what the page shows
+Example:
+
+    job = jobs.start("rank", "ranking layer4", lambda report: ...)      # report(done, total)
+    jobs.all()                                                          # what the page shows
 """
 
 import itertools

@@ -1,6 +1,8 @@
 """A studio: a generator, its session on disk, its rankings, and the threads that work for the page.
 
-studio = Studio.open(Opening(model=None, out=Path("churches-studio")))
+Example:
+
+    studio = Studio.open(Opening(model=None, out=Path("churches-studio")))
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,6 +1,8 @@
 """ONNX files that nobody vouches for: read without the files that they point to, unless those lie beside them.
 
-read_onnx(Path("model.onnx")).metadata_props
+Example:
+
+    read_onnx(Path("model.onnx")).metadata_props
 """
 
 import math

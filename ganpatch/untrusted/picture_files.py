@@ -1,7 +1,9 @@
 """Pictures that nobody vouches for: opened by their content, of a few known formats, and no larger than a photograph.
 
-with opened_picture(Path("photo.jpg")) as picture:
-    pixels = picture.convert("RGB")
+Example:
+
+    with opened_picture(Path("photo.jpg")) as picture:
+        pixels = picture.convert("RGB")
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """What an exported program (.pt2) or a TorchScript archive may hold for torch to be let at it.
 
-check_program(archive)          # GanpatchError where torch would run more than operations on tensors
-check_script(archive)
+    check_program(archive)          # GanpatchError where torch would run more than operations on tensors
+    check_script(archive)
 
 `torch.export.load` unpickles what an archive asks it to, evaluates its expressions as Python, looks operators up by any
 dotted name, and writes names into source code that it runs. TorchScript can read and write files. So both are looked

@@ -1,6 +1,6 @@
 """What `torch.save` wrote, of any version, read without running anything that is named in it.
 
-content = read_torch(Path("model.pt"))      # dicts, lists, numbers, tensors on the CPU, as they were saved
+    content = read_torch(Path("model.pt"))      # dicts, lists, numbers, tensors on the CPU, as they were saved
 
 torch has two formats: a zip archive with a pickle and one entry per piece of memory, and before 1.6 five pickles in a
 row with the memory behind them. A tensor is a view of such a piece; it is refused where it reaches beyond it.

@@ -1,8 +1,8 @@
 """Zip archives as torch writes them, which nobody vouches for: looked at before anything in them is read.
 
-with opened_archive(Path("model.pt")) as archive:
-    archive.entries["data.pkl"].file_size
-    archive.read("data.pkl", limit=64_000_000)
+    with opened_archive(Path("model.pt")) as archive:
+        archive.entries["data.pkl"].file_size
+        archive.read("data.pkl", limit=64_000_000)
 
 An archive that two readers could understand in two ways, whose entries lie over each other or unpack to far more than
 the file holds, is refused.

@@ -1,5 +1,6 @@
 """What the documentation says is true: examples run, commands exist, links lead somewhere, generated parts are current."""
 
+import ast
 import re
 import shlex
 import subprocess
@@ -111,6 +112,30 @@ def test_every_file_setting_and_variable_is_explained() -> None:
         names += re.findall(r"environ(?:\.get\(|\[)\"(\w+)\"", path.read_text())
     assert "GANPATCH_TRACEBACK" in names
     assert [name for name in names if name not in text] == []
+
+
+def is_code(paragraph: str) -> bool:
+    """Whether a paragraph is Python that begins at the left margin; a word alone is prose."""
+    for text in (paragraph, f"{paragraph.rstrip()}\n    pass"):
+        try:
+            body = [] if paragraph.startswith(" ") else ast.parse(text).body
+        except SyntaxError:
+            continue
+        return any(not isinstance(node, ast.Expr) or isinstance(node.value, ast.Call | ast.Attribute) for node in body)
+    return False
+
+
+def test_examples_in_docstrings_of_modules_are_indented() -> None:
+    """The formatter strips an indentation that every line has, so an example needs a line of prose beside it."""
+    assert is_code("with applied(module, patch):")
+    assert is_code("rank(generator)\n")
+    assert not is_code("    rank(generator)")
+    assert not is_code("Example:")
+    assert not is_code("What is not finished.")
+    files = [path for room in ("ganpatch", "tests", "tools") for path in (ROOT / room).rglob("*.py")]
+    docstrings = {path: ast.get_docstring(ast.parse(path.read_text()), clean=False) or "" for path in files}
+    lost = [path for path, text in docstrings.items() if any(map(is_code, text.split("\n\n")[1:]))]
+    assert [str(path.relative_to(ROOT)) for path in lost] == []
 
 
 def test_every_method_has_its_formula() -> None:

@@ -1,6 +1,8 @@
 """Code in a process that may take little memory and little time: what a small file must do with.
 
-said = refusal(lambda: Patch.load(path))        # the text of the GanpatchError; anything else fails the test
+Example:
+
+    said = refusal(lambda: Patch.load(path))        # the text of the GanpatchError; anything else fails the test
 """
 
 import os

@@ -1,7 +1,9 @@
 """Ctrl-C at a chosen place: a progress callback that interrupts.
 
-with pytest.raises(StopHere):
-    rank(generator, layers, range(60), progress=interrupting(24))
+Example:
+
+    with pytest.raises(StopHere):
+        rank(generator, layers, range(60), progress=interrupting(24))
 """
 
 from collections.abc import Callable

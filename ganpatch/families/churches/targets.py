@@ -1,7 +1,9 @@
 """The right image of every seed of the bundled generator: the clean scene that its latent describes.
 
-if is_bundled(generator):
-    images = target_images(generator, [0, 1, 2])    # [3, 3, H, W] in [0, 1]
+Example:
+
+    if is_bundled(generator):
+        images = target_images(generator, [0, 1, 2])    # [3, 3, H, W] in [0, 1]
 """
 
 import functools

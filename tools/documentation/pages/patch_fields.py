@@ -1,6 +1,8 @@
 """The fields of a patch file as tables, from its JSON Schema: which there are, of what type, within what bounds.
 
-patch_tables(Patch.model_json_schema())
+Example:
+
+    patch_tables(Patch.model_json_schema())
 """
 
 import json
