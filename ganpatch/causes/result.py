@@ -20,6 +20,7 @@ from ganpatch.disk.array_files import Shapes, read_arrays, write_arrays
 from ganpatch.disk.atomic_files import replacing_together
 from ganpatch.disk.json_files import Section, read_section, write_section
 from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.html_tables import html_table
 from ganpatch.option_values import By, Level
 from ganpatch.patch.edit import Edit, LayerName, Mask, id_of
 from ganpatch.patch.patch_file import Model, Provenance
@@ -163,6 +164,14 @@ class Causes:
             mask=None if mask is None else Mask.of(mask),
             reason=f"inserts {concept}",
         )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, f"{found.presence:.2%}", ", ".join(str(unit) for unit in found.ranked()[:20]))
+            for name, found in self.concepts.items()
+        ]
+        title = f"{self.model.name}, {self.layer}: units that cause a concept"
+        return html_table(["concept", "of all pixels", "most causal units"], rows, title=title, numeric=False)
 
     def _chosen(self, concept: str, units: int, by: By) -> tuple[int, ...]:
         if not 1 <= units <= self.channels:

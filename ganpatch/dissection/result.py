@@ -20,6 +20,7 @@ from ganpatch.disk.array_files import read_arrays, write_arrays
 from ganpatch.disk.atomic_files import replacing_together
 from ganpatch.disk.json_files import Section, read_section, write_section
 from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.html_tables import html_table
 from ganpatch.patch.edit import LayerName
 from ganpatch.ranking.result import MANIFEST, Ranking
 
@@ -144,8 +145,9 @@ class Dissection:
         rows = []
         for layer in self.layers:
             counts = ", ".join(f"{concept} {count}" for concept, count in self.counts(layer).items())
-            rows.append(f"<p><b>{layer}</b>: {int(self.interpretable(layer).sum())} interpretable units: {counts}</p>")
-        return "".join(rows)
+            rows.append((layer, str(int(self.interpretable(layer).sum())), counts))
+        title = f"{self.ranking.model.name}: concepts of {self.segmenter}"
+        return html_table(["layer", "interpretable units", "by concept"], rows, title=title, numeric=False)
 
 
 def _read_layers(path: Path, ranking: Ranking, manifest: _Manifest) -> dict[str, LayerDissection]:

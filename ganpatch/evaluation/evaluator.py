@@ -37,6 +37,7 @@ from ganpatch.evaluation.verdict import Change, Measured, Verdict, judge_change
 from ganpatch.finding.image_features import Features, load_features
 from ganpatch.forward.activations import Progress, unseen
 from ganpatch.generator.generator import Generator
+from ganpatch.html_tables import html_table
 from ganpatch.number_ranges import format_spans
 from ganpatch.option_values import BASELINES, EVALUATION_SEEDS
 from ganpatch.pages.image_grids import Pixels
@@ -88,6 +89,14 @@ class Evaluation:
     @property
     def is_better(self) -> bool:
         return self.verdict.answer == "better"
+
+    def _repr_html_(self) -> str:
+        changes = {name: getattr(self.found, name) for name in ("most", "all", "fine")}
+        rows = [
+            (f"{name} images", f"{one.before:.4g}", f"{one.after:.4g}", f"{one.relative:+.1%}")
+            for name, one in changes.items()
+        ]
+        return html_table([self.found.score, "before", "after", "change"], rows, title=self.verdict.sentence)
 
     def record(self) -> Record:
         """Return the figures as a record for the evidence of the patch."""

@@ -26,6 +26,7 @@ from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import hooked_layers, tensor_of
 from ganpatch.generator.random_state import random_state_kept
 from ganpatch.graph.traced_graph import Graph, Site, shape, trace
+from ganpatch.html_tables import html_table
 from ganpatch.option_values import Mode
 from ganpatch.patch.applying import check_model, edits_applied, fitting_terms
 from ganpatch.patch.edit import Edit
@@ -80,6 +81,13 @@ class Baked:
     def module(self, original: nn.Module) -> nn.Module:
         """Return a copy of `original` with these weights; `inserted` edits are not in it."""
         return with_state(original, self.changed)
+
+    def _repr_html_(self) -> str:
+        rows = [(one.edit, one.layer, one.outcome, ", ".join(one.where) or one.reason) for one in self.decisions]
+        title = (
+            f"hooks and bake differ by at most {self.proof.float32:.1e}, the patch itself by {self.proof.effect:.2g}"
+        )
+        return html_table(["edit", "layer", "outcome", "where or why"], rows, title=title, numeric=False)
 
 
 def bake(generator: Generator, patch: Patch, *, mode: Mode = "auto", allow_other_weights: bool = False) -> Baked:

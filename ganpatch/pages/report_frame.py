@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 
 from ganpatch.disk.atomic_files import write_text
+from ganpatch.html_tables import html_table
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1b1f; --paper: #fff; --faint: #6b6b76; --line: #ddd; }
@@ -52,8 +53,4 @@ def picture(source: str, caption: str) -> str:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table; all columns but the first hold numbers."""
-    kinds = ["", *[' class="number"'] * (len(columns) - 1)]
-    head = "".join(f"<th{kind}>{escape(name)}</th>" for kind, name in zip(kinds, columns, strict=True))
-    lines = ("".join(f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True)) for row in rows)
-    body = "".join(f"<tr>{line}</tr>" for line in lines)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return html_table(columns, rows)

@@ -18,6 +18,7 @@ from ganpatch.disk.atomic_files import candidates, plain_size, read_bytes, repla
 from ganpatch.disk.tensor_files import opened_tensors
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.generator.fingerprints import Fingerprint, array_digest
+from ganpatch.html_tables import html_table
 from ganpatch.patch.edit import LAYER, MASK_PLACE, NAME, Edit, Mask, Part, raise_faults
 from ganpatch.patch.evidence import Evidence, Figure, Record
 from ganpatch.untrusted.strict_yaml import Document, Fault, YamlFaults, read_yaml, shown_path, write_yaml
@@ -152,6 +153,12 @@ class Patch(Part):
         ]
         plain = write_yaml([edit.plain() for edit in bare])
         return f"sha256:{hashlib.sha256(plain.encode()).hexdigest()}"
+
+    def _repr_html_(self) -> str:
+        from ganpatch.patch.combining import patch_rows  # which reads patches
+
+        title = f"{self.name}, for {self.model.name}{': ' + self.description if self.description else ''}"
+        return html_table(["edit", "layer", "units", "what", "reason"], patch_rows(self), title=title, numeric=False)
 
     def _with_masks_at(self, file: str) -> "Patch":
         edits = [

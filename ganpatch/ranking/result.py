@@ -12,6 +12,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,6 +25,7 @@ from ganpatch.disk.array_files import read_arrays, write_arrays
 from ganpatch.disk.atomic_files import replacing_together
 from ganpatch.disk.json_files import Section, read_section, write_section
 from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.html_tables import html_table
 from ganpatch.number_ranges import format_spans, parse_spans
 from ganpatch.option_values import Dtype, Score
 from ganpatch.pages.image_grids import Pixels, contact_sheet, save_picture, sprite_layout, sprite_sheets
@@ -32,6 +34,7 @@ from ganpatch.patch.patch_file import Model
 from ganpatch.untrusted.picture_files import opened_picture
 
 MANIFEST = "manifest.json"
+_SHOWN = 8  # units in a notebook
 ARRAYS = "ranking.safetensors"
 STATISTICS = ("mean", "firing_rate", "peak", "q99", "q999")
 _LARGEST_MANIFEST = 64_000_000
@@ -108,6 +111,21 @@ class LayerRanking:
     @property
     def units(self) -> int:
         return self.top_seeds.shape[0]
+
+    def _repr_html_(self) -> str:
+        best = self.top_scores[:, 0].topk(min(_SHOWN, self.units)).indices.tolist()
+        rows = [
+            (
+                str(unit),
+                f"{self.top_scores[unit, 0]:.3g}",
+                f"{self.mean[unit]:.3g}",
+                f"{self.firing_rate[unit]:.1%}",
+                " ".join(str(seed) for seed in self.top_seeds[unit].tolist()),
+            )
+            for unit in best
+        ]
+        columns = ["unit", "highest score", "mean", "firing rate", "top seeds"]
+        return html_table(columns, rows, title=f"{self.units} units, the {len(best)} most active")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,15 +234,14 @@ class Ranking:
         )
 
     def _repr_html_(self) -> str:
-        parts = [f"<b>{self.model.name}</b>: {len(self.seeds)} images, top {self.k} by {self.score}"]
+        parts = [f"<b>{escape(self.model.name)}</b>: {len(self.seeds)} images, top {self.k} by {self.score}"]
         for name, ranked in self.layers.items():
-            best = ranked.top_scores[:, 0].topk(min(8, ranked.units)).indices.tolist()
+            best = ranked.top_scores[:, 0].topk(min(_SHOWN, ranked.units)).indices.tolist()
             buffer = io.BytesIO()
             self.contact_sheet(name, best).save(buffer, "PNG")
             picture = base64.b64encode(buffer.getvalue()).decode()
-            parts.append(
-                f"<p>{name}, {ranked.units} units, the strongest:</p><img src='data:image/png;base64,{picture}'>"
-            )
+            lead = f"{escape(name)}, {ranked.units} units, the most active:"
+            parts.append(f"<p>{lead}</p><img src='data:image/png;base64,{picture}' alt='{lead}'>")
         return "<br>".join(parts)
 
 

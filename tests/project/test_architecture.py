@@ -11,7 +11,7 @@ import ganpatch
 
 PACKAGE = Path(ganpatch.__file__).parent
 # From the ground up. A room imports only from what stands before it.
-GROUND = ("version", "errors", "option_values", "number_ranges", "plugins", "torchvision_import")
+GROUND = ("version", "errors", "option_values", "number_ranges", "html_tables", "plugins", "torchvision_import")
 ROOMS = [
     "disk",
     "untrusted",

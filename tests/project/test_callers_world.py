@@ -1,7 +1,6 @@
 """No public function changes its caller's world: random state, threads, modes, logging, warnings, hooks, flags, paths."""
 
 import inspect
-import json
 import logging
 import os
 import random
@@ -10,8 +9,6 @@ import sys
 import warnings
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,61 +18,13 @@ import torch
 from torch import nn
 
 import ganpatch
-from tests.support.nets import dcgan
-from tests.support.painter import eye, painter
-from tests.support.shared import patch_for
-
-SEEDS = range(500, 564)
-
-
-@dataclass(frozen=True)
-class Setup:
-    """Two tiny generators, of which `painter` has units with known concepts, and a folder with what functions read."""
-
-    folder: Path
-    dcgan: ganpatch.Generator
-    painter: ganpatch.Generator
-    causes: ganpatch.Causes
-
-    @cached_property
-    def evaluation(self) -> ganpatch.Evaluation:
-        choices = ganpatch.Choices(seeds=SEEDS, references=40, baselines=2, features=ganpatch.load_features("plain"))
-        return ganpatch.evaluate(self.painter, self.painters_patch, choices)
-
-    @cached_property
-    def tuned(self) -> ganpatch.Tuned:
-        return ganpatch.tune(self.painter, self.painters_patch, BOUND)
-
-    @property
-    def patch(self) -> ganpatch.Patch:
-        return patch_for(self.dcgan, {"layer": "main.5", "channels": 8, "units": [3]})
-
-    @property
-    def painters_patch(self) -> ganpatch.Patch:
-        return patch_for(self.painter, {"layer": "maps", "channels": 6, "units": [0]})
-
-
-BOUND = ganpatch.Bound(damage=1.0, seeds=SEEDS, references=40)
-QUICK = ganpatch.Effort(steps=3, seeds=range(16), held_out=range(100, 116), counts=(1,))
+from tests.support.painter import eye
+from tests.support.tiny_project import BOUND, QUICK, Setup
 
 
 @pytest.fixture(scope="module")
 def setup(tmp_path_factory: pytest.TempPathFactory) -> Setup:
-    folder = tmp_path_factory.mktemp("world")
-    module, _ = dcgan()
-    torch.save(module.state_dict(), folder / "model.pt")
-    generator, draws = ganpatch.load(folder / "model.pt"), painter()
-    causes = ganpatch.find_causes(draws, eye(), "maps", ["red"], QUICK)
-    made = Setup(folder, generator, draws, causes)
-    ganpatch.rank(generator, ["main.5"], range(8), k=2).save(folder / "run")
-    ganpatch.suggest_for_run(folder / "run", generator, ["spike"])
-    verdicts = {"format": "ganpatch-verdicts/1", "run": ganpatch.Ranking.load(folder / "run").run}
-    verdicts["flags"] = [{"layer": "main.5", "unit": 1, "reason": "smear"}]
-    (folder / "verdicts.json").write_text(json.dumps(verdicts))
-    ganpatch.dissect(draws, eye(), ["maps"], range(8), k=2).save(folder / "dissection")
-    ganpatch.export_onnx(generator, folder / "model.onnx")
-    ganpatch.repair(generator, made.patch, source=folder / "model.pt", output=folder / "kept.fixed.pt")
-    return made
+    return Setup.made(tmp_path_factory.mktemp("world"))
 
 
 def world(*modules: nn.Module) -> dict[str, Any]:
