@@ -15,9 +15,9 @@ The flow is one-way, and every stage reads a file and writes a file:
 Rooms, from the ground up. A room imports only from rooms above it in this list (tests/project/test_architecture.py);
 the `__init__.py` of each says what lives there:
 
-    errors, version, option_values, number_ranges, plugins, torchvision_import
-                   the one error; the version; the words that options take; "3,17-19"; what installed packages add;
-                   torchvision on a CPU build
+    errors, version, option_values, number_ranges, html_tables, plugins, torchvision_import
+                   the one error; the version; the words that options take; "3,17-19"; tables of pages and notebooks;
+                   what installed packages add; torchvision on a CPU build
     disk           writing our own files: whole or not at all, locked
     untrusted      reading what others wrote; nothing in a file is executed
     generator      a generator as all rooms see it: inputs from seeds, images out, layers watched and edited
@@ -85,7 +85,7 @@ _NAMES = {
     "generator.fingerprints": "Fingerprint fingerprint",
     "generator.generator": "Generator",
     "generator.latents": "Drawn Labels Latent parse_latent",
-    "generator.load_options": "LoadOptions",
+    "generator.load_options": "LoadOptions Origin",
     "pages.samples": "Sample",
     "patch.applying": "applied",
     "patch.combining": "diff_patches merge_patches patch_rows",
@@ -185,6 +185,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from ganpatch.generator.latents import Latent as Latent
     from ganpatch.generator.latents import parse_latent as parse_latent
     from ganpatch.generator.load_options import LoadOptions as LoadOptions
+    from ganpatch.generator.load_options import Origin as Origin
     from ganpatch.pages.samples import Sample as Sample
     from ganpatch.patch.applying import applied as applied
     from ganpatch.patch.combining import diff_patches as diff_patches

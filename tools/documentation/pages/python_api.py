@@ -14,8 +14,8 @@ import ganpatch
 from tools.documentation.pages.written_types import PACKAGE, Definition, readable
 
 GROUPS = {
-    "Loading a generator": "load Generator LoadOptions Built Drawn Latent Labels parse_latent Compute list_layers "
-    "LayerFacts probe Probed Question format_settings",
+    "Loading a generator": "load Generator Origin LoadOptions Built Drawn Latent Labels parse_latent Compute "
+    "list_layers LayerFacts probe Probed Question format_settings",
     "Ranking units": "rank rank_to_folder Ranking LayerRanking Computed Group write_page",
     "Finding units that draw artifacts": "suggest suggest_for_run Task Suggested Found MethodFacts load_features "
     "Features flag_units flag_reviewed flag_suggested",
