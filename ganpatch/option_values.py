@@ -24,8 +24,10 @@ DEFAULT_METHOD = "first-look"
 PRESETS = ("sparse", "reference", "paper")
 DEFAULT_PRESET = "sparse"
 
-PLAIN, INCEPTION, CHURCHES, TORCHVISION = "plain", "inception", "churches", "torchvision:"
-FEATURES = (PLAIN, CHURCHES, INCEPTION, TORCHVISION)
+PLAIN, INCEPTION, CHURCHES, LITE = "plain", "inception", "churches", "efficientnet-lite0"
+TORCHVISION, DINO = "torchvision:", "dinov2:"
+FEATURES = (PLAIN, CHURCHES, INCEPTION, LITE, TORCHVISION, DINO)
+FEATURE_SPECS = "plain, churches, inception, efficientnet-lite0, torchvision:NAME, dinov2:NAME, file.py:factory"
 
 DEFAULT_SEGMENTER = "churches"
 SEGMENTERS = (DEFAULT_SEGMENTER, "torchvision:", "transformers:", "onnx:", "strokes:")
@@ -35,6 +37,7 @@ SEGMENTER_SPECS = "churches, torchvision:NAME, transformers:NAME, onnx:FILE, str
 TRAINING_SEEDS, HELD_OUT_SEEDS = range(300_000, 300_256), range(400_000, 400_128)  # of causes
 EVALUATION_SEEDS = range(20_000, 21_000)
 TUNING_SEEDS = range(30_000, 30_500)
+JUDGING_SEEDS = range(60_000, 61_000)
 CONCEPT_PATCH_SEEDS = range(500_000, 500_128)
 
 BASELINES = 20  # sets of random units that a patch is compared with

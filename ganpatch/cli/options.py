@@ -10,7 +10,15 @@ from ganpatch.cli import completing
 from ganpatch.cli.completing import PathOf
 from ganpatch.errors import GanpatchError
 from ganpatch.number_ranges import parse_spans
-from ganpatch.option_values import DEFAULT_SEGMENTER, MODES, PATCH_SUFFIXES, PLAIN, SEGMENTER_SPECS, WEIGHTS_SUFFIXES
+from ganpatch.option_values import (
+    DEFAULT_SEGMENTER,
+    FEATURE_SPECS,
+    MODES,
+    PATCH_SUFFIXES,
+    PLAIN,
+    SEGMENTER_SPECS,
+    WEIGHTS_SUFFIXES,
+)
 
 if TYPE_CHECKING:
     from ganpatch.generator.generator import Generator
@@ -56,7 +64,7 @@ features_option = click.option(
     show_default=True,
     metavar="NAME",
     shell_complete=completing.features,
-    help="plain, churches, inception, torchvision:NAME or file.py:factory.",
+    help=f"{FEATURE_SPECS}.",
 )
 
 

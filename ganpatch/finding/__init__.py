@@ -2,8 +2,9 @@
 
 methods, task         the methods by name; what each one is given
 suggestions           their scores and suggested edits, kept in the run folder
-image_features, typical
-                      images as numbers; how typical an image is at each place
+image_features, feature_networks, efficientnet_lite
+                      images as numbers, by name; the networks behind the names
+typical               how typical an image is at each place
 closer_look           a layer's top images, and how they change without the unit
 first_look, typicality, oddity, rarity, spike, frechet_distance, defect
                       the methods

@@ -1,4 +1,4 @@
-"""What an image looks like, as numbers: for distances between sets of images, and for what is usual at each place.
+"""What an image looks like, as numbers: for distances between sets of images, and for what is typical at each place.
 
     features = load_features("plain")
     features.maps(images)                   # [N, D, h, w] of images [N, 3, H, W] in [0, 1]
@@ -9,34 +9,38 @@
 | `plain` | colours and edge energies at three scales | none |
 | `inception` | Inception-v3 pool3, of which alone a Fréchet distance is called FID | torchmetrics, torch-fidelity |
 | `churches` | what the bundled segmenter sees at a quarter and an eighth of the size | in the package |
-| `torchvision:NAME` | the last maps of a classifier, as `torchvision:resnet18` | torchvision |
-| `file.py:factory` | the user's module: images -> [N, D] or [N, D, h, w] | the user's |
+| `efficientnet-lite0` | a small ImageNet classifier, at 1/8 and 1/16 of its input | the extra `ganpatch[features]` |
+| `dinov2:NAME` | a self-supervised transformer, as `dinov2:small` | transformers, its hub |
+| `torchvision:NAME` | the last maps of a classifier, as `torchvision:resnet18` | torchvision, its hub |
+| `file.py:factory` | the user's module: images -> [N, D] or [N, D, h, w]; of a discriminator, its last maps | own |
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from ganpatch.errors import GanpatchError, first_line, near_miss
+from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.families.user_code import is_factory, make_module
+from ganpatch.finding.feature_networks import (
+    Maps,
+    bundled_maps,
+    dino_maps,
+    inception_maps,
+    lite_maps,
+    of_module,
+    torchvision_maps,
+)
 from ganpatch.forward.activations import batched
 from ganpatch.forward.processes import ALONE, Group
 from ganpatch.generator.generator import Generator
-from ganpatch.generator.layers import hooked, layer_names, tensor_of
 from ganpatch.generator.random_state import random_state_kept
-from ganpatch.option_values import CHURCHES, FEATURES, INCEPTION, PLAIN, TORCHVISION
-from ganpatch.segmenters import bundled
-from ganpatch.torchvision_import import made_importable, torchvision_models
+from ganpatch.option_values import CHURCHES, DINO, FEATURE_SPECS, FEATURES, INCEPTION, LITE, PLAIN, TORCHVISION
 
 GRID = 16  # places along each edge at which `plain` looks
 _FLOOR = 1e-6  # energy below which an edge is none: a tenth of a grey level
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # what torchvision's classifiers expect
-
-Maps = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,21 +83,25 @@ def feature_maps(
 
 @random_state_kept()
 def load_features(name: str = PLAIN) -> Features:
-    """Return the features called `name`; raise GanpatchError when there are none, or their weights cannot be had."""
+    """Return the features called `name`; raise GanpatchError when there are none, or their weights cannot be loaded."""
     if name == PLAIN:
         return Features(name=name, maps=plain_maps, with_spread=True)
-    if name == CHURCHES:
-        return Features(name=name, maps=_churches())
-    if name == INCEPTION:
-        return Features(name=name, maps=_inception())
-    if name.startswith(TORCHVISION):
-        return Features(name=name, maps=_torchvision(name.removeprefix(TORCHVISION)))
+    kind, _, model = name.partition(":")
+    loader = _LOADERS.get(f"{kind}:" if model else name)
+    if loader is not None:
+        return Features(name=name, maps=loader(model), with_spread=name == LITE)
     if is_factory(name):
-        return Features(name=name, maps=_of_module(make_module(name, {}).eval(), name))
-    raise GanpatchError(
-        f"features '{name}' are not one of {PLAIN}, {CHURCHES}, {INCEPTION}, torchvision:NAME, file.py:factory"
-        f"{near_miss(name, FEATURES)}"
-    )
+        return Features(name=name, maps=of_module(make_module(name, {}).eval(), name))
+    raise GanpatchError(f"features '{name}' are not one of {FEATURE_SPECS}{near_miss(name, FEATURES)}")
+
+
+_LOADERS: Mapping[str, Callable[[str], Maps]] = {
+    CHURCHES: lambda _: bundled_maps(),
+    INCEPTION: lambda _: inception_maps(),
+    LITE: lambda _: lite_maps(),
+    TORCHVISION: torchvision_maps,
+    DINO: dino_maps,
+}
 
 
 def plain_maps(images: Tensor) -> Tensor:
@@ -126,80 +134,3 @@ def _pooled(x: Tensor) -> Tensor:
 
 def _blurred(x: Tensor, width: int) -> Tensor:
     return F.avg_pool2d(F.pad(x, (width // 2,) * 4, mode="replicate"), width, 1)
-
-
-def _of_module(module: nn.Module, name: str) -> Maps:
-    def maps(images: Tensor) -> Tensor:
-        with torch.inference_mode():
-            found = tensor_of(module.to(images.device)(images))
-        if found is None or found.ndim not in (2, 4) or len(found) != len(images):
-            shape = "no tensor" if found is None else str(list(found.shape))
-            raise GanpatchError(f"features '{name}' give {shape} for {len(images)} images, not [N, D] or [N, D, h, w]")
-        return (found if found.ndim == 4 else found[:, :, None, None]).float()
-
-    return maps
-
-
-def _churches() -> Maps:
-    net = bundled.load_net()
-
-    def maps(images: Tensor) -> Tensor:
-        *_, quarter, eighth = net.to(images.device).scales(images)
-        return torch.cat([quarter, F.interpolate(eighth, quarter.shape[-2:], mode="bilinear")], 1)
-
-    return maps
-
-
-def _inception() -> Maps:
-    made_importable()
-    try:
-        from torchmetrics.image.fid import NoTrainInceptionV3
-
-        network = NoTrainInceptionV3(name="inception-v3-compat", features_list=["2048"])
-    except (ImportError, ModuleNotFoundError) as fault:
-        raise GanpatchError(
-            f"features 'inception' need torch-fidelity: pip install torch-fidelity ({fault})"
-        ) from fault
-    except Exception as fault:
-        raise _unreachable(INCEPTION, fault) from fault
-
-    def maps(images: Tensor) -> Tensor:
-        with torch.inference_mode():
-            vectors: Tensor = network.to(images.device)(images.mul(255).round().to(torch.uint8))
-        return vectors[:, :, None, None].float()
-
-    return maps
-
-
-def _torchvision(name: str) -> Maps:
-    models = torchvision_models()
-    known: list[str] = models.list_models(module=models)
-    if name not in known:
-        raise GanpatchError(f"torchvision has no model '{name}'{near_miss(name, known)}")
-    try:
-        network: nn.Module = models.get_model(name, weights="DEFAULT").eval()
-    except Exception as fault:
-        raise _unreachable(f"{TORCHVISION}{name}", fault) from fault
-
-    def maps(images: Tensor) -> Tensor:
-        mean, deviation = (torch.tensor(numbers).view(3, 1, 1).to(images) for numbers in (_MEAN, _DEVIATION))
-        kept: dict[str, Tensor] = {}
-
-        def keep(output: Any, _call: int) -> None:
-            tensor = tensor_of(output)
-            if tensor is not None and tensor.ndim == 4 and min(tensor.shape[2:]) > 1:
-                kept["last"] = tensor
-
-        wide = F.interpolate(images, (224, 224), mode="bilinear", antialias=True)
-        with hooked(network, dict.fromkeys(layer_names(network), keep)), torch.inference_mode():
-            network.to(images.device)((wide - mean) / deviation)
-        return kept["last"].float()
-
-    return maps
-
-
-def _unreachable(name: str, fault: Exception) -> GanpatchError:
-    return GanpatchError(
-        f"the weights of features '{name}' are neither in the cache nor to be had ({first_line(fault)}); "
-        "where there is no network use --features plain, or your own: --features file.py:factory"
-    )
