@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, str] = {
     "revert": "Take the last patch out of a repaired file.",
     "export": "Export MODEL to ONNX, with PATCH in it.",
     "evaluate": "Measure whether PATCH improves MODEL.",
+    "judge": "Compare images before and after PATCH by eye, unmarked.",
     "tune": "Soften PATCH until it does no harm.",
     "patch": "Check, show, compare and join patch files.",
     "dissect": "Find the concept that each unit represents.",

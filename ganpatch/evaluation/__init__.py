@@ -6,6 +6,8 @@ measuring             the passes over the images: features, errors, how active t
 baselines             the same edits of random units
 metrics               distances between sets of images, damage to single ones
 verdict               better, mixed, no change, not shown, worse; and the sentence
+judging, pairs, judge_page
+                      pairs compared by eye: what is counted, what is drawn, the page
 tuner                 the softest edit that does it
 report, tuning_report their pages
 """

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ganpatch.errors import GanpatchError
 from ganpatch.evaluation.baselines import random_edits
+from ganpatch.evaluation.judging import preferred_by_eye
 from ganpatch.evaluation.measuring import (
     MOST,
     Observed,
@@ -158,6 +159,7 @@ def evaluate(
         baselines=baselines,
         precision=Change(before=before["all"].precision, after=after["all"].precision),
         recall=Change(before=before["all"].recall, after=after["all"].recall),
+        judged=preferred_by_eye(patch.evidence),
         **_changes(observed, reference, rows),
     )
     return Evaluation(

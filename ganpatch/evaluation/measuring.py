@@ -20,7 +20,7 @@ from ganpatch.evaluation.references import Reference
 from ganpatch.evaluation.verdict import Change
 from ganpatch.finding.frechet_distance import frechet
 from ganpatch.finding.image_features import Features
-from ganpatch.forward.activations import batched, stream
+from ganpatch.forward.activations import Progress, batched, stream, unseen
 from ganpatch.generator.generator import Generator
 from ganpatch.pages.image_grids import Pixels, thumbnails
 from ganpatch.patch.applying import edits_applied
@@ -65,6 +65,25 @@ class Observed:
     peaks: Mapping[str, Tensor]
     levels: Mapping[str, Levels]
     pictures: tuple[Pixels, Pixels]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layers:
+    """What is known of the edited layers: the peaks [N, C] of every unit in each image, and their levels."""
+
+    peaks: Mapping[str, Tensor]
+    levels: Mapping[str, Levels]
+
+
+@torch.inference_mode()
+def watch_layers(generator: Generator, layers: set[str], seeds: Sequence[int], progress: Progress = unseen) -> Layers:
+    """Run `seeds` up to the last of `layers`, and return the peaks and levels of all their units."""
+    activity, done = _Activity(layers), 0
+    for part, _ in stream(generator, activity.watchers, seeds, batch_size=BATCH, with_images=False):
+        activity.keep()
+        done += len(part)
+        progress(done, len(seeds))
+    return Layers(peaks=activity.peaks(), levels=activity.levels())
 
 
 @torch.inference_mode()

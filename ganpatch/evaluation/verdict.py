@@ -45,7 +45,8 @@ class Measured:
     """What was measured: scores of the `most` active, `all` and `fine` images, and of each baseline's most active ones.
 
     `score` names the score; `largest` is the mean absolute change of the most changed image, `touched` the share of
-    images that change, `precision` and `recall` those of all images, `ssim` that of fine images to before.
+    images that change, `precision` and `recall` those of all images, `ssim` that of fine images to before. `judged` is
+    the sentence of a person's comparison in which the patch was preferred, if there is one.
     """
 
     score: str
@@ -59,6 +60,7 @@ class Measured:
     touched: float
     largest: float
     ssim: float
+    judged: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +93,7 @@ def _answer(found: Measured, p_value: float | None) -> Answer:
     if found.most.relative <= -COUNTS and p_value is not None and p_value <= CHANCE and _is_apart(found):
         if _harms_elsewhere(found):
             return "mixed"
-        return "better" if found.is_independent else "more typical"
+        return "better" if found.is_independent or found.judged else "more typical"
     rises = found.most.relative >= COUNTS and found.all.relative >= 0
     return "worse" if rises or found.all.relative >= 2 * COUNTS else "not shown"
 
@@ -125,6 +127,8 @@ def _sentence(found: Measured, answer: Answer, p_value: float | None) -> str:
     text = "; ".join(parts) + "."
     if p_value is not None and 1 / (1 + len(found.baselines)) > CHANCE:
         text += " At least 20 baselines are needed to show an improvement."
+    if found.judged:
+        text += f" By eye: {found.judged}"
     if answer == "more typical":
         text += " Without real images this does not show that they are better: compare them with `ganpatch judge`."
     return text

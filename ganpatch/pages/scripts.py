@@ -7,9 +7,11 @@ Browsers load no modules from disk. `inlined` puts each module into a function o
 so that their names do not meet.
 """
 
+import json
 import re
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from typing import Any
 
 SHARED = files("ganpatch.pages").joinpath("static")
 _IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./([a-z_]+)\.js";\n', re.MULTILINE)
@@ -27,6 +29,12 @@ def inlined(entry: str, own: Traversable) -> str:
     parts: dict[str, str] = {}
     _collect(entry.removesuffix(".js"), own, parts, ())
     return '"use strict";\n' + "\n".join(parts.values())
+
+
+def script_json(content: Any) -> str:
+    """Write JSON that may stand inside a <script> element, whatever its strings hold."""
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _collect(name: str, own: Traversable, parts: dict[str, str], above: tuple[str, ...]) -> None:

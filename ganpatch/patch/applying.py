@@ -48,8 +48,6 @@ def check_model(module: nn.Module, patch: Patch, *, allow_other_weights: bool = 
     own, made_for = fingerprint(module), patch.model.fingerprint
     name = type(unwrapped(module)).__name__
     if own.structure != made_for.structure:
-        for edit in patch.edits:
-            find_layer(module, edit.layer)
         raise GanpatchError(
             f"patch '{patch.name}' is for another model: it was made for {patch.model.name} "
             f"({_short(made_for.structure)}), {name} has other parameters ({_short(own.structure)})"

@@ -167,6 +167,11 @@ class Evidence(Part):
         texts = [record.chosen_on for record in self.choices().records]
         return [span for text in texts for span in parse_ranges(text, what="seed")]
 
+    def named_seeds(self) -> list[range]:
+        """Return all seeds that a record names, whether the patch was chosen on them or measured."""
+        measured = [record.measured_on for record in self.records if record.measured_on]
+        return [*self.chosen_seeds(), *(span for text in measured for span in parse_ranges(text, what="seed"))]
+
     def refuse_chosen(self, seeds: Sequence[int]) -> None:
         """Raise GanpatchError when the patch was chosen on one of `seeds`."""
         for span in self.chosen_seeds():

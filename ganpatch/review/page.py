@@ -1,7 +1,6 @@
 """The review page of a run folder: one HTML file and one data script per layer, readable from disk without a server."""
 
 import base64
-import json
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from torch import Tensor
 from ganpatch.disk.atomic_files import write_text
 from ganpatch.finding.suggestions import read_suggestions
 from ganpatch.pages.image_grids import sprite_layout
-from ganpatch.pages.scripts import asset, inlined
+from ganpatch.pages.scripts import asset, inlined, script_json
 from ganpatch.ranking.result import ARRAYS, STATISTICS, LayerRanking, Manifest, read_layers, read_manifest
 
 PAGE = "index.html"
@@ -27,7 +26,7 @@ def write_page(folder: str | Path) -> Path:
     suggested = read_suggestions(folder, manifest)
     for index, (layer, ranked) in enumerate(layers.items()):
         scores = {method: _rounded(one.layers[layer].score) for method, one in suggested.items() if layer in one.layers}
-        content = _script_json(layer_data(ranked) | {"suggested": scores})
+        content = script_json(layer_data(ranked) | {"suggested": scores})
         write_text(folder / layer_script(index), f"ganpatchLayer({index}, {content});\n")
     explained = {method: one.facts.explains for method, one in suggested.items()}
     write_text(folder / PAGE, _page(run_data(folder, manifest) | {"suggested": explained}))
@@ -44,13 +43,7 @@ def _page(run: dict[str, Any]) -> str:
     styles = "".join(asset(name, _OWN) for name in ("theme.css", "units.css", "page.css"))
     for mark, content in {"/*STYLE*/": styles, "/*SCRIPT*/": inlined("page.js", _OWN)}.items():
         text = text.replace(mark, content)
-    return text.replace("/*RUN*/null", _script_json(run))
-
-
-def _script_json(content: Any) -> str:
-    """Write JSON that may stand inside a <script> element, whatever its strings hold."""
-    text = json.dumps(content, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e")
+    return text.replace("/*RUN*/null", script_json(run))
 
 
 def run_data(folder: Path, manifest: Manifest) -> dict[str, Any]:

@@ -298,7 +298,9 @@ def test_an_interrupted_ranking_is_kept_and_resumed(folder: Path) -> None:
     assert wrong("rank", "model.pt", "--n", "64", "-o", "run", "--resume").startswith(
         "layer main.5 (8 units at 8x8), as none was named; --layer chooses"
     )
-    assert wrong("review", "run").startswith("error: 'run' is not a finished run; if it was interrupted, repeat its command")
+    assert wrong("review", "run").startswith(
+        "error: 'run' is not a finished run; if it was interrupted, repeat its command"
+    )
     right("rank", "model.pt", "--n", "64", "-o", "run", "--overwrite")
 
 

@@ -44,6 +44,7 @@ def test_a_repair_is_better_and_says_by_how_much() -> None:
     ("fields", "answer"),
     [
         ({"is_independent": False}, "more typical"),
+        ({"is_independent": False, "judged": "Preferred in 80% of 40 pairs."}, "better"),
         ({"all": Change(before=18, after=18.5)}, "mixed"),
         ({"fine": Change(before=17, after=17.5)}, "mixed"),
         ({"recall": Change(before=0.93, after=0.64)}, "mixed"),

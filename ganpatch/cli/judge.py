@@ -1,0 +1,90 @@
+"""`ganpatch judge`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ganpatch.cli.loading import load_model, loading_options
+from ganpatch.cli.options import (
+    ANY_PATH,
+    EXISTING,
+    json_option,
+    model_and_patch,
+    other_weights_option,
+    seeds_option,
+    split_patch,
+)
+from ganpatch.cli.output import print_json, print_table, progress_bar, say
+from ganpatch.cli.running import compute_options
+from ganpatch.number_ranges import format_spans
+from ganpatch.option_values import BASELINES, JUDGING_SEEDS
+
+if TYPE_CHECKING:
+    from ganpatch.generator.device import Compute
+
+_PAIRS, _SETS = click.IntRange(4, 2000), click.IntRange(1, 1000)
+
+
+@click.command()
+@model_and_patch()
+@seeds_option(format_spans(JUDGING_SEEDS))
+@click.option("--pairs", default=40, show_default=True, type=_PAIRS, help="Pairs of the patch; as many of baselines.")
+@click.option("--baselines", default=BASELINES, show_default=True, type=_SETS, help="Number of random-unit baselines.")
+@click.option("-o", "--out", type=ANY_PATH, help="Folder of the pairs.  [default: PATCH-judged]")
+@click.option("--page-only", is_flag=True, help="Write the page, to be opened from disk, and do not serve it.")
+@click.option("--answers", type=EXISTING, help="Count the answers that a page opened from disk saved.")
+@click.option("--port", default=0, type=click.IntRange(0, 65535), help="Port on 127.0.0.1.  [default: a free one]")
+@click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser.")
+@other_weights_option
+@compute_options
+@loading_options
+@json_option
+def judge(
+    model_and_patch: tuple[str, ...],
+    out: Path | None,
+    page_only: bool,
+    answers: Path | None,
+    port: int,
+    open_browser: bool,
+    loading: dict[str, Any],
+    compute: "Compute",
+    as_json: bool,
+    **choices: Any,
+) -> None:
+    """Compare images before and after PATCH by eye: pairs of unused seeds, sides shuffled, baselines mixed in unmarked.
+
+    Answer on the page, then press Ctrl-C: the shares are printed and written to the evidence of the patch. The same
+    command continues a comparison that was begun.
+
+    \b
+      ganpatch judge model.pt fix.yaml --open
+      ganpatch judge model.pt fix.yaml --page-only                for someone else, who opens fix-judged/index.html
+      ganpatch judge model.pt fix.yaml --answers answers.json     and sends this file back
+    """
+    from ganpatch.evaluation.judge_page import begun_comparison, judged_so_far, serve_pairs, write_judge_page
+    from ganpatch.evaluation.judging import judged_rows, read_answers
+    from ganpatch.evaluation.pairs import PairChoices, draw_pairs
+    from ganpatch.patch.patch_file import Patch
+
+    model, path = split_patch(model_and_patch)
+    patch, folder = Patch.load(path), out or path.with_name(f"{path.stem}-judged")
+    comparison = begun_comparison(folder, patch)
+    if comparison is None:
+        generator = load_model(model, loading, compute)
+        with progress_bar("drawing pairs") as progress:
+            comparison = draw_pairs(generator, patch, folder, PairChoices(**choices), progress=progress)
+    page = write_judge_page(folder, comparison)
+    if page_only:
+        say(f"open {page}")
+        return
+    if answers is None:
+        serve_pairs(folder, port, click.echo, click.launch if open_browser else None)
+    judged = judged_so_far(folder, comparison, read_answers(answers, comparison) if answers else None)
+    if judged.answered:
+        patch.with_record(judged.record()).save(path)
+    if as_json:
+        print_json(judged.record().plain())
+    else:
+        print_table(*judged_rows(judged), numeric=("share", "low", "high"))
+    say(f"{judged.answered} of {judged.pairs} pairs answered. {judged.sentence}")
