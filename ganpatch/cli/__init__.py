@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ganpatch.cli.completing import VARIABLE
+from ganpatch.cli.help import wrong_option
 from ganpatch.cli.running import TOGETHER
 from ganpatch.cli.table import CommandTable
 from ganpatch.errors import GanpatchError, printable
@@ -26,16 +27,16 @@ if TYPE_CHECKING:
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
-@click.group(cls=CommandTable, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=CommandTable, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
 @click.version_option(VERSION, prog_name="ganpatch", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Repair a trained image generator: rank its units, look, flag the ones that draw artifacts, patch.
 
     \b
-      ganpatch rank model.pt --n 1000 -o run     top images per unit, and a page to review them
+      ganpatch rank model.pt --n 1000 -o run
       ganpatch flag run --units 3,17-19 --reason "smeared sky" -o fix.yaml
-      ganpatch apply model.pt fix.yaml           repaired weights
+      ganpatch apply model.pt fix.yaml
       ganpatch export model.pt fix.yaml -o fixed.onnx
 
     Without a MODEL: what ganpatch.toml in the working folder says, else the bundled generator "churches".
@@ -88,6 +89,8 @@ def _several_processes() -> "Group | None":
 def _told(fault: BaseException, group: "Group | None") -> tuple[int, str]:
     """Return the exit code for what ended a command, and what to say of it."""
     if isinstance(fault, click.ClickException):
+        if isinstance(fault, click.NoSuchOption):
+            fault = click.UsageError(wrong_option(fault), fault.ctx)
         shown = StringIO()
         fault.show(shown)
         return fault.exit_code, shown.getvalue().rstrip()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganpatch.cli import completing
+from ganpatch.cli.help import command
 from ganpatch.cli.loading import load_model, loading_options, model_argument
 from ganpatch.cli.options import ANY_PATH, concepts_option, json_option, segmenter_option
 from ganpatch.cli.output import print_json, print_table, progress_bar, say
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ganpatch.generator.device import Compute
 
 
-@click.command()
+@command()
 @model_argument
 @click.option("--layer", required=True, shell_complete=completing.layers, help="The layer to intervene in.")
 @click.option(
@@ -35,10 +36,16 @@ if TYPE_CHECKING:
 )
 @click.option("--steps", default=250, show_default=True, type=click.IntRange(1), help="Steps of the optimiser.")
 @click.option(
-    "--radius", default=1, show_default=True, type=click.IntRange(0, 32), help="Places around that an edit covers."
+    "--radius",
+    default=1,
+    show_default=True,
+    type=click.IntRange(0, 32),
+    help="Grow each intervention by this many positions.",
 )
-@click.option("--single", is_flag=True, help="Measure every unit alone as well, which takes longer.")
-@click.option("--context", is_flag=True, help="See where the concept can be put, by what is there.")
+@click.option("--single", is_flag=True, help="Also measure every unit alone, which takes longer.")
+@click.option(
+    "--context", is_flag=True, help="Also measure how well the concept can be inserted, by what was there before."
+)
 @click.option(
     "--n", default=len(TRAINING_SEEDS), show_default=True, type=click.IntRange(8), help="Images to learn from."
 )
@@ -73,11 +80,11 @@ def cause(
     single: bool,
     **choices: Any,
 ) -> None:
-    """Find out which units of a layer of MODEL cause a concept: what happens when they are switched off or on.
+    """Find the units of a layer of MODEL that cause a concept, by switching them off and on.
 
     \b
       ganpatch cause --layer layer4 --concept tree --concept door -o causes
-      ganpatch patch remove --from causes --concept tree --units 20 -o no-trees.yaml
+      ganpatch patch remove --from causes --concept tree -o no-trees.yaml
     """
     from ganpatch.causes.search import HELD_OUT, TRAINING, Effort
     from ganpatch.export.report_rows import causes_json, causes_rows

@@ -5,20 +5,21 @@ from pathlib import Path
 import click
 
 from ganpatch.cli.completing import PathOf
+from ganpatch.cli.help import command
 from ganpatch.cli.options import ANY_PATH, json_option
 from ganpatch.cli.output import print_json, print_table, say
 
 
-@click.command()
+@command()
 @click.argument("runs", type=PathOf(folder=True), nargs=-1, required=True)
 @click.option("--quality", multiple=True, type=float, help="A quality figure of each run's model, in their order.")
 @click.option("-o", "--out", type=ANY_PATH, help="Report page to write, .html.")
 @json_option
 def compare(runs: tuple[Path, ...], quality: tuple[float, ...], out: Path | None, as_json: bool) -> None:
-    """Set the dissections in RUNS side by side: how many units of which kind each layer or model has.
+    """Compare the dissections in RUNS: how many units of which kind each layer or model has.
 
     \b
-      ganpatch compare early-run late-run --quality 30.2 --quality 11.9 -o compared.html
+      ganpatch compare early-run late-run -o compared.html
     """
     from ganpatch.dissection.comparison import compare as compare_runs
 

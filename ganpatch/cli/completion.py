@@ -4,11 +4,12 @@ import click
 from click.shell_completion import get_completion_class
 
 from ganpatch.cli.completing import VARIABLE
+from ganpatch.cli.help import command
 
 SHELLS = ("bash", "zsh", "fish")
 
 
-@click.command()
+@command()
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
     """Print the script that completes commands in SHELL when Tab is pressed.
@@ -16,8 +17,8 @@ def completion(shell: str) -> None:
     Commands, options, their values, files, and what the run folder on the line holds: its layers, its concepts.
 
     \b
-      ganpatch completion bash > ~/.local/share/bash-completion/completions/ganpatch
-      ganpatch completion zsh > ~/.ganpatch-completion && echo "source ~/.ganpatch-completion" >> ~/.zshrc
+      ganpatch completion bash >> ~/.bash_completion
+      ganpatch completion zsh >> ~/.zshrc
       ganpatch completion fish > ~/.config/fish/completions/ganpatch.fish
     """
     context = click.get_current_context().find_root()

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ganpatch.cli.help import command
 from ganpatch.cli.loading import load_model, loading_options, model_argument
 from ganpatch.cli.options import (
     ANY_PATH,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ganpatch.generator.device import Compute
 
 
-@click.command()
+@command()
 @model_argument
 @layers_option("A layer to dissect; may be given several times.")
 @segmenter_option
@@ -35,12 +36,12 @@ if TYPE_CHECKING:
     default="best",
     show_default=True,
     metavar="best|q0.99",
-    help="From where on a unit counts as firing.",
+    help="Activation above which a unit counts as active.",
 )
 @click.option("--k", default=12, show_default=True, type=click.IntRange(1, 1000), help="Top images kept per unit.")
 @click.option("--batch-size", default=32, show_default=True, type=click.IntRange(1), help="Images in one forward pass.")
 @click.option("-o", "--out", type=ANY_PATH, help="Run folder to write.  [default: MODEL-dissection]")
-@click.option("--resume", is_flag=True, help="Go on with an interrupted dissection.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted dissection.")
 @click.option("--overwrite", is_flag=True, help="Replace a run that is in the folder.")
 @compute_options
 @loading_options
@@ -61,11 +62,11 @@ def dissect(
     as_json: bool,
     **choices: Any,
 ) -> None:
-    """Find out which unit of MODEL is which concept: IoU of units with a segmentation.
+    """Find the concept that each unit of MODEL represents, by IoU with segmentation masks.
 
     \b
       ganpatch dissect --layer layer4 --layer layer6 --segmenter churches
-      ganpatch dissect model.pt --layer layer4 --segmenter strokes:strokes.json -o run
+      ganpatch dissect model.pt --segmenter strokes:strokes.json -o run
     """
     from ganpatch.export.report_rows import dissection_json, dissection_rows
     from ganpatch.runs.dissection_run import dissect_to_folder

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ganpatch.cli.help import command
 from ganpatch.cli.loading import load_model, loading_options
 from ganpatch.cli.options import (
     ANY_PATH,
@@ -18,16 +19,15 @@ from ganpatch.cli.options import (
 )
 from ganpatch.cli.output import print_json, print_table, progress_bar, say
 from ganpatch.cli.running import compute_options
-from ganpatch.number_ranges import format_spans
 from ganpatch.option_values import BASELINES, EVALUATION_SEEDS
 
 if TYPE_CHECKING:
     from ganpatch.generator.device import Compute
 
 
-@click.command()
+@command()
 @model_and_patch()
-@seeds_option(format_spans(EVALUATION_SEEDS))
+@seeds_option(EVALUATION_SEEDS)
 @click.option("--real", type=FOLDER, help="A folder of real images to compare with.")
 @click.option("--references", default=1000, show_default=True, type=click.IntRange(10), help="Images to compare with.")
 @features_option
@@ -58,7 +58,7 @@ def evaluate(
 
     \b
       ganpatch evaluate model.pt fix.yaml --real photos
-      ganpatch evaluate fix.yaml --seeds 20000-20999 --features torchvision:resnet18 --write
+      ganpatch evaluate fix.yaml --n 500 --features inception --write
     """
     from ganpatch.evaluation.evaluator import Choices
     from ganpatch.evaluation.evaluator import evaluate as evaluate_patch

@@ -5,12 +5,13 @@ from typing import Any
 
 import click
 
+from ganpatch.cli.help import command
 from ganpatch.cli.loading import load_model, loading_options
 from ganpatch.cli.options import ANY_PATH, mode_option, model_and_patch, other_weights_option, split_optional_patch
 from ganpatch.cli.output import print_decisions, say
 
 
-@click.command()
+@command()
 @model_and_patch(needs_patch=False)
 @click.option("-o", "--out", type=ANY_PATH, required=True, help="ONNX file to write.")
 @click.option("--batch", type=click.IntRange(1), help="Fix the batch size.  [default: dynamic]")

@@ -7,11 +7,12 @@ import click
 
 from ganpatch.cli import completing
 from ganpatch.cli.completing import PathOf
+from ganpatch.cli.help import command
 from ganpatch.cli.options import ANY_PATH, FOLDER
 from ganpatch.cli.output import say
 
 
-@click.command()
+@command()
 @click.argument("run", type=FOLDER)
 @click.option("--units", metavar="3,17-19", help="Units to flag.")
 @click.option("--layer", shell_complete=completing.layers, help="Their layer; needed when the run ranks several.")

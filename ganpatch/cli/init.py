@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from ganpatch.cli import completing
+from ganpatch.cli.help import command
 from ganpatch.cli.loading import loading_options
 from ganpatch.cli.options import json_option
 from ganpatch.cli.output import print_json, say
@@ -14,16 +15,16 @@ from ganpatch.errors import GanpatchError
 from ganpatch.generator.configuration import NAME
 
 
-@click.command()
+@command()
 @click.argument("model", shell_complete=completing.models)
 @click.option("--overwrite", is_flag=True, help=f"Replace a {NAME} that is there.")
 @loading_options
 @json_option
 def init(model: str, overwrite: bool, loading: dict[str, Any], as_json: bool) -> None:
-    """Find out what MODEL takes and gives, and write ganpatch.toml for it in the working folder.
+    """Find out what MODEL takes and returns, and write ganpatch.toml in the working folder.
 
-    What the weights do not tell stands there as a comment with the options. After that, the other commands need no
-    MODEL and no options.
+    What the weights do not show is written there as a comment with the options. After that, the other commands need
+    no MODEL and no options.
 
     \b
       ganpatch init model.pt

@@ -4,14 +4,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import click
-
+from ganpatch.cli.help import command
 from ganpatch.cli.loading import load_model, loading_options, model_argument
 from ganpatch.cli.options import json_option
 from ganpatch.cli.output import print_json, print_table
 
 
-@click.command()
+@command()
 @model_argument
 @loading_options
 @json_option

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ import click
 from ganpatch.cli import completing
 from ganpatch.cli.completing import PathOf
 from ganpatch.errors import GanpatchError
-from ganpatch.number_ranges import parse_spans
+from ganpatch.number_ranges import format_spans, parse_spans
 from ganpatch.option_values import (
     DEFAULT_SEGMENTER,
     FEATURE_SPECS,
@@ -102,11 +103,23 @@ def split_optional_patch(arguments: Sequence[str]) -> tuple[str | None, Path | N
     return models[0] if models else None, Path(patches[0]) if patches else None
 
 
-def seeds_option(default: str) -> Callable[[Function], Function]:
-    """--seeds, as "0-63,70"."""
-    return click.option(
-        "--seeds", default=default, show_default=True, callback=_seeds, metavar="0,1,4-6", help="Seeds of the images."
-    )
+def seeds_option(default: range) -> Callable[[Function], Function]:
+    """--seeds, as "0-63,70", or --n, the first so many of the default; the command gets `seeds`."""
+    help_text = f"Seeds of the images.  [default: {format_spans(default)}]"
+
+    def add(function: Function) -> Function:
+        @functools.wraps(function)
+        def wrapped(*arguments: Any, n: int | None, seeds: Sequence[int] | None, **given: Any) -> Any:
+            if n is not None and seeds is not None:
+                raise click.UsageError("give --seeds or --n, not both")
+            first = default if n is None else range(default.start, default.start + n)
+            return function(*arguments, seeds=first if seeds is None else seeds, **given)
+
+        option = click.option("--seeds", callback=_seeds, metavar="0,1,4-6", help=help_text)
+        count = click.option("-n", "--n", type=click.IntRange(1), help=f"Instead: this many, from {default.start} on.")
+        return option(count(wrapped))
+
+    return add
 
 
 def first_seeds_options(function: Function) -> Function:
@@ -121,7 +134,9 @@ def first_seeds(generator: "Generator", n: int, seeds: str | None) -> Sequence[i
     return parse_spans(seeds, what="seed") if seeds else generator.first_seeds(n)
 
 
-def _seeds(_context: click.Context, _option: click.Parameter, text: str) -> Sequence[int]:
+def _seeds(_context: click.Context, _option: click.Parameter, text: str | None) -> Sequence[int] | None:
+    if text is None:
+        return None
     try:
         return parse_spans(text, what="seed")
     except GanpatchError as fault:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from ganpatch.cli.completing import PathOf
+from ganpatch.cli.help import Command
 from ganpatch.cli.options import ANY_PATH, PATCH_FILE, json_option
 from ganpatch.cli.output import print_json, print_table, say
 from ganpatch.cli.patch_concepts import insert, remove
@@ -19,10 +20,10 @@ def patch() -> None:
     """Check, show, compare and join patch files."""
 
 
-@patch.command()
+@patch.command(cls=Command)
 @click.argument("files", type=PathOf(*PATCH_SUFFIXES), nargs=-1, required=True)
 def check(files: tuple[Path, ...]) -> None:
-    """Check patch FILES: all faults of all files, with their places.
+    """Check patch FILES and report all errors, with their places.
 
     \b
       ganpatch patch check patches/*.yaml
@@ -41,7 +42,7 @@ def check(files: tuple[Path, ...]) -> None:
     say(f"{len(files)} patches are right" if len(files) > 1 else f"{files[0]} is right")
 
 
-@patch.command()
+@patch.command(cls=Command)
 @click.argument("file", type=PATCH_FILE)
 @json_option
 def show(file: Path, as_json: bool) -> None:
@@ -61,11 +62,11 @@ def show(file: Path, as_json: bool) -> None:
     print_table(["edit", "layer", "units", "what", "reason"], patch_rows(found))
 
 
-@patch.command()
+@patch.command(cls=Command)
 @click.argument("old", type=PATCH_FILE)
 @click.argument("new", type=PATCH_FILE)
 def diff(old: Path, new: Path) -> None:
-    """Show what the patch NEW does otherwise than OLD; exit 1 when they differ.
+    """Show what the patch NEW does differently from OLD; exit 1 when they differ.
 
     \b
       ganpatch patch diff fix.yaml softer.yaml
@@ -79,10 +80,10 @@ def diff(old: Path, new: Path) -> None:
         raise click.exceptions.Exit(1)
 
 
-@patch.command(name="merge")
+@patch.command(name="merge", cls=Command)
 @click.argument("files", type=PATCH_FILE, nargs=-1, required=True)
 @click.option("-o", "--out", type=ANY_PATH, required=True, help="Patch file to write.")
-@click.option("--sequence", is_flag=True, help="Let edits of the same unit follow each other.")
+@click.option("--sequence", is_flag=True, help="Allow edits of the same unit, applied in this order.")
 @_overwrite
 def merge_files(files: tuple[Path, ...], out: Path, sequence: bool, overwrite: bool) -> None:
     """Join patch FILES for one model into one; edits of the same unit are a conflict unless --sequence.
@@ -99,7 +100,7 @@ def merge_files(files: tuple[Path, ...], out: Path, sequence: bool, overwrite: b
     say(f"{len(merged.edits)} edits in {out}")
 
 
-@patch.command()
+@patch.command(cls=Command)
 def schema() -> None:
     """Print the JSON Schema of patch files, for editors.
 

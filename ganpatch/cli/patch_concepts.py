@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ganpatch.cli import completing
+from ganpatch.cli.help import command
 from ganpatch.cli.loading import load_model, loading_options
 from ganpatch.cli.options import (
     ANY_PATH,
@@ -18,7 +19,6 @@ from ganpatch.cli.options import (
     seeds_option,
 )
 from ganpatch.cli.output import print_json, print_table, progress_bar, say
-from ganpatch.number_ranges import format_spans
 from ganpatch.option_values import CONCEPT_PATCH_SEEDS, LEVELS, ORDERS
 
 
@@ -46,7 +46,7 @@ def _shared(function: Function) -> Function:
             "--segmenter", metavar="SPEC", help="The segmenter to measure with.  [default: that of the causes]"
         ),
         concepts_option,
-        seeds_option(format_spans(CONCEPT_PATCH_SEEDS)),
+        seeds_option(CONCEPT_PATCH_SEEDS),
         click.option("-o", "--out", type=ANY_PATH, required=True, help="Patch file to write."),
         click.option("--overwrite", is_flag=True, help="Replace an existing patch file."),
         loading_options,
@@ -57,18 +57,18 @@ def _shared(function: Function) -> Function:
     return function
 
 
-@click.command()
+@command()
 @_shared
 def remove(**given: Any) -> None:
-    """Make a patch that takes a concept away, from the units that cause it; and say what else it changes.
+    """Make a patch that removes a concept, by the units that cause it, and measure what else it changes.
 
     \b
-      ganpatch patch remove --from causes --concept tree --units 20 -o no-trees.yaml
+      ganpatch patch remove --from causes --concept tree -o no-trees.yaml
     """
     _make(inserting=False, **given)
 
 
-@click.command()
+@command()
 @click.option(
     "--level",
     type=click.Choice(LEVELS),
@@ -78,10 +78,10 @@ def remove(**given: Any) -> None:
 )
 @_shared
 def insert(**given: Any) -> None:
-    """Make a patch that puts a concept in where the mask is white.
+    """Make a patch that inserts a concept where the mask is white.
 
     \b
-      ganpatch patch insert --from causes --concept door --mask here.png -o door.yaml
+      ganpatch patch insert --from causes --mask here.png -o door.yaml
     """
     _make(inserting=True, **given)
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ganpatch.cli.help import command
 from ganpatch.cli.loading import load_model, loading_options, model_argument
 from ganpatch.cli.options import ANY_PATH, first_seeds, first_seeds_options, json_option, layers_option
 from ganpatch.cli.output import print_json, progress_bar, say
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ganpatch.generator.device import Compute
 
 
-@click.command()
+@command()
 @model_argument
 @layers_option("A layer to rank; may be given several times.")
 @first_seeds_options
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option("--batch-size", default=32, show_default=True, type=click.IntRange(1), help="Images in one forward pass.")
 @click.option("-o", "--out", type=ANY_PATH, help="Run folder to write.  [default: MODEL-run]")
-@click.option("--resume", is_flag=True, help="Go on with an interrupted ranking.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted ranking.")
 @click.option("--overwrite", is_flag=True, help="Replace a run that is in the folder.")
 @compute_options
 @loading_options

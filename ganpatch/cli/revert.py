@@ -4,15 +4,16 @@ from pathlib import Path
 
 import click
 
+from ganpatch.cli.help import command
 from ganpatch.cli.options import ANY_PATH, WEIGHTS_FILE
 from ganpatch.cli.output import say
 
 
-@click.command()
+@command()
 @click.argument("fixed", type=WEIGHTS_FILE)
 @click.option("-o", "--out", type=ANY_PATH, help="File to write.  [default: FIXED with .reverted before its suffix]")
 def revert(fixed: Path, out: Path | None) -> None:
-    """Take the last patch out of the repaired file FIXED, bit for bit, with the backup that stands beside it.
+    """Take the last patch out of the repaired file FIXED, bit for bit, using the backup beside it.
 
     \b
       ganpatch revert model.fixed.pt -o model.again.pt

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import click
 
+from ganpatch.cli.help import command
 from ganpatch.cli.options import FOLDER
 from ganpatch.cli.output import say
 
 
-@click.command()
+@command()
 @click.argument("run", type=FOLDER)
 @click.option("--port", default=0, type=click.IntRange(0, 65535), help="Port on 127.0.0.1.  [default: a free one]")
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser.")

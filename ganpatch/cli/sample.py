@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ganpatch.cli.help import command
 from ganpatch.cli.loading import load_model, loading_options, model_argument
 from ganpatch.cli.options import ANY_PATH, PATCH_FILE, other_weights_option, seeds_option
 from ganpatch.cli.output import progress_bar, say
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
     from ganpatch.generator.device import Compute
 
 
-@click.command()
+@command()
 @model_argument
 @click.option("--patch", "patch_file", type=PATCH_FILE, help="Patch to apply.")
-@seeds_option("0-63")
-@click.option("--before-after", is_flag=True, help="Pairs without and with the patch, the most changed first.")
-@click.option("--first", type=click.IntRange(1), help="Keep only the first so many pairs.")
+@seeds_option(range(64))
+@click.option("--before-after", is_flag=True, help="Pairs before and after the patch, the most changed first.")
+@click.option("--first", type=click.IntRange(1), help="Keep only this many pairs.")
 @click.option("--columns", type=click.IntRange(1), help="Images or pairs per row.")
 @click.option("-o", "--out", type=ANY_PATH, required=True, help="Picture to write: .png, .jpg or .webp.")
 @other_weights_option
@@ -38,11 +39,11 @@ def sample(
     loading: dict[str, Any],
     compute: "Compute",
 ) -> None:
-    """Draw images of MODEL as one picture, with or without a patch.
+    """Draw images of MODEL as one picture, before or after a patch.
 
     \b
       ganpatch sample --seeds 0-63 -o grid.png
-      ganpatch sample model.pt --patch fix.yaml --before-after --seeds 0-255 --first 16 -o pairs.png
+      ganpatch sample model.pt --patch fix.yaml --before-after -o pairs.png
     """
     from ganpatch.pages.image_grids import picture_format, save_picture
     from ganpatch.pages.samples import Sample

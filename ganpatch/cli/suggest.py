@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganpatch.cli import completing
+from ganpatch.cli.help import command
 from ganpatch.cli.loading import load_model, loading_options
 from ganpatch.cli.options import FOLDER, features_option, json_option, layers_option
 from ganpatch.cli.output import print_json, print_table, progress_bar, say
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ganpatch.generator.device import Compute
 
 
-@click.command()
+@command()
 @click.argument("run", type=FOLDER)
 @click.option(
     "--by",
@@ -54,7 +55,7 @@ def suggest(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Return which units of RUN seem to draw artifacts, and put that on its review page as sort orders.
+    """Suggest which units of RUN draw artifacts; the review page then sorts by each method.
 
     \b
       ganpatch suggest run
@@ -63,13 +64,13 @@ def suggest(
       ganpatch flag run --suggested first-look --first 20 -o fix.yaml
 
     \b
-    first-look  typicality where a unit stands out by it, then oddity; needs no real images
-    typicality  do its top images look more usual when it is cut?
+    first-look  typicality where a unit stands out by it, then oddity
+    typicality  do its top images look more typical without it?
     oddity      do its top images look odd?
-    rarity      does it seldom fire?
-    spike       does it fire far beyond its usual level?
+    rarity      is it rarely active?
+    spike       is it active far beyond its typical level?
     fd          are its top images far from real ones?
-    defect      does it fire where images that you call broken are broken?
+    defect      is it active where images that you call broken are broken?
     """
     from ganpatch.finding.image_features import load_features
     from ganpatch.runs.suggestion_run import suggest_for_run, suggestion_rows

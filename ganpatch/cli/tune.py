@@ -6,27 +6,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ganpatch.cli.help import command
 from ganpatch.cli.loading import load_model, loading_options
 from ganpatch.cli.options import ANY_PATH, features_option, json_option, model_and_patch, seeds_option, split_patch
 from ganpatch.cli.output import print_json, print_table, progress_bar, say
 from ganpatch.cli.running import compute_options
-from ganpatch.number_ranges import format_spans
 from ganpatch.option_values import TUNING_SEEDS
 
 if TYPE_CHECKING:
     from ganpatch.generator.device import Compute
 
 
-@click.command()
+@command()
 @model_and_patch()
 @click.option(
     "--damage",
     default=0.01,
     show_default=True,
     type=click.FloatRange(0, 1),
-    help="Largest mean change, of [0, 1], of the images that hardly activate its units.",
+    help="Largest mean change, of [0, 1], of the images that activate its units least.",
 )
-@seeds_option(format_spans(TUNING_SEEDS))
+@seeds_option(TUNING_SEEDS)
 @features_option
 @click.option("-o", "--out", type=ANY_PATH, help="Patch to write.  [default: PATCH-tuned.yaml]")
 @click.option("--overwrite", is_flag=True, help="Replace an existing patch file.")

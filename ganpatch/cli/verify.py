@@ -9,16 +9,17 @@ from typing import Any
 import click
 
 from ganpatch.cli import completing
+from ganpatch.cli.help import command
 from ganpatch.cli.loading import load_model, loading_options
 from ganpatch.cli.options import PATCH_FILE, WEIGHTS_FILE, json_option, other_weights_option, seeds_option
 from ganpatch.cli.output import print_json, print_table, say
 
 
-@click.command()
+@command()
 @click.argument("model", shell_complete=completing.models)
 @click.argument("patch_file", metavar="PATCH", type=PATCH_FILE)
 @click.argument("fixed", nargs=-1, type=WEIGHTS_FILE)
-@seeds_option("0-7")
+@seeds_option(range(8))
 @other_weights_option
 @loading_options
 @json_option
