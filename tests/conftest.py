@@ -1,5 +1,7 @@
 """What the tests share: small generators, patches for them, the face DCGAN."""
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from tests.support.nets import dcgan, progressive
 from tests.support.shared import FACES, FLAGS, patch_for
 
 torch.set_num_threads(1)  # the tests run in several processes
+os.environ["XDG_STATE_HOME"] = os.path.join(tempfile.gettempdir(), "ganpatch-tests")  # the secret of seals
 
 
 @pytest.fixture(scope="session")

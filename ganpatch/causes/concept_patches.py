@@ -23,7 +23,7 @@ from ganpatch.option_values import CONCEPT_PATCH_SEEDS, By, Level
 from ganpatch.patch.edit import Edit
 from ganpatch.patch.evidence import Evidence, Figure, Record
 from ganpatch.patch.patch_file import Model, Patch, Provenance
-from ganpatch.segmenters.loading import Segmenter
+from ganpatch.segmenters.loading import Segmenter, load_segmenter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +52,17 @@ def remove_concept(
     causes: Causes,
     choice: ConceptChoice,
     generator: Generator,
-    segmenter: Segmenter,
+    segmenter: Segmenter | None = None,
     seeds: Sequence[int] = CONCEPT_PATCH_SEEDS,
     *,
     progress: Progress = unseen,
 ) -> ConceptPatch:
     """Return the patch that removes a concept, and what it changes in the images of `seeds`.
 
-    Raises GanpatchError when `causes` are of another model, or not of that concept.
+    Without a `segmenter`, that of the causes. Raises GanpatchError when `causes` are of another model, or not of that
+    concept.
     """
+    segmenter = segmenter or segmenter_of(causes, generator)
     edit = causes.removal(choice.concept, units=choice.units, by=choice.by, mask=choice.mask)
     return _measured(causes, edit, choice.mask, _Images(generator, segmenter, seeds, progress), "ganpatch patch remove")
 
@@ -69,17 +71,30 @@ def insert_concept(
     causes: Causes,
     choice: ConceptChoice,
     generator: Generator,
-    segmenter: Segmenter,
+    segmenter: Segmenter | None = None,
     seeds: Sequence[int] = CONCEPT_PATCH_SEEDS,
     *,
     progress: Progress = unseen,
 ) -> ConceptPatch:
     """Return the patch that inserts a concept where `choice.mask` is, and what it changes in the images of `seeds`.
 
-    Raises GanpatchError when `causes` are of another model, or not of that concept.
+    Without a `segmenter`, that of the causes. Raises GanpatchError when `causes` are of another model, or not of that
+    concept.
     """
+    segmenter = segmenter or segmenter_of(causes, generator)
     edit = causes.insertion(choice.concept, level=choice.level, units=choice.units, by=choice.by, mask=choice.mask)
     return _measured(causes, edit, choice.mask, _Images(generator, segmenter, seeds, progress), "ganpatch patch insert")
+
+
+def segmenter_of(
+    causes: Causes, generator: Generator, spec: str | None = None, *, concepts: Sequence[str] = ()
+) -> Segmenter:
+    """Return the segmenter that causes were found with, or `spec`, for measuring an edit of their layer.
+
+    A probe of the generator's own features reads only layers after that one, as it did when the causes were found: it
+    must not see the very activations that the edit replaces.
+    """
+    return load_segmenter(spec or causes.segmenter, generator, concepts=concepts, after=causes.layer)
 
 
 @dataclass(frozen=True, slots=True)

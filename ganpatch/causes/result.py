@@ -137,6 +137,12 @@ class Causes:
         """Return the activation [C] that insertion puts in: the class-conditional mean, or a quantile."""
         return {"mean": self[concept].conditional_mean, "q99": self.q99, "q999": self.q999}[level]
 
+    def only_concept(self) -> str:
+        """Return the concept, where there is one; raise GanpatchError when there are several to choose from."""
+        if len(self.concepts) > 1:
+            raise GanpatchError(f"these causes are of {', '.join(self.concepts)}: choose one with --concept")
+        return next(iter(self.concepts))
+
     def removal(self, concept: str, *, units: int = 20, by: By = "alpha", mask: Tensor | None = None) -> Edit:
         """Make the edit that ablates the `units` most causal ones, everywhere or where `mask` [h, w] says."""
         chosen = self._chosen(concept, units, by)

@@ -53,6 +53,12 @@ class Effort:
     held_out: range = HELD_OUT
     counts: tuple[int, ...] = COUNTS
 
+    @classmethod
+    def over(cls, images: int, held_out: int = len(HELD_OUT), **choices: Any) -> "Effort":
+        """Return an effort that learns from this many images, and reports on other ones."""
+        seeds, others = range(TRAINING.start, TRAINING.start + images), range(HELD_OUT.start, HELD_OUT.start + held_out)
+        return cls(seeds=seeds, held_out=others, **choices)
+
 
 def find_causes(
     generator: Generator,

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     "--context", is_flag=True, help="Also measure how well the concept can be inserted, by what was there before."
 )
 @click.option(
-    "--n", default=len(TRAINING_SEEDS), show_default=True, type=click.IntRange(8), help="Images to learn from."
+    "-n", "--n", default=len(TRAINING_SEEDS), show_default=True, type=click.IntRange(8), help="Images to learn from."
 )
 @click.option(
     "--held-out",
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     help="Other images to report on.",
 )
 @click.option("-o", "--out", type=ANY_PATH, help="Folder to write.  [default: MODEL-LAYER-causes]")
-@click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace what is in the folder.")
 @compute_options
 @loading_options
@@ -71,14 +71,13 @@ def cause(
     n: int,
     held_out: int,
     out: Path | None,
+    context: bool,
+    resume: bool,
+    overwrite: bool,
     loading: dict[str, Any],
     compute: "Compute",
     as_json: bool,
-    preset: str,
-    steps: int,
-    radius: int,
-    single: bool,
-    **choices: Any,
+    **effort: Any,
 ) -> None:
     """Find the units of a layer of MODEL that cause a concept, by switching them off and on.
 
@@ -86,34 +85,18 @@ def cause(
       ganpatch cause --layer layer4 --concept tree --concept door -o causes
       ganpatch patch remove --from causes --concept tree -o no-trees.yaml
     """
-    from ganpatch.causes.search import HELD_OUT, TRAINING, Effort
+    from ganpatch.causes.search import Effort
     from ganpatch.export.report_rows import causes_json, causes_rows
     from ganpatch.runs.cause_run import cause_to_folder
     from ganpatch.segmenters.loading import load_segmenter
 
     generator = load_model(model, loading, compute)
     found = load_segmenter(segmenter, generator, concepts=concepts, after=layer)
-    effort = Effort(
-        seeds=range(TRAINING.start, TRAINING.start + n),
-        held_out=range(HELD_OUT.start, HELD_OUT.start + held_out),
-        preset=preset,
-        steps=steps,
-        radius=radius,
-        single=single,
-    )
     folder = out or Path(f"{file_name(generator.name)}-{file_name(layer)}-causes")
+    how: dict[str, Any] = {"context": context, "resume": resume, "overwrite": overwrite, "say": say}
     with progress_bar("intervening") as progress:
-        causes = cause_to_folder(
-            generator,
-            found,
-            folder,
-            layer,
-            studied,
-            effort,
-            progress=progress,
-            say=say,
-            **choices,
-        )
+        chosen = Effort.over(n, held_out, **effort)
+        causes = cause_to_folder(generator, found, folder, layer, studied, chosen, progress=progress, **how)
     if as_json:
         print_json(causes_json(causes, folder))
         return

@@ -102,22 +102,19 @@ def _make(
     as_json: bool,
     **choices: Any,
 ) -> None:
-    from ganpatch.causes.concept_patches import ConceptChoice, insert_concept, remove_concept
+    from ganpatch.causes.concept_patches import ConceptChoice, insert_concept, remove_concept, segmenter_of
     from ganpatch.causes.result import Causes
     from ganpatch.pages.image_grids import read_mask
     from ganpatch.patch.new_files import refuse_taken, save_new_patch
-    from ganpatch.segmenters.loading import load_segmenter
 
     refuse_taken(out, overwrite=overwrite)
     causes = Causes.load(folder)
-    if concept is None and len(causes.concepts) > 1:
-        raise click.UsageError(f"these causes are of {', '.join(causes.concepts)}: choose one with --concept")
-    concept = concept or next(iter(causes.concepts))
+    concept = concept or causes.only_concept()
     grid = None if mask is None else read_mask(mask, causes.size)
     choice = ConceptChoice(concept=concept, mask=grid, **choices)
     make = insert_concept if inserting else remove_concept
-    generator = load_model(model, loading)
-    found = load_segmenter(segmenter or causes.segmenter, generator, concepts=concepts)
+    generator = load_model(model, loading, run=folder)
+    found = segmenter_of(causes, generator, segmenter, concepts=concepts)
     with progress_bar("measuring") as progress:
         made = make(causes, choice, generator, found, seeds, progress=progress)
     save_new_patch(made.patch, out, overwrite=overwrite)

@@ -8,5 +8,6 @@ file_runners, verifying
                       any file run on the same inputs; do hooks, weights and files agree?
 patch_record, reverting
                       what was done, kept in the file itself; the original bit for bit
+listing               the layers of a model or a graph, for people
 report_rows           decisions and proofs as rows for people
 """

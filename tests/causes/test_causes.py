@@ -8,7 +8,8 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from ganpatch import Causes, Effort, GanpatchError, Patch, find_causes
+from ganpatch import Causes, Effort, GanpatchError, Generator, Patch, find_causes
+from ganpatch.causes import concept_patches
 from ganpatch.causes.alphas import PRESETS, Alphas
 from ganpatch.causes.concept_patches import ConceptChoice, remove_concept
 from ganpatch.causes.concept_shares import concept_change
@@ -188,6 +189,21 @@ def test_a_patch_says_what_else_changes(causes: Causes) -> None:
     assert removal.settings["pixels"] == "all"
 
 
+def test_a_probe_that_measures_reads_only_what_comes_after_the_edit(
+    causes: Causes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {}
+
+    def load(spec: str, generator: Generator, **given: object) -> Segmenter:
+        asked.update(given, spec=spec)
+        return eye()
+
+    monkeypatch.setattr(concept_patches, "load_segmenter", load)
+    made = remove_concept(causes, ConceptChoice(concept="sky", units=1), painter(), seeds=range(500_000, 500_008))
+    assert made.change.removed("sky") == 1
+    assert asked == {"spec": causes.segmenter, "concepts": (), "after": causes.layer}
+
+
 def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     loading = ["--latent", "normal:8", "--range", "0,1", "--segmenter", f"{PLACE}:make_eye"]
@@ -210,7 +226,7 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     done = CliRunner().invoke(cli, [*command, "--concept", "red", "--context", "-o", "causes"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert sorted(path.name for path in (tmp_path / "causes").iterdir()) == [
-        "causes.html", "causes.json", "causes.safetensors", "insertions-0.png", "without-0.png",
+        "causes.html", "causes.json", "causes.safetensors", "insertions-0.png", "origin.json", "without-0.png",
     ]  # fmt: skip
     again = CliRunner().invoke(cli, [*command, "--concept", "red", "-o", "causes"])
     assert "already holds a run" in str(again.exception)
@@ -221,6 +237,9 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert cause["made_by"] == "ganpatch cause"
     assert removal["figures"]["red"]["after"] == 0
     assert Patch.load("no-red.yaml").edits[0].units == (0,)
+    known = ["patch", "remove", "--from", "causes", "--units", "1", "--n", "8", "-o", "again.yaml"]
+    made = CliRunner().invoke(cli, known, catch_exceptions=False)
+    assert Patch.load("again.yaml").edits == Patch.load("no-red.yaml").edits, "how the model was loaded is known"
     Image.new("L", (64, 64), 255).save("white.png")
     Image.new("L", (64, 64), 0).save("black.png")
     inserting = ["patch", "insert", *patching[2:], "-o", "red.yaml", "--mask"]

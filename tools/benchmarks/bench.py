@@ -32,6 +32,7 @@ from tools.benchmarks.measure import Case, How, cases, machine
 from tools.benchmarks.passes import dissecting, memory, ranking
 from tools.benchmarks.peers import peers
 from tools.benchmarks.scaling import scaling
+from tools.benchmarks.startup import startup
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT, PAGE = ROOT / "runs" / "bench.json", ROOT / "docs" / "performance.md"
@@ -108,7 +109,7 @@ PER_CASE: dict[str, Callable[[Case, How], Rows]] = {
     "stroke": stroking,
     "peers": peers,
 }
-PARTS = [*PER_CASE, "pages", "scaling"]
+PARTS = [*PER_CASE, "pages", "scaling", "startup"]
 
 TARGETS = {
     "rank, 1 layer [x bare]": "1.05",
@@ -165,6 +166,8 @@ def measured(part: str, how: How) -> dict[str, dict[str, Rows]]:
         return {"Pages with 512 units": {"review page": page_with_512_units(), "studio": _frames(scrolling())}}
     if part == "scaling":
         return {title: {"": rows} for title, rows in scaling(how).items()}
+    if part == "startup":
+        return {"Processor time of a start": {"": startup(how.repeats)}}
     columns = {}
     for name, case in cases().items():
         if part == "dissect" and name != "churches":  # whose segmenter it is
@@ -193,7 +196,7 @@ def report(kept: dict[str, Any]) -> str:
 
 def table(columns: dict[str, Rows]) -> list[str]:
     rows = list(dict.fromkeys(row for column in columns.values() for row in column))
-    if list(columns) == [""]:
+    if list(columns) == [""] and len(rows) < 8:
         return [f"| {' | '.join(rows)} |", f"|{'---|' * len(rows)}", f"| {' | '.join(columns[''].values())} |"]
     has_targets = any(row in TARGETS for row in rows)
     heading = ["", *columns, *(["target"] if has_targets else [])]

@@ -1,0 +1,69 @@
+"""The layers of a model or of an ONNX graph, as a table for people and as plain data.
+
+found = list_model_layers("model.pt")
+found.heading, found.rows               # for a table
+found.facts                             # [{"name": "main.3", "units": 8, ...}, ...]
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ganpatch.export.onnx_patching import list_onnx_layers
+from ganpatch.families.loading import load, weights_file
+from ganpatch.forward.activations import default_layer, list_layers
+from ganpatch.untrusted.weight_files import kind_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedLayers:
+    """Layers as rows under a `heading`, and as `facts`."""
+
+    heading: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    facts: Sequence[dict[str, Any]]
+
+
+def list_model_layers(model: str | Path | None = None, **options: Any) -> ListedLayers:
+    """Return the layers of a model, or those that a patch can address in an ONNX graph; `options` are those of `load`.
+
+    Raises GanpatchError when there is no such model, or it cannot be loaded.
+    """
+    file = weights_file(model)
+    if file is not None and kind_of(file) == "onnx":
+        return _of_graph(file)
+    found = list_layers(load(model, **options))
+    chosen = default_layer(found).name
+    rows = [
+        (fact.name, fact.kind, *_figures(fact.units, fact.size, fact.calls), _note(fact.name == chosen))
+        for fact in found
+    ]
+    return ListedLayers(
+        heading=("layer", "type", "units", "size", "calls", ""), rows=rows, facts=[asdict(fact) for fact in found]
+    )
+
+
+def _of_graph(file: Path) -> ListedLayers:
+    found = list_onnx_layers(file)
+    rows = [
+        (
+            layer.name,
+            layer.operation,
+            *_figures(layer.units, layer.size, layer.runs),
+            layer.unclear and f"not addressable: {layer.unclear}",
+        )
+        for layer in found
+    ]
+    return ListedLayers(
+        heading=("layer", "made by", "units", "size", "calls", ""), rows=rows, facts=[asdict(layer) for layer in found]
+    )
+
+
+def _figures(units: int | None, size: Sequence[int | None], calls: int) -> tuple[str, str, str]:
+    edges = "x".join("?" if edge is None else str(edge) for edge in size)
+    return str(units or "-"), edges or "-", str(calls)
+
+
+def _note(is_default: bool) -> str:
+    return "ranked by default" if is_default else ""
