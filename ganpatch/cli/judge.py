@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ganpatch.cli.help import command
 from ganpatch.cli.loading import load_model, loading_options
 from ganpatch.cli.options import (
     ANY_PATH,
@@ -17,7 +18,6 @@ from ganpatch.cli.options import (
 )
 from ganpatch.cli.output import print_json, print_table, progress_bar, say
 from ganpatch.cli.running import compute_options
-from ganpatch.number_ranges import format_spans
 from ganpatch.option_values import BASELINES, JUDGING_SEEDS
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 _PAIRS, _SETS = click.IntRange(4, 2000), click.IntRange(1, 1000)
 
 
-@click.command()
+@command()
 @model_and_patch()
-@seeds_option(format_spans(JUDGING_SEEDS))
+@seeds_option(JUDGING_SEEDS)
 @click.option("--pairs", default=40, show_default=True, type=_PAIRS, help="Pairs of the patch; as many of baselines.")
 @click.option("--baselines", default=BASELINES, show_default=True, type=_SETS, help="Number of random-unit baselines.")
 @click.option("-o", "--out", type=ANY_PATH, help="Folder of the pairs.  [default: PATCH-judged]")
@@ -55,12 +55,13 @@ def judge(
     """Compare images before and after PATCH by eye: pairs of unused seeds, sides shuffled, baselines mixed in unmarked.
 
     Answer on the page, then press Ctrl-C: the shares are printed and written to the evidence of the patch. The same
-    command continues a comparison that was begun.
+    command continues a comparison that was begun. With --page-only someone else opens fix-judged/index.html, and
+    sends back the file for --answers.
 
     \b
       ganpatch judge model.pt fix.yaml --open
-      ganpatch judge model.pt fix.yaml --page-only                for someone else, who opens fix-judged/index.html
-      ganpatch judge model.pt fix.yaml --answers answers.json     and sends this file back
+      ganpatch judge model.pt fix.yaml --page-only
+      ganpatch judge model.pt fix.yaml --answers answers.json
     """
     from ganpatch.evaluation.judge_page import begun_comparison, judged_so_far, serve_pairs, write_judge_page
     from ganpatch.evaluation.judging import judged_rows, read_answers

@@ -11,7 +11,7 @@ patch is for another model.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ganpatch.errors import GanpatchError, listed
 from ganpatch.families.loading import BUNDLED, load
@@ -20,7 +20,9 @@ from ganpatch.generator.configuration import NAME, read_settings
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.load_options import LoadOptions
 from ganpatch.option_values import PATCH_SUFFIXES
-from ganpatch.patch.patch_file import Patch
+
+if TYPE_CHECKING:
+    from ganpatch.patch.patch_file import Patch
 
 _BUNDLED = next(iter(BUNDLED))
 _CHECKPOINTS = (".pt", ".pth", ".ckpt", ".tar", ".bin", ".safetensors", ".pkl", ".pt2")
@@ -45,7 +47,7 @@ class Chosen:
 
 
 def choose_model(
-    model: str | Path | None, *, patch: Patch | None = None, run: Path | None = None, **options: Any
+    model: str | Path | None, *, patch: "Patch | None" = None, run: Path | None = None, **options: Any
 ) -> Chosen:
     """Return the model that is meant, and how to load it; `options` are those of `load`.
 
@@ -69,7 +71,7 @@ def choose_model(
     return Chosen(model=_BUNDLED, options=given, note=f"no MODEL given: using the bundled generator {_BUNDLED}")
 
 
-def _refuse_bundled(patch: Patch | None) -> None:
+def _refuse_bundled(patch: "Patch | None") -> None:
     """Raise GanpatchError when another model than the bundled one was probably meant."""
     if found := [f"'{name}'" for name in sorted(_checkpoints(Path()))]:
         raise GanpatchError(
