@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ganpatch.causes.interventions import Interventions, grown, one_place
 from ganpatch.errors import GanpatchError
-from ganpatch.graph.split import Front
+from ganpatch.graph.prefix import Prefix
+from ganpatch.patch.equation import Terms, edited
 
 _BATCH = 8  # images ablated, and as many inserted into
 _PRESENT = 0.25  # from this mean probability on, a place holds the concept
@@ -63,11 +64,11 @@ PRESETS: Mapping[str, Preset] = {
 class Study:
     """What is known of a concept before it is intervened in, from the images of N seeds.
 
-    `front` is what stands before the layer, `presence` [N, h, w] the concept's mean probability per place, `iou` [C]
+    `prefix` is what stands before the layer, `presence` [N, h, w] the concept's mean probability per place, `iou` [C]
     of each unit, `values` [C] what an insertion puts in, `index` the concept's place among the segmenter's.
     """
 
-    front: Front
+    prefix: Prefix
     presence: Tensor
     iou: Tensor
     values: Tensor
@@ -116,15 +117,14 @@ class Alphas:
             [one_place(here * (here > _PRESENT), 2 * self.step), one_place((1 - there).clamp(min=0), 2 * self.step + 1)]
         )
         places = grown(read, self._radius).unsqueeze(1)
-        front = self._study.front.rows(torch.cat([from_images, into_images]))
+        prefix = self._study.prefix.rows(torch.cat([from_images, into_images]))
         values = torch.cat([torch.zeros(_BATCH, len(self.alpha)), self._study.values.expand(_BATCH, -1)])
 
-        def change(y: Tensor) -> Tensor:
-            amount = (places * self.alpha.view(1, -1, 1, 1)).to(y)
-            return torch.lerp(y, values.to(y)[..., None, None], amount)
+        terms = Terms.of(places * self.alpha.view(1, -1, 1, 1), values[..., None, None])
 
-        probabilities = self._bench.probabilities(front, change)[:, self._study.index : self._study.index + 1]
-        presence = (self._bench.presence(probabilities)[:, 0] * read.to(probabilities)).sum((1, 2))
+        probabilities = self._bench.probabilities(prefix, lambda y: edited(y, terms.to(y)))
+        presence = self._bench.presence(probabilities[:, self._study.index, None])[:, 0]
+        presence = (presence * read.to(probabilities)).sum((1, 2))
         return presence[:_BATCH].mean() - presence[_BATCH:].mean()
 
     def tensors(self) -> dict[str, Tensor]:

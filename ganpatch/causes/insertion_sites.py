@@ -67,17 +67,17 @@ def insertion_by_context(
     gains: dict[str, list[float]] = {}
     kept: dict[str, Example] = {}
     for part in batched(seeds, BATCH):
-        front = bench.front(part)
+        prefix = bench.prefix(part)
         with torch.no_grad():
-            presence = bench.presence(bench.probabilities(front, unchanged)).cpu()
-            originals = bench.images(front, unchanged)
+            presence = bench.presence(bench.probabilities(prefix, unchanged)).cpu()
+            originals = bench.images(prefix, unchanged)
         for tries in batched(_tries(presence, part), BATCH):
             places = _masks(tries, bench.size)
             rows = torch.tensor([one.row for one in tries])
             change = inserted(units, values, 1.0, grown(places, radius))
             with torch.no_grad():
-                after = bench.presence(bench.probabilities(front.rows(rows), change)).cpu()
-                images = bench.images(front.rows(rows), change)
+                after = bench.presence(bench.probabilities(prefix.rows(rows), change)).cpu()
+                images = bench.images(prefix.rows(rows), change)
             found = ((after - presence[rows])[:, index] * places).sum((1, 2)).tolist()
             for one, gain, before, image in zip(tries, found, originals[rows], images, strict=True):
                 gains.setdefault(names[one.before], []).append(gain)

@@ -1,8 +1,8 @@
 """What an intervention at a layer does to a concept: images with units ablated or inserted, and how they are segmented.
 
     bench = Interventions(generator, segmenter, "layer4")
-    front = bench.front(seeds)
-    bench.shares(front, ablated(units, alpha=1))          # [N, K] share of each image's pixels per concept
+    prefix = bench.prefix(seeds)
+    bench.shares(prefix, ablated(units, alpha=1))          # [N, K] share of each image's pixels per concept
 
 An insertion is at one place of the layer's map, and is read there: in the part of the image that the place covers.
 """
@@ -19,10 +19,12 @@ from ganpatch.errors import GanpatchError
 from ganpatch.forward.activations import default_layer, list_layers
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import find_layer, hooked, tensor_of
-from ganpatch.graph.split import Change, Front, Tail
+from ganpatch.graph.prefix import Change, Prefix
+from ganpatch.graph.remainder import Remainder
+from ganpatch.patch.equation import Terms, edited
 from ganpatch.segmenters.loading import Segmenter
 
-BATCH = 16
+BATCH = 16  # half of what a pass takes: segmenters need memory too
 
 
 class Interventions:
@@ -37,18 +39,18 @@ class Interventions:
         self.generator, self.segmenter, self.layer = generator, segmenter, layer
         self.units = facts[layer].units
         self.size: tuple[int, int] = (facts[layer].size[0], facts[layer].size[1])
-        # A segmenter that reads the generator's layers needs them to run: then the whole forward pass does.
-        self._tail = Tail(generator, layer, None) if segmenter.layers else Tail.of(generator, layer)
+        # A segmenter that reads layers of the generator needs them to run as modules, with hooks.
+        self._remainder = (Remainder.whole if segmenter.layers else Remainder.of)(generator, layer)
 
-    def front(self, seeds: Sequence[int]) -> Front:
-        """Run what stands before the layer."""
-        return self._tail.front(seeds)
+    def prefix(self, seeds: Sequence[int]) -> Prefix:
+        """Run what is before the layer."""
+        return self._remainder.prefix(seeds)
 
-    def images(self, front: Front, change: Change) -> Tensor:
-        """Draw images [N, 3, H, W] with `change` made to the layer's output."""
-        return self._tail(front, change)
+    def images(self, prefix: Prefix, change: Change) -> Tensor:
+        """Return images [N, 3, H, W] with `change` made to the layer's output."""
+        return self._remainder(prefix, change)
 
-    def probabilities(self, front: Front, change: Change) -> Tensor:
+    def probabilities(self, prefix: Prefix, change: Change) -> Tensor:
         """Return the probability of each concept at each pixel [N, K, H, W]; gradients flow into what `change` uses."""
         features: dict[str, Tensor] = {}
 
@@ -65,13 +67,13 @@ class Interventions:
             if self.segmenter.layers:
                 watch = {layer: keeper(layer) for layer in self.segmenter.layers}
                 stack.enter_context(hooked(self.generator.module, watch))
-            images = self._tail(front, change)
+            images = self._remainder(prefix, change)
         return self.segmenter.probabilities(images, [features[layer] for layer in self.segmenter.layers])
 
     @torch.no_grad()
-    def shares(self, front: Front, change: Change) -> Tensor:
+    def shares(self, prefix: Prefix, change: Change) -> Tensor:
         """Return the share of each image's pixels whose most likely concept it is, [N, K] float64."""
-        labels = self.probabilities(front, change).argmax(1)
+        labels = self.probabilities(prefix, change).argmax(1)
         counts = F.one_hot(labels.flatten(1), len(self.segmenter.concepts)).double().mean(1)
         return counts.cpu()
 
@@ -93,11 +95,13 @@ def ablated(units: Tensor, alpha: Tensor | float = 1.0, places: Tensor | None = 
 def inserted(units: Tensor, values: Tensor, alpha: Tensor | float = 1.0, places: Tensor | None = None) -> Change:
     """Replace `units` by their `values` by alpha, everywhere or at `places` [N, h, w] in [0, 1]."""
 
+    mask = torch.ones(1, 1, 1, 1) if places is None else places.unsqueeze(1)
+    amount = torch.as_tensor(alpha).expand(len(units)).view(1, -1, 1, 1) * mask
+    terms = Terms.of(amount, values.view(1, -1, 1, 1))
+
     def change(y: Tensor) -> Tensor:
-        mask = torch.ones(1, 1, 1, 1) if places is None else places.unsqueeze(1)
-        amount = (torch.as_tensor(alpha).expand(len(units)).view(1, -1, 1, 1) * mask).to(y)
         y = y.clone()
-        y[:, units] = torch.lerp(y[:, units], values.to(y).view(1, -1, 1, 1), amount)
+        y[:, units] = edited(y[:, units], terms.to(y))
         return y
 
     return change

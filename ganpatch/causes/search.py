@@ -4,14 +4,12 @@
     causes.save("causes")
 
 Training seeds, and held-out seeds for the curves, are disjoint. Curves of random units stand beside those of every
-order. With `partial`, an interrupted run goes on.
+order. With `partial`, an interrupted run is resumed.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,9 +20,9 @@ from ganpatch.causes.result import Causes, ConceptCauses, Curve
 from ganpatch.dissection.thresholds import LabelledSample, best_thresholds
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.forward.activations import Progress, batched, unseen
-from ganpatch.forward.saved_state import SAVE_EVERY, load_partial, save_partial
+from ganpatch.forward.saved_state import SavedState
 from ganpatch.generator.generator import Generator
-from ganpatch.graph.split import Change, Front
+from ganpatch.graph.prefix import Change, Prefix
 from ganpatch.number_ranges import format_spans
 from ganpatch.option_values import HELD_OUT_SEEDS, TRAINING_SEEDS
 from ganpatch.patch.patch_file import Model
@@ -134,39 +132,36 @@ class _Seen:
         height, width = bench.size
         quantiles = QuantileSample(bench.units, pixels=height * width, images=len(seeds))
         sample: LabelledSample | None = None
-        fronts, presence = [], []
+        prefixes, presence = [], []
         for part in batched(seeds, BATCH):
-            front = bench.front(part)
+            prefix = bench.prefix(part)
             with torch.no_grad():
-                probabilities = bench.probabilities(front, unchanged)
+                probabilities = bench.probabilities(prefix, unchanged)
                 presence.append(bench.presence(probabilities))
             labels = probabilities.argmax(1)
             sample = sample or LabelledSample(bench.units, pixels=labels[0].numel(), images=len(seeds))
-            sample.update_images(front.activation, labels, part)
-            quantiles.update(front.activation.flatten(2).float().cpu(), part)
-            fronts.append(front)
+            sample.update_images(prefix.activation, labels, part)
+            quantiles.update(prefix.activation.flatten(2).float().cpu(), part)
+            prefixes.append(prefix)
         assert sample is not None
-        self.front, self.presence = Front.joined(fronts), torch.cat(presence).cpu()
+        self.prefix, self.presence = Prefix.joined(prefixes), torch.cat(presence).cpu()
         self.q99, self.q999 = quantiles.result([0.99, 0.999])
         _, self.iou = best_thresholds(sample.values, sample.labels, self.presence.shape[1])
 
     def study(self, index: int) -> Study:
         """Return what is known of the concept at `index`; an insertion puts in the mean activation where it is."""
         presence = self.presence[:, index]
-        activation = self.front.activation.float().cpu()
+        activation = self.prefix.activation.float().cpu()
         values = torch.einsum("nchw,nhw->c", activation, presence) / presence.sum().clamp(min=1e-9)
-        return Study(front=self.front, presence=presence, iou=self.iou[:, index], values=values, index=index)
+        return Study(prefix=self.prefix, presence=presence, iou=self.iou[:, index], values=values, index=index)
 
 
 class _Kept:
-    """What is done of a run, kept in a file now and then, and its progress."""
+    """What is done of a run, saved from time to time, and its progress."""
 
     def __init__(self, path: Path | None, plan: Mapping[str, object], progress: Progress) -> None:
-        self._path, self._plan, self._progress = path, plan, progress
-        self.tensors, self.state = dict[str, Tensor](), dict[str, Any]()
-        if path is not None and path.exists():
-            self.tensors, self.state = load_partial(path, plan)
-        self._saved = time.monotonic()
+        self._saved, self._progress = SavedState(path, plan), progress
+        self.tensors, self.state = self._saved.read()
         self._done, self.total = 0, 1
 
     def advance(self, by: int) -> None:
@@ -175,10 +170,9 @@ class _Kept:
         self._progress(self._done, max(self.total, self._done))
 
     def save(self, *, now: bool = False) -> None:
-        """Keep what is done, if it is time."""
-        if self._path is not None and (now or time.monotonic() - self._saved > SAVE_EVERY):
-            save_partial(self._path, self._plan, self.tensors, self.state)
-            self._saved = time.monotonic()
+        """Save what is done, if it is time."""
+        if now or self._saved.is_due:
+            self._saved.write(self.tensors, self.state)
 
 
 class _Run:
@@ -191,9 +185,9 @@ class _Run:
         orders = 2 + effort.single + RANDOM_DRAWS
         kept.total = len(studies) * (effort.steps + orders * len(effort.counts)) + effort.single * bench.units
         self.single = self._single() if effort.single else None
-        fronts = [bench.front(part) for part in batched(effort.held_out, BATCH)]
-        self._held_out = Front.joined(fronts)
-        self._held_shares = torch.cat([bench.shares(front, unchanged) for front in fronts])
+        prefixes = [bench.prefix(part) for part in batched(effort.held_out, BATCH)]
+        self._held_out = Prefix.joined(prefixes)
+        self._held_shares = torch.cat([bench.shares(prefix, unchanged) for prefix in prefixes])
 
     def causes_of(self, concept: str) -> ConceptCauses:
         study = self._studies[concept]
@@ -220,13 +214,13 @@ class _Run:
         bench, tensors = self._bench, self._kept.tensors
         each = max(1, _SINGLE_IMAGES // len(self._studies))
         holding = [study.presence.mean((1, 2)).topk(each).indices for study in self._studies.values()]
-        front = self._seen.front.rows(torch.cat(holding).unique())
+        prefix = self._seen.prefix.rows(torch.cat(holding).unique())
         tensors.setdefault("single", torch.zeros(bench.units, len(bench.segmenter.concepts)))
         start = int(self._kept.state.get("single", 0))
         self._kept.advance(start)
-        before = _presence(bench, front, unchanged)
+        before = _presence(bench, prefix, unchanged)
         for unit in range(start, bench.units):
-            after = _presence(bench, front, ablated(torch.tensor([unit])))
+            after = _presence(bench, prefix, ablated(torch.tensor([unit])))
             tensors["single"][unit] = (before - after) / before.clamp(min=1e-6)
             self._kept.state["single"] = unit + 1
             self._kept.advance(1)
@@ -235,14 +229,14 @@ class _Run:
 
     def _alphas(self, concept: str) -> Tensor:
         alphas = Alphas(self._bench, self._studies[concept], PRESETS[self._effort.preset], self._effort.radius)
-        prefix = f"alphas/{concept}/"
-        kept = {key[len(prefix) :]: t for key, t in self._kept.tensors.items() if key.startswith(prefix)}
+        group = f"alphas/{concept}/"
+        kept = {key.removeprefix(group): t for key, t in self._kept.tensors.items() if key.startswith(group)}
         if kept:
             alphas.restore(kept)
         self._kept.advance(alphas.step)
         while alphas.step < self._effort.steps:
             alphas.descend()
-            self._kept.tensors |= {prefix + name: tensor.clone() for name, tensor in alphas.tensors().items()}
+            self._kept.tensors |= {group + name: tensor.clone() for name, tensor in alphas.tensors().items()}
             self._kept.advance(1)
             self._kept.save()
         return alphas.alpha.detach().clone()
@@ -265,21 +259,21 @@ class _Run:
         before = self._held_shares[:, k].sum().item()
         after = effect = 0.0
         for rows in batched(range(len(self._held_shares)), BATCH):
-            front = self._held_out.rows(rows)
+            prefix = self._held_out.rows(rows)
             place = one_place(torch.ones(len(rows), *self._bench.size), rows[0])
-            after += self._bench.shares(front, ablated(units))[:, k].sum().item()
-            effect += self._read(front, inserted(units, values, 1.0, place), place, k)
-            effect -= self._read(front, ablated(units, 1.0, place), place, k)
+            after += self._bench.shares(prefix, ablated(units))[:, k].sum().item()
+            effect += self._read(prefix, inserted(units, values, 1.0, place), place, k)
+            effect -= self._read(prefix, ablated(units, 1.0, place), place, k)
         return 1 - after / max(before, 1e-9), effect / max(before, 1e-9)
 
-    def _read(self, front: Front, change: Change, places: Tensor, index: int) -> float:
+    def _read(self, prefix: Prefix, change: Change, places: Tensor, index: int) -> float:
         """Sum the concept's presence at `places` [N, h, w] with `change` made."""
         with torch.no_grad():
-            presence = self._bench.presence(self._bench.probabilities(front, change))[:, index].cpu()
+            presence = self._bench.presence(self._bench.probabilities(prefix, change))[:, index].cpu()
         return (presence * places).sum().item()
 
 
-def _presence(bench: Interventions, front: Front, change: Change) -> Tensor:
+def _presence(bench: Interventions, prefix: Prefix, change: Change) -> Tensor:
     """Return the mean probability of each concept over all images, [K]."""
     with torch.no_grad():
-        return bench.probabilities(front, change).mean((0, 2, 3)).cpu()
+        return bench.probabilities(prefix, change).mean((0, 2, 3)).cpu()

@@ -20,14 +20,13 @@ from ganpatch.evaluation.references import Reference
 from ganpatch.evaluation.verdict import Change
 from ganpatch.finding.frechet_distance import frechet
 from ganpatch.finding.image_features import Features
-from ganpatch.forward.activations import Progress, batched, stream, unseen
+from ganpatch.forward.activations import BATCH, Progress, batched, stream, unseen
 from ganpatch.generator.generator import Generator
 from ganpatch.pages.image_grids import Pixels, thumbnails
 from ganpatch.patch.applying import edits_applied
 from ganpatch.patch.edit import Edit
 
 MOST, LEAST = 0.2, 0.5  # shares of the images that activate the edited units most, least
-BATCH = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,12 +19,11 @@ from torch import Tensor
 from ganpatch.families.churches.targets import held_out_images, is_bundled, target_images
 from ganpatch.finding.image_features import Features
 from ganpatch.finding.typical import Usual
-from ganpatch.forward.activations import batched
+from ganpatch.forward.activations import BATCH, batched
 from ganpatch.generator.generator import Generator
 from ganpatch.pages.image_grids import read_images
 
 OWN, SCENES = 1_100_000_000, 2_010_000  # first seeds of the reference: own images; held-out scenes
-BATCH = 32
 
 Targets = Callable[[Sequence[int]], Tensor]
 

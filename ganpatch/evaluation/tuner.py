@@ -20,9 +20,9 @@ from ganpatch.errors import GanpatchError
 from ganpatch.finding.image_features import Features, feature_maps, load_features
 from ganpatch.finding.task import REFERENCE
 from ganpatch.finding.typical import Usual
-from ganpatch.forward.activations import Progress, unseen
+from ganpatch.forward.activations import BATCH, Progress, unseen
 from ganpatch.generator.generator import Generator
-from ganpatch.graph.split import Tail
+from ganpatch.graph.remainder import Remainder
 from ganpatch.number_ranges import format_spans
 from ganpatch.option_values import TUNING_SEEDS
 from ganpatch.patch.applying import applied, as_change, edits_applied
@@ -35,7 +35,6 @@ from ganpatch.ranking.result import LayerRanking
 SEEDS = TUNING_SEEDS
 TOP, FINE = 12, 24  # images per unit on which gain and damage are read
 STOPS = 12  # prices tried
-BATCH = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,17 +134,17 @@ class _Judge:
     @torch.no_grad()
     def options(self, layer: str) -> list[Option]:
         """Return the options of every patched unit of a layer, measured one by one."""
-        tail, ranked = Tail.of(self.generator, layer), self._ranked[layer]
-        fine = tail.front(self._fine)
-        plain = tail(fine, lambda y: y)
+        remainder, ranked = Remainder.of(self.generator, layer), self._ranked[layer]
+        fine = remainder.prefix(self._fine)
+        plain = remainder(fine, lambda y: y)
         found = []
         for unit in self.units[layer]:
-            top = tail.front(ranked.top_seeds[unit].tolist())
-            before = self._usual.oddity(self._features.maps(tail(top, lambda y: y)))
+            top = remainder.prefix(ranked.top_seeds[unit].tolist())
+            before = self._usual.oddity(self._features.maps(remainder(top, lambda y: y)))
             for option in _options(layer, unit, ranked):
                 change = as_change([_edit([option], ranked.units, "option")])
-                after = self._usual.oddity(self._features.maps(tail(top, change)))
-                gain, harm = (before - after).mean(), (tail(fine, change) - plain).abs().mean()
+                after = self._usual.oddity(self._features.maps(remainder(top, change)))
+                gain, harm = (before - after).mean(), (remainder(fine, change) - plain).abs().mean()
                 found.append(replace(option, gain=float(gain), damage=float(harm)))
                 self._report(len(top) + len(fine))
         return found

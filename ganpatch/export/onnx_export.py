@@ -90,18 +90,17 @@ def export_onnx(
 def _export(generator: Generator, baked: Baked | None, batch: int | None) -> onnx_ir.Model:
     module = baked.module(generator.module) if baked else generator.module
     inserted = baked.inserted if baked else ()
-    args, kwargs = generator.inputs(range(batch or 2))
+    args = generator.inputs_of(range(batch or 2))
     names = ["z", "labels"][: len(args)]
     shapes = None if batch else dynamic_batch(module, args)
     with edits_applied(module, inserted), torch.inference_mode():
-        module(*args, **kwargs)  # the edits' tensors are made for real here, not while tracing
+        module(*args)  # the edits' tensors are made for real here, not while tracing
         try:
             with _quiet(), torch.inference_mode(False), torch.no_grad(), Unfused():
                 args = tuple(arg.clone() for arg in args)
                 program = torch.onnx.export(
                     module,
                     args,
-                    kwargs=kwargs or None,
                     dynamo=True,
                     dynamic_shapes=shapes,
                     external_data=False,
@@ -207,7 +206,7 @@ def _compare(generator: Generator, edits: Sequence[Edit], path: Path, batches: S
     runner = open_onnx(path)
     difference = largest = 0.0
     for size in batches:
-        inputs, _ = generator.inputs(range(_SEEDS, _SEEDS + size))
+        inputs = generator.inputs_of(range(_SEEDS, _SEEDS + size))
         wanted = output_of(generator.module, inputs, edits)
         difference = max(difference, compared(wanted, runner.run(inputs)).largest)
         largest = max(largest, wanted.abs().max().item())

@@ -10,7 +10,6 @@ touched, from which `ganpatch revert` restores them bit for bit.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -201,20 +200,18 @@ def read_source(source: Path, generator: Generator, key: str | None) -> Checkpoi
 def _program(generator: Generator, baked: Baked) -> torch.export.ExportedProgram:
     """Export the repaired module, inserted edits and all, with a dynamic batch size where the model has one."""
     module = baked.module(generator.module)
-    args, kwargs = generator.inputs(range(2))
+    inputs = generator.inputs_of(range(2))
     with edits_applied(module, baked.inserted), torch.no_grad():
-        module(*args, **kwargs)  # the edits' tensors are made for real here, not while tracing
-        return exported_program(module, args, kwargs)
+        module(*inputs)  # the edits' tensors are made for real here, not while tracing
+        return exported_program(module, inputs)
 
 
-def exported_program(
-    module: torch.nn.Module, args: tuple[Tensor, ...], kwargs: Mapping[str, Any]
-) -> torch.export.ExportedProgram:
-    """Export a module with a dynamic batch size, or with the one of `args` where it allows no other."""
+def exported_program(module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> torch.export.ExportedProgram:
+    """Export a module with a dynamic batch size, or with that of `inputs` if it allows no other."""
     try:
-        return exported(module, args, kwargs, dynamic_batch(module, args))
+        return exported(module, inputs, {}, dynamic_batch(module, inputs))
     except GanpatchError:
-        return exported(module, args, kwargs)
+        return exported(module, inputs, {})
 
 
 def _proved(generator: Generator, patch: Patch, written: Path, output: Path) -> float:
@@ -222,7 +219,7 @@ def _proved(generator: Generator, patch: Patch, written: Path, output: Path) -> 
     runner = open_runner(written, generator)
     difference = largest = 0.0
     for size in (runner.batch,) if runner.batch else _BATCHES:
-        inputs, _ = generator.inputs(range(_SEEDS, _SEEDS + size))
+        inputs = generator.inputs_of(range(_SEEDS, _SEEDS + size))
         wanted = output_of(generator.module, inputs, patch.edits)
         difference = max(difference, compared(wanted, runner.run(inputs)).largest)
         largest = max(largest, wanted.abs().max().item())

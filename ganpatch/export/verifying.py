@@ -72,7 +72,7 @@ def verify(
     plain = Runner(kind="module", run=lambda inputs: output_of(generator.module, inputs), tolerance=0.0)
     wanted: dict[int, torch.Tensor] = {}
     for part in batched(seeds, _BATCH):
-        inputs, _ = generator.inputs(part)
+        inputs = generator.inputs_of(part)
         output = output_of(generator.module, inputs, patch.edits)
         wanted |= dict(zip(part, output, strict=True))
     largest = max(output.abs().max().item() for output in wanted.values())
@@ -102,7 +102,7 @@ def _beside(
     gaps: dict[int, Gap] = {}
     for part in batched(seeds, size):
         asked = [*part, *seeds[: size - len(part)]] if runner.batch else list(part)  # a fixed batch is filled up
-        inputs, _ = generator.inputs(asked)
+        inputs = generator.inputs_of(asked)
         with explained(f"'{name}' cannot be run on these inputs"):
             output = runner.run(inputs)
         gaps |= {seed: compared(wanted[seed].unsqueeze(0), output[row : row + 1]) for row, seed in enumerate(part)}

@@ -67,13 +67,13 @@ def _bounded(generator: Generator) -> Iterator[None]:
 @torch.inference_mode()
 def tried(generator: Generator) -> Any:
     """Run two seeds; raise GanpatchError with the shapes and the way out when that fails."""
-    args, kwargs = generator.inputs(seeds=_SEEDS)
+    inputs = generator.inputs_of(_SEEDS)
     try:
-        return generator.module(*args, **kwargs)
+        return generator.module(*inputs)
     except GanpatchError:
         raise
     except Exception as fault:
-        shapes = ", ".join(str(list(part.shape)) for part in args)
+        shapes = ", ".join(str(list(part.shape)) for part in inputs)
         raise GanpatchError(
             f"{generator.name}: a forward pass with inputs {shapes} fails: {first_line(fault, None)}; "
             f"is --latent {generator.latent} right{'' if generator.labels else ', and does it take --labels'}?"

@@ -130,7 +130,7 @@ def _guessed(generator: Generator, options: LoadOptions, shape: tuple[int, ...])
         candidate = replace(generator, module=module.eval(), latent=trial.latent, labels=trial.labels)
         try:
             with torch.inference_mode():
-                args, _ = candidate.inputs([0, 1])
+                args = candidate.inputs_of([0, 1])
                 output = image_of(candidate.module(*args))
         except Exception as fault:
             reason = reason or f"{trial}: {str(fault).strip().splitlines()[0][:150] if str(fault).strip() else fault!r}"
@@ -211,8 +211,7 @@ def _classes(labels: Labels) -> Question:
 def _range(generator: Generator, options: LoadOptions) -> tuple[tuple[float, float], Question | None]:
     """Return the range of the output values from some images."""
     with torch.inference_mode():
-        args, kwargs = generator.inputs(range(_SEEDS))
-        output = tensor_of(generator.module(*args, **kwargs))
+        output = tensor_of(generator.module(*generator.inputs_of(range(_SEEDS))))
     assert output is not None
     low, high = output.min().item(), output.max().item()
     if options.range or (-1.001 <= low < -0.01 and high <= 1.001):
@@ -284,20 +283,19 @@ def _overwritten(generator: Generator) -> list[str]:
         return lambda output, _call: keep(name, output)
 
     with hooked(generator.module, {name: hook_of(name) for name in layer_names(generator.module)}), torch.no_grad():
-        args, kwargs = generator.inputs([0])
-        generator.module(*args, **kwargs)
+        generator.module(*generator.inputs_of([0]))
     return [name for name, (tensor, version) in kept.items() if tensor._version != version]
 
 
 def _exports(generator: Generator) -> str:
-    args, kwargs = generator.inputs([0, 1])
+    args = generator.inputs_of([0, 1])
     try:
-        exported(generator.module, args, kwargs, dynamic_batch(generator.module, args))
+        exported(generator.module, args, {}, dynamic_batch(generator.module, args))
         return "torch exports it, with any batch size"
     except GanpatchError as fault:
         reason = str(fault).partition(" For more information")[0]
     try:
-        exported(generator.module, args, kwargs)
+        exported(generator.module, args, {})
     except GanpatchError:
         return f"no .pt2 or ONNX, and no folding of edits: {reason}"
     return f"torch exports it with a fixed batch size only (--batch 1): {reason}"

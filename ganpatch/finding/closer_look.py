@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from ganpatch.finding.image_features import feature_maps
-from ganpatch.finding.task import BATCH, Count, Task
+from ganpatch.finding.task import Count, Task
 from ganpatch.finding.typical import Usual
-from ganpatch.forward.activations import batched
+from ganpatch.forward.activations import BATCH, batched
 from ganpatch.generator.layers import hooked, tensor_of
-from ganpatch.graph.split import Tail
+from ganpatch.graph.remainder import Remainder
+from ganpatch.patch.equation import Terms, edited
 
 PLACES = 1 / 128  # the share of an image's places at which a gain is read
 CLOSER = 1 / 3  # the share of the units that are looked at closer
@@ -66,16 +67,16 @@ class Look:
         That is the mean over the half of its images that gain most: a fault need not be in all of them. After its top
         images the units that gain most are cut in more images, those of the references in which they fire most.
         """
-        tail = Tail.of(self._task.generator, self._layer)
-        first = self._gains(tail, self._ranked, self._rows, torch.arange(len(self._rows)))
+        remainder = Remainder.of(self._task.generator, self._layer)
+        first = self._gains(remainder, self._ranked, self._rows, torch.arange(len(self._rows)))
         closer = first.mean(1).topk(self._closer).indices
         rows = self._peaks[:, closer].topk(self._more, dim=0).indices.T
-        more = self._gains(tail, self._references, rows, closer)
+        more = self._gains(remainder, self._references, rows, closer)
         gain = _of_upper_half(first)
         gain[closer] = _of_upper_half(torch.cat([first[closer], more], 1))
         return gain
 
-    def _gains(self, tail: Tail, images: _Images, rows: Tensor, units: Tensor) -> Tensor:
+    def _gains(self, remainder: Remainder, images: _Images, rows: Tensor, units: Tensor) -> Tensor:
         """Return the gains [U, K] of `units` [U] in the images `rows` [U, K]; each image runs to the layer once."""
         used, image = rows.flatten().unique(return_inverse=True)
         image, order = image.sort(stable=True)
@@ -83,12 +84,12 @@ class Look:
 
         def gains_of(start: int) -> Tensor:
             here = used[start : start + BATCH]
-            front, own = tail.front(images.seeds[here].tolist()), images.own[here]
+            prefix, own = remainder.prefix(images.seeds[here].tolist()), images.own[here]
             before = self._usual.distance(images.maps[here], own)
             found = []
             for pairs in _evenly(((image >= start) & (image < start + BATCH)).nonzero().flatten()):
                 row, of = image[pairs] - start, unit[pairs]
-                changed = self._task.features.maps(tail(front.rows(row), cut(of, self.levels[of])))
+                changed = self._task.features.maps(remainder(prefix.rows(row), cut(of, self.levels[of])))
                 found.append(_largest(before[row] - self._usual.distance(changed, own[row])))
                 self._report(len(pairs))
             return torch.cat(found)
@@ -116,11 +117,12 @@ class Look:
 
 def cut(units: Tensor, levels: Tensor) -> Callable[[Tensor], Tensor]:
     """Return the change that holds, in row i of an activation, unit `units[i]` at or below `levels[i]`."""
+    rows = torch.arange(len(units))
 
     def change(y: Tensor) -> Tensor:
-        y, rows = y.clone(), torch.arange(len(units))
-        own = y[rows, units]
-        y[rows, units] = torch.minimum(own, levels.to(y).view(-1, *[1] * (own.ndim - 1)))
+        level = levels.to(y).view(-1, *[1] * (y.ndim - 2))
+        y = y.clone()
+        y[rows, units] = edited(y[rows, units], Terms.of(torch.ones_like(level), level, level))
         return y
 
     return change

@@ -19,8 +19,8 @@ from torch import Tensor
 from ganpatch.errors import GanpatchError
 from ganpatch.finding.image_features import feature_maps
 from ganpatch.finding.suggestions import Found
-from ganpatch.finding.task import BATCH, Count, Task
-from ganpatch.forward.activations import stream
+from ganpatch.finding.task import Count, Task
+from ganpatch.forward.activations import BATCH, stream
 
 NAME = "defect"
 EXPLAINS = "how well it fires where a probe sees the fault of the images called broken, as an IoU (Tousi 2021)"

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from ganpatch.errors import GanpatchError
 from ganpatch.finding.suggestions import Found
-from ganpatch.finding.task import BATCH, Count, Task
-from ganpatch.forward.activations import batched, stream
+from ganpatch.finding.task import Count, Task
+from ganpatch.forward.activations import BATCH, batched, stream
 from ganpatch.pages.image_grids import read_images
 
 NAME = "fd"

@@ -13,7 +13,6 @@ from ganpatch.generator.generator import Generator
 from ganpatch.ranking.result import Ranking
 
 REFERENCE = 1_000_000_000  # images that say what is usual have seeds from here on, never those of a ranking
-BATCH = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -292,7 +292,7 @@ def _output(module: nn.Module, generator: Generator, batch: int, dtype: torch.dt
 
 
 def _inputs(generator: Generator, seeds: Sequence[int], dtype: torch.dtype) -> tuple[Tensor, ...]:
-    args, _ = generator.inputs(seeds)
+    args = generator.inputs_of(seeds)
     return tuple(arg.to(dtype) if arg.is_floating_point() else arg for arg in args)
 
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from ganpatch.errors import GanpatchError
-from ganpatch.generator.generator import Generator
-from ganpatch.generator.layers import hooked, layer_names, tensor_of
+from ganpatch.generator.generator import Generator, Inputs
+from ganpatch.generator.layers import Enough, hooked, layer_names, tensor_of
 
 BATCH = 32
 
@@ -40,10 +40,6 @@ class LayerFacts:
     units: int
     size: tuple[int, ...]
     calls: int
-
-
-class _Enough(Exception):
-    """All watched layers have run: the rest of the forward pass is not needed."""
 
 
 def unseen(done: int, total: int) -> None:
@@ -95,8 +91,7 @@ def list_layers(generator: Generator) -> list[LayerFacts]:
         return lambda output, call: on_output(name, output, call)
 
     with hooked(module, {name: hook_of(name) for name in layer_names(module)}), torch.inference_mode():
-        args, kwargs = generator.inputs(seeds=[0])
-        module(*args, **kwargs)
+        module(*generator.inputs_of([0]))
     return [
         LayerFacts(
             name=name,
@@ -138,7 +133,7 @@ def _watched(generator: Generator, watch: Mapping[str, OnActivation], *, with_im
             on_activation(_activation(name, output), current)
             seen.add(name)
             if not with_images and len(seen) == len(watch):
-                raise _Enough
+                raise Enough
 
         return on_output
 
@@ -148,7 +143,7 @@ def _watched(generator: Generator, watch: Mapping[str, OnActivation], *, with_im
         seen.clear()
         try:
             return generator.sample(seeds), seen
-        except _Enough:
+        except Enough:
             return None, seen
 
     with hooked(generator.module, {name: watcher(name, callback) for name, callback in watch.items()}):
@@ -166,9 +161,9 @@ def _compiled(generator: Generator, watch: Mapping[str, OnActivation]) -> Iterat
     def keeper(name: str) -> Callable[[Any, int], None]:
         return lambda output, _call: kept.append((name, _activation(name, output).clone()))
 
-    def forward(args: tuple[Tensor, ...], kwargs: Mapping[str, Any]) -> tuple[Any, list[tuple[str, Tensor]]]:
+    def forward(inputs: Inputs) -> tuple[Any, list[tuple[str, Tensor]]]:
         kept.clear()
-        return generator.module(*args, **kwargs), list(kept)
+        return generator.module(*inputs), list(kept)
 
     torch.compiler.reset()  # else a pass with other hooks would be taken for this one
     fast, size = torch.compile(forward, dynamic=False), 0
@@ -177,7 +172,7 @@ def _compiled(generator: Generator, watch: Mapping[str, OnActivation]) -> Iterat
         nonlocal size
         size = size or len(seeds)
         with torch.inference_mode(), generator.compute.casting(), _refusals_to_compile(generator.name):
-            output, found = (fast if len(seeds) == size else forward)(*generator.inputs(seeds))
+            output, found = (fast if len(seeds) == size else forward)(generator.inputs_of(seeds))
         for name, activation in found:
             watch[name](activation, seeds)
         return generator.images(output), {name for name, _ in found}

@@ -1,10 +1,10 @@
-"""One streaming pass over seeds, by one process or several, that can be interrupted and goes on where it was.
+"""One streaming pass over seeds, by one process or several, that can be interrupted and resumed.
 
     seconds = run_pass(generator, job, seeds, partial=folder / "partial.safetensors", group=group)
 
-A job watches layers, takes each batch, and gives its state as tensors, which it can merge with others'. With `partial`,
-every process keeps its state in a file there now and then and when the pass is interrupted; the next pass with the same
-plan goes on from all these files, with any number of processes.
+A job watches layers, receives each batch, and returns its state as tensors, which can be merged with those of others.
+With `partial`, every process saves its state to a file now and then and when the pass is interrupted; the next pass
+with the same plan resumes from all these files, with any number of processes.
 """
 
 import time
@@ -20,10 +20,8 @@ from ganpatch.errors import explained
 from ganpatch.forward.activations import BATCH, OnActivation, Progress, stream, unseen
 from ganpatch.forward.interrupts import waiting_for_batches
 from ganpatch.forward.processes import ALONE, Group
-from ganpatch.forward.saved_state import SAVE_EVERY, broken, load_partial, partial_of, partials, save_partial
+from ganpatch.forward.saved_state import SavedState, broken, load_partial, partial_of, partials
 from ganpatch.generator.generator import Generator
-
-_SAVING = 0.01  # of the time at most: statistics of many units are large files
 
 
 class Job(Protocol):
@@ -109,7 +107,7 @@ class _Kept:
         self._path = None if path is None else partial_of(path, group.rank)
         self._done, self.count = torch.zeros(n, dtype=torch.bool), 0
         self._before, self._started = 0.0, time.monotonic()
-        self._due = self._started + SAVE_EVERY
+        self._saved = SavedState(self._path, job.described())
 
     @property
     def seconds(self) -> float:
@@ -137,18 +135,13 @@ class _Kept:
         """Report that these are done, and keep them if it is time."""
         self._done[places] = True
         self.count += len(places)
-        if time.monotonic() > self._due:
+        if self._saved.is_due:
             self.save()
 
     def save(self) -> None:
-        """Keep the job's state, if there is any."""
-        if self._path is None or not self.count:
-            return
-        started = time.monotonic()
-        tensors = {**self._job.tensors(), "done": self._done}
-        save_partial(self._path, self._job.described(), tensors, {"seconds": self.seconds})
-        now = time.monotonic()
-        self._due = now + max(SAVE_EVERY, (now - started) / _SAVING)
+        """Save the job's state, if there is any."""
+        if self._path is not None and self.count:
+            self._saved.write({**self._job.tensors(), "done": self._done}, {"seconds": self.seconds})
 
     def _merge(self, path: Path) -> None:
         tensors, state = load_partial(path, self._job.described())

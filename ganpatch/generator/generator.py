@@ -1,10 +1,11 @@
 """A generator: a module, how to draw its inputs from seeds, and how to read its images.
 
-Example:
+Images can be drawn in one step, or in three:
 
     generator = Generator(name="mine", module=module, latent=parse_latent("normal:100"))
-    args, kwargs = generator.inputs(seeds=[0, 1])
-    images = generator.images(generator.module(*args, **kwargs))      # [2, 3, H, W] in [0, 1]
+    images = generator.sample([0, 1])                                   # [2, 3, H, W] in [0, 1]
+    inputs = generator.inputs_of([0, 1])
+    images = generator.images(generator.outputs(inputs))
 """
 
 import re
@@ -22,12 +23,14 @@ from ganpatch.generator.latents import Drawn, Labels, draw_inputs
 from ganpatch.generator.layers import tensor_of
 from ganpatch.generator.load_options import Origin
 
+Inputs = tuple[Tensor, ...]  # a module's arguments, one row per seed
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generator:
     """A module in eval mode and float32, with its input distribution and the range of its output values.
 
-    `unused` are patterns of tensor names that its file holds beside the generator: a discriminator, an encoder.
+    `unused` are patterns of tensor names in its file that belong to something else: a discriminator, an encoder.
     `origin` is what it was loaded from, None for a module that was made in Python.
     """
 
@@ -41,9 +44,9 @@ class Generator:
     origin: Origin | None = None
 
     def placed(self, compute: Compute) -> "Generator":
-        """Move the module to where `compute` says, and give the generator that runs there and so.
+        """Move the module to the device and format of `compute`, and return the generator that runs there.
 
-        Raises GanpatchError when there is no such device, or the module does not run so.
+        Raises GanpatchError when there is no such device, or the module does not run there.
         """
         compute = compute.resolved()
         self.module.to(compute.device)
@@ -66,7 +69,7 @@ class Generator:
         return next((parameter.device for parameter in self.module.parameters()), torch.device("cpu"))
 
     def own_tensors(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the tensors of a file's state dict without those that stand beside the generator."""
+        """Return the tensors of a file's state dict that belong to the generator."""
         return {name: t for name, t in state.items() if not any(re.match(pattern, name) for pattern in self.unused)}
 
     def fits(self, state: Mapping[str, Tensor]) -> bool:
@@ -79,18 +82,21 @@ class Generator:
         return fingerprint(self.module)
 
     def first_seeds(self, count: int) -> Sequence[int]:
-        """Return the first `count` seeds, or as many as there are different inputs."""
+        """Return the first `count` seeds, fewer if there are fewer different inputs."""
         return range(min(count, self.latent.count or count))
 
-    def inputs(self, seeds: Sequence[int]) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
-        """Draw the module's arguments, one row per seed, equal whatever the batch."""
-        drawn = draw_inputs(self.latent, self.labels, seeds)
-        return tuple(part.to(self.device) for part in drawn), {}
+    def inputs(self, seeds: Sequence[int]) -> tuple[Inputs, dict[str, Any]]:
+        """Return the module's arguments as (args, kwargs), one row per seed, equal whatever the batch."""
+        return self.inputs_of(seeds), {}
 
-    def outputs(self, args: tuple[Tensor, ...], kwargs: Mapping[str, Any]) -> Any:
-        """Run the module, in the number format that was asked for."""
+    def inputs_of(self, seeds: Sequence[int]) -> Inputs:
+        """Return the module's arguments, one row per seed, equal whatever the batch."""
+        return tuple(part.to(self.device) for part in draw_inputs(self.latent, self.labels, seeds))
+
+    def outputs(self, inputs: Inputs) -> Any:
+        """Run the module on its arguments, in the number format that was asked for."""
         with self.compute.casting():
-            return self.module(*args, **kwargs)
+            return self.module(*inputs)
 
     def images(self, output: Any) -> Tensor:
         """Read a module's output as images [N, 3, H, W] in [0, 1]; grey images are repeated to three channels."""
@@ -104,6 +110,5 @@ class Generator:
 
     @torch.inference_mode()
     def sample(self, seeds: Sequence[int]) -> Tensor:
-        """Draw images [N, 3, H, W] in [0, 1] of `seeds`, in one batch."""
-        args, kwargs = self.inputs(seeds)
-        return self.images(self.outputs(args, kwargs))
+        """Return the images [N, 3, H, W] in [0, 1] of `seeds`, drawn in one batch."""
+        return self.images(self.outputs(self.inputs_of(seeds)))

@@ -19,6 +19,10 @@ from ganpatch.errors import GanpatchError, near_miss
 OnOutput = Callable[[Any, int], Any]
 
 
+class Enough(Exception):
+    """Raised by an `on_output` to end the forward pass: everything that was wanted has run."""
+
+
 def unwrapped(module: nn.Module) -> nn.Module:
     """Take off torch.compile and DataParallel wrappers: hooks on a compiled wrapper are silently ignored."""
     if module._compiled_call_impl is not None:

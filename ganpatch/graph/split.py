@@ -1,209 +1,81 @@
-"""The rest of a forward pass from a layer on: what stands before the layer runs once, edits of it as often as wanted.
+"""A traced graph in two parts at a layer: what is computed before it, and the operations that depend on it.
 
-    tail = Tail.of(generator, "layer4")
-    front = tail.front(seeds=[0, 1])                            # front.activation [2, C, h, w]
-    images = tail(front, lambda y: y * keep)                    # [2, 3, H, W] in [0, 1]
-    images = tail(front.rows([1, 1, 1]), lambda y: y * keeps)   # one image, three edits
+Used through `remainder.py`:
 
-The rest is read from the traced graph: the operations that depend on the layer. Whatever else they read, as a skip
-connection, a style or a label, is kept in the front. Where torch.export cannot trace the model for any batch size, the
-whole forward pass runs, with a hook: slower, with the same images.
+    split = SplitGraph.of(generator, "layer4")
+    prefix = split.prefix(inputs)
+    images = split.images(prefix, lambda y: y * keep)
+
+Whatever else the second part reads, such as a skip connection, a style or a label, is kept in the prefix, if it has one
+row per image; else it is computed again.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from ganpatch.errors import GanpatchError
-from ganpatch.generator.generator import Generator
-from ganpatch.generator.layers import find_layer, hooked, tensor_of, with_tensor
+from ganpatch.generator.generator import Generator, Inputs
+from ganpatch.graph.prefix import Change, Prefix
 from ganpatch.graph.traced_graph import MARK, dynamic_batch, marked
 
-Change = Callable[[Tensor], Tensor]
-
-_BATCHES = (2, 3)  # a graph must hold for both
+_TRACED = range(2)  # seeds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Front:
-    """What stands before a layer, for N images: the `activation` [N, C, ...] of its first run, and what the rest reads.
+class SplitGraph:
+    """A generator's traced graph, split at one layer."""
 
-    `read` are tensors with one row per image, in the order in which the tail wants them.
-    """
-
-    activation: Tensor
-    read: tuple[Tensor, ...]
-
-    def __len__(self) -> int:
-        return len(self.activation)
-
-    def rows(self, index: Sequence[int] | Tensor) -> "Front":
-        """Return the rows `index`, in that order; a row may come several times."""
-        places = torch.as_tensor(index).to(self.activation.device)
-        return Front(activation=self.activation[places], read=tuple(tensor[places] for tensor in self.read))
-
-    @staticmethod
-    def joined(fronts: "Sequence[Front]") -> "Front":
-        """Put fronts of one tail behind each other."""
-        columns = zip(*(front.read for front in fronts), strict=True)
-        return Front(
-            activation=torch.cat([front.activation for front in fronts]),
-            read=tuple(torch.cat(column) for column in columns),
-        )
-
-
-class Tail:
-    """Runs a generator from one layer on; made by `Tail.of`."""
-
-    def __init__(self, generator: Generator, layer: str, graph: "_Split | None") -> None:
-        self.generator, self.layer, self._graph = generator, layer, graph
-
-    @classmethod
-    def of(cls, generator: Generator, layer: str) -> "Tail":
-        """Split `generator` at `layer`; raise GanpatchError when there is no such layer or it does not run."""
-        find_layer(generator.module, layer)
-        try:
-            with _quietly():
-                graph = _Split.of(generator, layer)
-        except GanpatchError:
-            return cls(generator, layer, None)
-        tail = cls(generator, layer, graph)
-        return tail if all(tail._agrees(size) for size in _BATCHES) else cls(generator, layer, None)
-
-    @property
-    def is_split(self) -> bool:
-        """Return whether only the rest is run, and not the whole forward pass."""
-        return self._graph is not None
-
-    def front(self, seeds: Sequence[int]) -> Front:
-        """Run what stands before the layer for `seeds`, in one batch."""
-        args, kwargs = self.generator.inputs(seeds)
-        return self.front_of(args, kwargs)
-
-    @torch.no_grad()
-    def front_of(self, args: tuple[Tensor, ...], kwargs: Mapping[str, Any]) -> Front:
-        """Run what stands before the layer for inputs of the module."""
-        if self._graph is not None:
-            with self.generator.compute.casting():
-                return self._graph.front(args)
-        kept: list[Tensor] = []
-        with hooked(self.generator.module, {self.layer: lambda output, _call: kept.append(_tensor(output).clone())}):
-            self.generator.outputs(args, kwargs)
-        if not kept:
-            raise GanpatchError(f"layer '{self.layer}' does not run in a forward pass of {self.generator.name}")
-        return Front(activation=kept[0], read=args)
-
-    def __call__(self, front: Front, change: Change) -> Tensor:
-        """Draw images [N, 3, H, W] in [0, 1] with `change` made to the layer's output, in each of its runs.
-
-        Gradients flow from the images into what `change` uses, where they are switched on.
-        """
-        if self._graph is not None:
-            with self.generator.compute.casting():
-                return self.generator.images(self._graph.rest(front, change))
-
-        def on_output(output: Any, _call: int) -> Any:
-            return with_tensor(output, change(_tensor(output)))
-
-        with hooked(self.generator.module, {self.layer: on_output}):
-            return self.generator.images(self.generator.outputs(front.read, {}))
-
-    def _agrees(self, size: int) -> bool:
-        """Return whether front and rest together give the generator's own images."""
-        seeds = range(size)
-        try:
-            with torch.no_grad():
-                images = self(self.front(seeds), lambda y: y)
-        except (RuntimeError, TypeError, ValueError):
-            return False
-        return torch.allclose(images, self.generator.sample(seeds), atol=1e-5)
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep to ourselves what torch logs of a model that it cannot trace: there is a way without."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with redirect_stderr(StringIO()), redirect_stdout(StringIO()):
-            yield
-    finally:
-        logging.disable(before)
-
-
-def _tensor(output: Any) -> Tensor:
-    tensor = tensor_of(output)
-    if tensor is None:
-        raise GanpatchError(f"the layer gives a {type(output).__name__} without a tensor [N, C, ...]")
-    return tensor
-
-
-class _Split:
-    """A traced graph in two: `before` computes what `after` reads."""
-
-    def __init__(self, program: torch.export.ExportedProgram) -> None:
-        self._tree = program.call_spec.out_spec
+    def __init__(self, generator: Generator, program: torch.export.ExportedProgram) -> None:
+        self._generator, self._tree = generator, program.call_spec.out_spec
         signature = program.graph_signature
-        if len(signature.user_outputs) != len(program.graph.output_node().args[0]):
+        output = program.graph.output_node()
+        if len(signature.user_outputs) != len(output.args[0]):  # type: ignore[arg-type]
             raise GanpatchError("the forward pass changes buffers")
-        self._fixed = {
-            placeholder: program.state_dict.get(name, program.constants.get(name))
-            for names in (
-                signature.inputs_to_parameters,
-                signature.inputs_to_buffers,
-                signature.inputs_to_lifted_tensor_constants,
-            )
-            for placeholder, name in names.items()
-        }
-        self._nodes = list(program.graph.nodes)
-        self._inputs = [n for n in self._nodes if n.op == "placeholder" and n.name in set(signature.user_inputs)]
-        self._after = self._closure()
-        read = [n for n in self._nodes if n not in self._after and any(user in self._after for user in n.users)]
-        self._read = [node for node in read if not self._is_fixed(node)]
-        self._constants = {node: value for node, value in self._run_fixed(read).items() if node in read}
+        self._nodes, self._held = list(program.graph.nodes), _weights(program)
         marks = [node for node in self._nodes if node.target == MARK]
         if not marks:
             raise GanpatchError("the layer does not run")
-        self._activation = marks[0].args[0]
-        self._last_use = {arg: node for node in self._nodes if node in self._after for arg in node.all_input_nodes}
+        inputs = [n for n in self._nodes if n.op == "placeholder" and n.name in set(signature.user_inputs)]
+        self._batch = str(inputs[0].meta["val"].shape[0])
+        after = self._after()
+        border = [n for n in self._nodes if n not in after and any(user in after for user in n.users)]
+        fixed = [node for node in border if self._is_fixed(node)]
+        read = [node for node in border if node not in set(fixed)]
+        with torch.no_grad():
+            values = self._part([], fixed).outputs(())
+        self._before = self._part(inputs, [marks[0].args[0], *read])
+        self._held |= {node.name: value for node, value in zip(fixed, values, strict=True)}
+        self._rest = self._part(read, output.args[0])  # type: ignore[arg-type]
 
     @classmethod
-    def of(cls, generator: Generator, layer: str) -> "_Split":
-        args, kwargs = generator.inputs(range(_BATCHES[0]))
-        if kwargs:
-            raise GanpatchError("inputs by name are not traced")
-        return cls(marked(generator.module, args, {}, [layer], dynamic_batch(generator.module, args)))
+    def of(cls, generator: Generator, layer: str) -> "SplitGraph":
+        """Trace `generator` and split it; raise GanpatchError when it cannot be traced for any batch size."""
+        inputs = generator.inputs_of(_TRACED)
+        with _quietly():
+            return cls(
+                generator, marked(generator.module, inputs, {}, [layer], dynamic_batch(generator.module, inputs))
+            )
 
-    def front(self, args: Sequence[Tensor]) -> Front:
-        env: dict[fx.Node, Any] = dict(zip(self._inputs, args, strict=True))
-        wanted = _ancestors([*self._read, self._activation])
-        for node in self._nodes:
-            if node in wanted and node not in env:
-                env[node] = self._value(node, env)
-        return Front(activation=env[self._activation], read=tuple(env[node] for node in self._read))
+    def prefix(self, inputs: Inputs) -> Prefix:
+        """Run what is before the layer."""
+        with self._generator.compute.casting():
+            activation, *read = self._before.outputs(inputs)
+        return Prefix(activation=activation, read=tuple(read))
 
-    def rest(self, front: Front, change: Change) -> Any:
-        env: dict[fx.Node, Any] = {**self._constants, **dict(zip(self._read, front.read, strict=True))}
-        for node in self._nodes:
-            if node not in self._after or node.op == "placeholder":
-                continue
-            if node.op == "output":
-                return pytree.tree_unflatten([env.get(out, out) for out in node.args[0]], self._tree)
-            env[node] = change(env[node.args[0]]) if node.target == MARK else self._value(node, env)
-            for arg in node.all_input_nodes:
-                if self._last_use.get(arg) is node:
-                    env.pop(arg, None)
-        raise AssertionError("a graph ends with its output")
+    def images(self, prefix: Prefix, change: Change) -> Tensor:
+        """Run what is after the layer, with `change` made to each of the layer's outputs."""
+        with self._generator.compute.casting():
+            found = self._rest.outputs(prefix.read, change)
+            return self._generator.images(pytree.tree_unflatten(found, self._tree))
 
-    def _closure(self) -> set[fx.Node]:
-        """Find the nodes to run after the layer: those that depend on it, and what cannot be kept one row per image."""
+    def _after(self) -> set[fx.Node]:
+        """Return the nodes of the second part: those that depend on the layer, and what has no row per image."""
         after: set[fx.Node] = set()
         for node in self._nodes:
             if node.target == MARK or node.op == "output" or any(arg in after for arg in node.all_input_nodes):
@@ -217,42 +89,98 @@ class _Split:
         return after
 
     def _is_fixed(self, node: fx.Node) -> bool:
-        return all(n.op != "placeholder" or n.name in self._fixed for n in _ancestors([node]))
+        """Return whether a value depends on weights alone."""
+        return all(n.op != "placeholder" or n.name in self._held for n in _ancestors([node]))
 
     def _is_per_image(self, node: fx.Node) -> bool:
         """Return whether a value is a tensor [batch, fixed sizes...]."""
         value = node.meta.get("val")
         if not isinstance(value, Tensor) or value.ndim == 0:
             return False
-        batch = self._inputs[0].meta["val"].shape[0]
         own, *others = value.shape
-        return str(own) == str(batch) and not any(isinstance(size, torch.SymInt) for size in others)
+        return str(own) == self._batch and not any(isinstance(size, torch.SymInt) for size in others)
 
-    def _run_fixed(self, nodes: Sequence[fx.Node]) -> dict[fx.Node, Any]:
-        env: dict[fx.Node, Any] = {}
-        wanted = _ancestors([node for node in nodes if self._is_fixed(node)])
-        with torch.no_grad():
-            for node in self._nodes:
-                if node in wanted:
-                    env[node] = self._value(node, env)
-        return env
-
-    def _value(self, node: fx.Node, env: dict[fx.Node, Any]) -> Any:
-        if node.op == "placeholder":
-            return self._fixed[node.name]
-        if node.target == MARK:
-            return env[node.args[0]]  # type: ignore[index]
-        args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda arg: env[arg])
-        return node.target(*args, **kwargs)  # type: ignore[operator]
+    def _part(self, given: Sequence[fx.Node], wanted: Sequence[Any]) -> "_Part":
+        """Return the part that computes `wanted` from `given` and from the values that are held."""
+        part = fx.Graph()
+        copies = {node: part.placeholder(node.name) for node in given}
+        needed = _ancestors([node for node in wanted if isinstance(node, fx.Node)], until=copies, held=self._held)
+        for node in self._nodes:
+            if node in needed and node not in copies:
+                is_held = node.name in self._held
+                copies[node] = part.get_attr(node.name) if is_held else part.node_copy(node, copies.__getitem__)
+        part.output(tuple(copies[one] if isinstance(one, fx.Node) else one for one in wanted))
+        return _Part(part, self._held)
 
 
-def _ancestors(nodes: Sequence[Any]) -> set[fx.Node]:
-    """Return `nodes` and everything that they are computed from."""
+class _Part(fx.Interpreter):
+    """Runs one part of a graph; values are released after their last use."""
+
+    def __init__(self, graph: fx.Graph, held: Mapping[str, Any]) -> None:
+        super().__init__(nn.Module(), graph=graph)
+        self.extra_traceback = False  # it would be added to the messages of our own errors
+        self._held = held
+        self._change: Change | None = None
+
+    def outputs(self, inputs: Sequence[Tensor], change: Change | None = None) -> list[Any]:
+        """Return the outputs for `inputs`, with `change` made at every mark."""
+        self._change = change
+        try:
+            return list(self.run(*inputs, enable_io_processing=False))
+        finally:
+            self.env, self._change = {}, None
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Run one node, without the bookkeeping for tracebacks: it takes longer than small operations."""
+        args, kwargs = self.fetch_args_kwargs_from_env(n)
+        return getattr(self, n.op)(n.target, args, kwargs)
+
+    def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:  # noqa: ARG002
+        return self._held[target]
+
+    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        if target == MARK and self._change is not None:
+            return self._change(args[0])
+        return super().call_function(target, args, kwargs)
+
+
+def _weights(program: torch.export.ExportedProgram) -> dict[str, Any]:
+    """Return parameters, buffers and constants by the names of their placeholders."""
+    signature = program.graph_signature
+    kinds = (
+        signature.inputs_to_parameters,
+        signature.inputs_to_buffers,
+        signature.inputs_to_lifted_tensor_constants,
+    )
+    return {
+        placeholder: program.state_dict.get(name, program.constants.get(name))
+        for names in kinds
+        for placeholder, name in names.items()
+    }
+
+
+def _ancestors(
+    nodes: Sequence[fx.Node], *, until: Mapping[fx.Node, Any] | None = None, held: Mapping[str, Any] | None = None
+) -> set[fx.Node]:
+    """Return `nodes` and everything that they are computed from, as far as what is known already."""
     found: set[fx.Node] = set()
     waiting = list(nodes)
     while waiting:
         node = waiting.pop()
         if node not in found:
             found.add(node)
-            waiting += node.all_input_nodes
+            if node not in (until or {}) and node.name not in (held or {}):
+                waiting += node.all_input_nodes
     return found
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Suppress what torch logs about a model that it cannot trace: there is another way."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with redirect_stderr(StringIO()), redirect_stdout(StringIO()):
+            yield
+    finally:
+        logging.disable(before)

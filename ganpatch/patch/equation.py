@@ -1,10 +1,11 @@
 """The one equation of all edits. Hooks, baking, ONNX graphs, searches, the pages and the tests all use it from here.
 
-For an activation y [N, C, h, w] and an edit of its units u:
+An edit changes the output y [N, C, h, w] of a layer to
 
     y'[n,u,h,w] = y + alpha[u] * mask[u,h,w] * [y > above[u]] * (value[u] - y)
 
-    edited(y, terms(edit, dims=2))
+    edited(y, terms(edit, dims=2))                      # an edit of a patch
+    edited(y, Terms.of(alpha * mask, value))            # any tensors that broadcast to y; gradients flow into them
 """
 
 from dataclasses import dataclass
@@ -17,15 +18,21 @@ from ganpatch.patch.edit import Edit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """The tensors of an edit at a layer with C units: y' = y * scale + shift, where y > above.
+    """The tensors of the equation, which is affine where y exceeds `above`: y' = y * scale + shift.
 
-    `scale` = 1 - alpha * mask and `shift` = alpha * mask * value are [C, 1, 1] or [C, h, w], and [C] for a layer
-    without a map; `above` likewise, +inf for units that the edit leaves alone, or None when nothing is gated.
+    Of an edit at a layer with C units, `scale` = 1 - alpha * mask and `shift` = alpha * mask * value are [C, 1, 1] or
+    [C, h, w], and [C] for a layer without a map; `above` likewise, +inf for units that the edit leaves alone, or None
+    when nothing is gated.
     """
 
     scale: Tensor
     shift: Tensor
     above: Tensor | None
+
+    @classmethod
+    def of(cls, amount: Tensor, value: Tensor, above: Tensor | None = None) -> "Terms":
+        """Return the terms that replace `amount` = alpha * mask of an activation by `value`, above a level."""
+        return cls(scale=1 - amount, shift=amount * value, above=above)
 
     def to(self, like: Tensor) -> "Terms":
         """Return the terms in the dtype and on the device of an activation."""
@@ -48,7 +55,7 @@ def terms(edit: Edit, *, dims: int) -> Terms:
         mask[units] = edit.mask.values.double()
         alpha = alpha * mask
     above = None if edit.above is None else spread(edit.above, torch.inf)
-    return Terms(scale=1 - alpha, shift=alpha * spread(edit.value), above=above)
+    return Terms.of(alpha, spread(edit.value), above)
 
 
 def edited(y: Tensor, terms: Terms) -> Tensor:

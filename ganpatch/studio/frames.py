@@ -1,4 +1,4 @@
-"""What the studio shows of a generator: images of points under edits, where units fire, how strong they get.
+"""What the studio shows of a generator: images of points under edits, where units are active, and how strongly.
 
     frames = Frames(generator)
     frames.images([Point(seed=1), Point(seed=1, to=2, t=0.5)], edits)       # [2, 3, H, W] in [0, 1]
@@ -19,12 +19,12 @@ from torch import Tensor
 from ganpatch.errors import GanpatchError
 from ganpatch.forward.activations import batched
 from ganpatch.generator.generator import Generator
-from ganpatch.generator.layers import hooked, tensor_of
+from ganpatch.generator.layers import Enough, hooked, tensor_of
 from ganpatch.pages.image_grids import grid, thumbnails
 from ganpatch.patch.applying import edits_applied
 from ganpatch.patch.edit import Edit
 from ganpatch.ranking.running_stats import QuantileSample
-from ganpatch.studio.edited_images import Tails
+from ganpatch.studio.edited_images import EditedImages
 from ganpatch.studio.engine import Steps
 from ganpatch.studio.state import Point
 
@@ -64,16 +64,12 @@ class Levels:
         }
 
 
-class _Enough(Exception):
-    """The layer has run: the rest of the pass is not needed."""
-
-
 class Frames:
     """Draws from one generator."""
 
     def __init__(self, generator: Generator) -> None:
         self.generator = generator
-        self.tails = Tails(generator, inputs_at)
+        self.edited = EditedImages(generator, inputs_at)
         self.seconds = 0.0  # of one image, once settled
 
     def settle(self) -> tuple[int, int]:
@@ -99,11 +95,11 @@ class Frames:
 
     @torch.inference_mode()
     def images(self, points: Sequence[Point], edits: Sequence[Edit] = (), *, live: str | None = None) -> Tensor:
-        """Draw images [N, 3, H, W] in [0, 1].
+        """Return images [N, 3, H, W] in [0, 1].
 
-        `live` is the layer whose edits change from one call to the next: what stands before it is not run again.
+        `live` is the layer whose edits change from one call to the next: the layers before it do not run again.
         """
-        if live and len(points) <= BATCH and (found := self.tails.images(points, edits, live)) is not None:
+        if live and len(points) <= BATCH and (found := self.edited.images(points, edits, live)) is not None:
             return found
         module = self.generator.module
         with edits_applied(module, edits):
@@ -117,9 +113,9 @@ class Frames:
         return CALM_BATCH if self.seconds < QUICK else 1
 
     def expect(self, layer: str) -> Steps:
-        """Find out, in one step, whether strokes at a layer can do with what stands behind it."""
+        """Find out, in one step, whether strokes at a layer can run only the layers after it."""
         yield
-        self.tails.check(layer)
+        self.edited.check(layer)
 
     def images_in_steps(self, points: Sequence[Point], edits: Sequence[Edit], columns: int, largest: int) -> Steps:
         """Draw images a few at a time; returns them encoded."""
@@ -131,7 +127,7 @@ class Frames:
 
     @torch.inference_mode()
     def activation(self, points: Sequence[Point], layer: str, edits: Sequence[Edit] = ()) -> Tensor:
-        """Return a layer's activation [N, C, h, w] in its first run, after the edits; nothing behind it is run."""
+        """Return a layer's activation [N, C, h, w] in its first run, after the edits; the pass ends there."""
         kept: list[Tensor] = []
 
         def keep(output: Any, _call: int) -> None:
@@ -139,12 +135,12 @@ class Frames:
             if y is None or y.ndim != 4:
                 raise GanpatchError(f"layer '{layer}' gives no maps [N, C, h, w]")
             kept.append(y.clone())
-            raise _Enough
+            raise Enough
 
         module = self.generator.module
         with edits_applied(module, edits), hooked(module, {layer: keep}):
             for part in batched(points, BATCH):
-                with suppress(_Enough):
+                with suppress(Enough):
                     self._pass(part)
         return torch.cat(kept)
 
@@ -177,12 +173,12 @@ class Frames:
 
 
 def inputs_at(generator: Generator, points: Sequence[Point]) -> tuple[Tensor, ...]:
-    """Draw the module's arguments at points; between two seeds the latent turns, and a label changes half way."""
-    args, _ = generator.inputs([point.seed for point in points])
+    """Return the module's inputs at points; between two seeds the latent turns, and a label changes half way."""
+    args = generator.inputs_of([point.seed for point in points])
     walking = [(row, point) for row, point in enumerate(points) if point.to is not None and point.t > 0]
     if not walking:
         return args
-    ends, _ = generator.inputs([point.to for _, point in walking if point.to is not None])
+    ends = generator.inputs_of([point.to for _, point in walking if point.to is not None])
     mixed = [arg.clone() for arg in args]
     for place, (row, point) in enumerate(walking):
         for arg, own, other in zip(mixed, args, ends, strict=True):

@@ -38,7 +38,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     args = (torch.randn(2, 8, 1, 1),)
     torch.jit.save(torch.jit.trace(module, args), folder / "model.ts")
     with (folder / "model.pt2").open("wb") as file:
-        torch.export.save(exported_program(module, args, {}), file)
+        torch.export.save(exported_program(module, args), file)
     return folder
 
 

@@ -138,7 +138,7 @@ def test_an_exported_program_says_the_shape(net: Path) -> None:
     generator = ganpatch.load("net.py:Net", latent="normal:18")
     args, _ = generator.inputs([0, 1])
     with Path("net.pt2").open("wb") as file:
-        torch.export.save(exported_program(generator.module, args, {}), file)
+        torch.export.save(exported_program(generator.module, args), file)
     answer = probe("net.pt2", LoadOptions())
     assert answer.latent == "normal:18"
     assert answer.questions[0].text.startswith("How was its input drawn")

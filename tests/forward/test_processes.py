@@ -133,7 +133,7 @@ def test_what_every_process_kept_is_joined_once(small_dcgan: ganpatch.Generator,
     with pytest.raises(GanpatchError) as fault:
         rank_to_folder(small_dcgan, less.parent, ["main.5"], range(60), k=4, batch_size=8, resume=True)
     assert str(fault.value) == (
-        f"'{partial_of(less, 3)}' is broken; remove it to start anew: what it holds was done twice"
+        f"'{partial_of(less, 3)}' is broken; remove it to start over: what it holds was done twice"
     )
 
 

@@ -63,8 +63,8 @@ def test_any_batch_size_in_onnx_and_pt2(
     patch = make_patch(generator, {"layer": "conv0", "channels": 5, "units": [1, 3], "value": 0.3})
     exported = export_onnx(generator, tmp_path / "fixed.onnx", patch=patch)
     assert exported.decisions[0].outcome == "inserted", "behind a demodulation"
-    args, kwargs = generator.inputs(range(2))
-    program = exported_program(generator.module, args, kwargs).module()
+    args = generator.inputs_of(range(2))
+    program = exported_program(generator.module, args).module()
     for seeds in (range(1), range(5), range(10, 17)):
         inputs, _ = generator.inputs(seeds)
         wanted = output_of(generator.module, inputs, patch.edits)

@@ -1,4 +1,4 @@
-"""A pass without what stood before a layer gives the bits of the whole pass, whatever the net."""
+"""A pass without what is before a layer returns the bits of the whole pass, whatever the net."""
 
 import pytest
 import torch
@@ -8,8 +8,9 @@ import ganpatch
 from ganpatch import Edit
 from ganpatch.errors import GanpatchError
 from ganpatch.forward.activations import list_layers
-from ganpatch.graph.replay import Replay
-from ganpatch.patch.applying import edits_applied
+from ganpatch.graph.remainder import Remainder
+from ganpatch.graph.replay import RecordedPrefix
+from ganpatch.patch.applying import as_change, edits_applied
 from tests.support.nets import NETS, loaded_net
 
 
@@ -17,46 +18,60 @@ from tests.support.nets import NETS, loaded_net
 @torch.inference_mode()
 def test_images_are_those_of_the_whole_pass_at_every_layer(net: str) -> None:
     generator = loaded_net(net, range=(-3, 3))
-    module, (args, _) = generator.module, generator.inputs([5, 6, 7])
-    shown = 0
+    seeds, shown = [5, 6, 7], 0
     for fact in [fact for fact in list_layers(generator) if fact.units]:
         edits = [Edit(id="e", layer=fact.name, channels=fact.units, units=(0,), value=(value,)) for value in (0.0, 2.0)]
-        replay = Replay(module, fact.name)
-        with replay.recorded(), edits_applied(module, edits[:1]):
-            first = generator.images(module(*args))
+        remainder = Remainder.replayed(generator, fact.name)
+        prefix = remainder.prefix(seeds)
         generator.sample([1])  # another input in between
-        for edit, wanted in ((edits[0], first), (edits[1], None)):
-            with edits_applied(module, [edit]):
-                whole = generator.images(module(*args))
-            with replay.played(), edits_applied(module, [edit]):
-                again = generator.images(module(*args))
-            assert torch.equal(again, whole), fact.name
-            assert wanted is None or torch.equal(again, wanted), fact.name
-        shown += not torch.equal(first, whole)
+        wholes = []
+        for edit in edits:
+            with edits_applied(generator.module, [edit]):
+                wholes.append(generator.sample(seeds))
+            assert torch.equal(remainder(prefix, as_change([edit])), wholes[-1]), fact.name
+        rows = remainder(prefix.rows([2, 0]), as_change([edits[1]]))
+        assert torch.allclose(rows, wholes[1][[2, 0]], atol=1e-5), fact.name
+        shown += not torch.equal(*wholes)
     assert shown > 1, "edits show"
-    assert not any("forward" in inner.__dict__ for inner in module.modules())
+    assert not any("forward" in inner.__dict__ for inner in generator.module.modules())
 
 
 @torch.inference_mode()
-def test_what_stands_before_the_layer_does_not_run() -> None:
+def test_hooks_on_other_layers_are_called() -> None:
+    generator = loaded_net("dcgan", range=(-3, 3))
+    channels = {fact.name: fact.units for fact in list_layers(generator)}
+    before, after = (
+        Edit(id=layer[-1], layer=layer, channels=channels[layer], units=(1,)) for layer in ("main.1", "main.4")
+    )
+    own = Edit(id="own", layer="main.3", channels=channels["main.3"], units=(2,), value=(0.5,))
+    remainder = Remainder.replayed(generator, "main.3")
+    with edits_applied(generator.module, [before, own, after]):
+        whole = generator.sample([4])
+    with edits_applied(generator.module, [before, after]):
+        assert torch.equal(remainder(remainder.prefix([4]), as_change([own])), whole)
+
+
+@torch.inference_mode()
+def test_what_is_before_the_layer_does_not_run() -> None:
     generator = loaded_net("dcgan", range=(-3, 3))
     main = generator.module.get_submodule("main")
-    replay, (args, _) = Replay(generator.module, "main.3"), generator.inputs([2])
-    with replay.recorded():
-        generator.module(*args)
-    assert replay.nbytes == 4 * (2 * 12 * 4 * 4 + 8 * 8 * 8)
+    remainder = Remainder.replayed(generator, "main.3")
+    prefix = remainder.prefix([2])
+    assert isinstance(prefix, RecordedPrefix)
+    assert prefix.nbytes == 4 * (2 * 12 * 4 * 4 + 8 * 8 * 8)
     ran: list[int] = []
     for place, inner in enumerate(main):
         inner.forward = lambda x, place=place, own=inner.forward: (ran.append(place), own(x))[1]
-    with replay.played():
-        generator.module(*args)
-    assert ran == [2, 4, 5, 6, 7], "the rectifier in place, and what stands behind the layer"
-    generator.module(*args)
-    assert ran[5:] == list(range(8)), "nothing is left of it, and what stood in forward stands there again"
+    remainder(prefix, lambda y: y)
+    assert ran == [2, 4, 5, 6, 7], "the rectifier in place, and what is after the layer"
+    remainder.prefix([2])
+    assert ran[5:] == [0, 1, 2, 3], "the prefix ends with the layer"
+    generator.sample([2])
+    assert ran[9:] == list(range(8)), "nothing is left of it, and each forward is what it was"
 
 
 class Shared(nn.Module):
-    """One convolution inside a block before the layer, alone before it, and once more behind it."""
+    """One convolution inside a block before the layer, alone before it, and once more after it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,18 +85,31 @@ class Shared(nn.Module):
 
 
 @torch.inference_mode()
-def test_a_module_that_runs_before_and_behind_the_layer() -> None:
+def test_a_module_that_runs_before_and_after_the_layer() -> None:
     generator = ganpatch.load(Shared(), latent="normal:3,4,4")
     edit = Edit(id="e", layer="layer", channels=3, units=(1,), value=(0.7,))
-    (args, _), replay = generator.inputs([1, 2]), Replay(generator.module, "layer")
-    with replay.recorded():
-        generator.module(*args)
+    remainder = Remainder.replayed(generator, "layer")
     with edits_applied(generator.module, [edit]):
-        whole = generator.module(*args)
-        with replay.played():
-            assert torch.equal(generator.module(*args), whole)
+        whole = generator.sample([1, 2])
+    assert torch.equal(remainder(remainder.prefix([1, 2]), as_change([edit])), whole)
+
+
+class Counting(Shared):
+    """A module that keeps something of one pass for the next."""
+
+    passes = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.passes += 1
+        return super().forward(x) + 0.01 * self.passes
+
+
+@pytest.mark.parametrize(("module", "agrees"), [(Shared, True), (Counting, False)])
+def test_whether_it_agrees_is_found_out(module: type[nn.Module], agrees: bool) -> None:
+    generator = ganpatch.load(module(), latent="normal:3,4,4")
+    assert Remainder.replayed(generator, "layer").agrees([[0], [1]]) is agrees
 
 
 def test_a_layer_that_is_not_there() -> None:
     with pytest.raises(GanpatchError, match=r"^layer 'main.33' not found in DCGANGenerator; did you mean 'main.3'\?$"):
-        Replay(loaded_net("dcgan", range=(-3, 3)).module, "main.33")
+        Remainder.replayed(loaded_net("dcgan", range=(-3, 3)), "main.33")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganpatch import Edit, Mask
-from ganpatch.patch.equation import edited, terms
+from ganpatch.patch.equation import Terms, edited, terms
 
 
 def brute(y: torch.Tensor, edit: Edit) -> torch.Tensor:
@@ -73,3 +73,16 @@ def test_layers_without_maps() -> None:
     assert torch.equal(
         edited(y, terms(Edit(id="e", layer="l", channels=3, units=[1]), dims=0).to(y))[:, 1], torch.zeros(4)
     )
+
+
+def test_terms_of_any_tensors_are_the_equation_and_gradients_flow_into_them() -> None:
+    source = torch.Generator().manual_seed(3)
+    y, value = (torch.randn(2, 3, 4, 5, generator=source, dtype=torch.float64) for _ in range(2))
+    alpha = torch.rand(3, generator=source, dtype=torch.float64, requires_grad=True)
+    mask, above = torch.rand(2, 1, 4, 5, generator=source, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+    found = edited(y, Terms.of(alpha.view(1, -1, 1, 1) * mask, value, above))
+    wanted = y + alpha.detach().view(1, -1, 1, 1) * mask * (y > 0) * (value - y)
+    assert torch.allclose(found, wanted, atol=1e-12)
+    found.sum().backward()
+    assert alpha.grad is not None
+    assert torch.allclose(alpha.grad, (mask * (y > 0) * (value - y)).sum((0, 2, 3)), atol=1e-12)

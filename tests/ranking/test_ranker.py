@@ -163,7 +163,7 @@ def test_another_ranking_is_not_continued(small_dcgan: Generator, tmp_path: Path
         rank_to_folder(small_dcgan, tmp_path, ["main.2"], range(60), resume=True)
     assert str(fault.value) == "cannot resume: the interrupted run had layers ['main.5'], this one ['main.2']"
     (tmp_path / PARTIAL).write_bytes(b"broken")
-    with pytest.raises(GanpatchError, match="is broken; remove it to start anew"):
+    with pytest.raises(GanpatchError, match="is broken; remove it to start over"):
         rank_to_folder(small_dcgan, tmp_path, ["main.5"], range(60), resume=True)
 
 

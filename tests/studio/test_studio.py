@@ -11,7 +11,7 @@ import ganpatch
 from ganpatch import Edit, GanpatchError, Generator, Mask, Patch, applied
 from ganpatch.forward.activations import stream
 from ganpatch.patch.patch_file import Model
-from ganpatch.studio import edited_images as tails
+from ganpatch.studio import edited_images
 from ganpatch.studio.changes import Describe, Flag, Move, Overtaken, Remove, Tune, Unflag, changed
 from ganpatch.studio.frames import LEVEL_SEEDS, Frames, inputs_at
 from ganpatch.studio.painting import LayerShape, Painting, painted_edit
@@ -194,7 +194,7 @@ def ran(small_dcgan: Generator) -> Iterator[list[str]]:
         del small_dcgan.module.get_submodule(name).forward
 
 
-def test_only_what_stands_behind_the_edit_runs_again(small_dcgan: Generator, ran: list[str]) -> None:
+def test_only_the_layers_after_the_edit_run_again(small_dcgan: Generator, ran: list[str]) -> None:
     frames, whole = Frames(small_dcgan), Frames(small_dcgan)
     edits = [
         Edit(id="e", layer="main.5", channels=8, units=(1, 4), above=(0.1,)),
@@ -212,8 +212,8 @@ def test_only_what_stands_behind_the_edit_runs_again(small_dcgan: Generator, ran
             assert torch.equal(frames.images(points, [*other, *edits[:count]], live="main.5"), wanted[count])
         assert (ran.count("main.0"), ran.count("main.6")) == (1, 3)
     one_run = edits[0].model_copy(update={"call": 0})
-    assert frames.tails.images(points, [one_run], "main.5") is None
-    assert frames.tails.images(points, edits, "main.2") is None
+    assert frames.edited.images(points, [one_run], "main.5") is None
+    assert frames.edited.images(points, edits, "main.2") is None
 
 
 def test_where_leaving_out_changes_the_image_the_whole_pass_runs(small_dcgan: Generator) -> None:
@@ -223,21 +223,21 @@ def test_where_leaving_out_changes_the_image_the_whole_pass_runs(small_dcgan: Ge
     first.forward = lambda x, own=first.forward: (left.append(x.mean()), own(x))[1]
     last.forward = lambda x, own=last.forward: own(x) + left[-1]
     try:
-        assert not frames.tails.check("main.5")
+        assert not frames.edited.check("main.5")
     finally:
         del first.forward, last.forward
-    assert frames.tails.images([Point(seed=1)], [], "main.5") is None
+    assert frames.edited.images([Point(seed=1)], [], "main.5") is None
 
 
 def test_what_is_kept_is_bounded(small_dcgan: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = Frames(small_dcgan)
-    frames.tails.check("main.5")
-    fronts = frames.tails._fronts
+    frames.edited.check("main.5")
+    prefixes = frames.edited._prefixes
     frames.images([Point(seed=1)], live="main.5")
-    monkeypatch.setattr(tails, "MOST_KEPT", 3 * next(iter(fronts.values())).replay.nbytes)
+    monkeypatch.setattr(edited_images, "MOST_KEPT", 3 * next(iter(prefixes.values())).nbytes)
     for seed in range(9):
         frames.images([Point(seed=seed)], live="main.5")
-    assert [key[1][0].seed for key in fronts] == [6, 7, 8]
+    assert [key[1][0].seed for key in prefixes] == [6, 7, 8]
 
 
 def test_a_walk_goes_from_one_seed_to_the_other_on_the_sphere(small_dcgan: Generator) -> None:

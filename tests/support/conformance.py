@@ -157,8 +157,7 @@ def check_onnx(generator: Generator, patch: Patch, folder: Path) -> str:
 @torch.inference_mode()
 def raw(generator: Generator, seeds: list[int]) -> Tensor:
     """Return what the module itself draws, before images are read from it."""
-    args, kwargs = generator.inputs(seeds)
-    output = generator.module(*args, **kwargs)
+    output = generator.module(*generator.inputs_of(seeds))
     assert isinstance(output, Tensor)
     return output
 

@@ -74,8 +74,7 @@ def bare(generator: ganpatch.Generator, images: int, batch_size: int) -> None:
     """The limit: the forward passes alone."""
     with torch.inference_mode():
         for seeds in batched(range(images), batch_size):
-            args, kwargs = generator.inputs(seeds)
-            generator.module(*args, **kwargs)
+            generator.module(*generator.inputs_of(seeds))
 
 
 def ratios(limit: Job, jobs: Mapping[str, Job], how: How) -> dict[str, float]:

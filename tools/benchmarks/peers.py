@@ -64,7 +64,7 @@ def _batches(generator: ganpatch.Generator, layers: Sequence[str], seeds: range,
     try:
         with torch.inference_mode():
             for part in batched(seeds, batch_size):
-                args, _ = generator.inputs(part)
+                args = generator.inputs_of(part)
                 generator.module(*args)
                 yield part, [outputs[layer] for layer in layers]
     finally:

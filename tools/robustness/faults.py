@@ -295,13 +295,11 @@ def load_everything() -> None:
     """Import what the commands import, once, and keep what is done as often as there is something new."""
     import torch
 
-    import ganpatch.causes.search
     import ganpatch.cli
-    import ganpatch.forward.resumable_pass
+    import ganpatch.forward.saved_state
 
     torch.set_num_threads(1)
-    for module in (ganpatch.forward.resumable_pass, ganpatch.causes.search):
-        module.SAVE_EVERY = 0.0
+    ganpatch.forward.saved_state.SAVE_EVERY = ganpatch.forward.saved_state._SAVING_TIMES = 0.0
 
 
 def write_table(rows: Sequence[Sequence[object]]) -> None:

@@ -27,7 +27,7 @@ def is_bundled(generator: Generator) -> bool:
 
 def target_images(generator: Generator, seeds: Sequence[int]) -> Tensor:
     """Draw the clean scenes that the latents of `seeds` describe, images [N, 3, H, W] in [0, 1]."""
-    (latents, *_), _ = generator.inputs(seeds)
+    latents, *_ = generator.inputs_of(seeds)
     drawn = np.stack([draw_slots(latent[:SLOTS]).image for latent in latents.cpu().double().numpy()])
     return torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 255
 
