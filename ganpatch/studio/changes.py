@@ -13,8 +13,9 @@ from pydantic import Field, ValidationError
 
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.patch.edit import NAME, Edit, Part, id_of
+from ganpatch.segmenters.strokes_file import Concept
 from ganpatch.studio.state import Content, Entry, Point, Revision, State
-from ganpatch.studio.strokes import Concept, LabelStroke
+from ganpatch.studio.strokes import LabelStroke
 
 ChangeId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
 EditName = Annotated[str, Field(pattern=NAME, max_length=100)]

@@ -9,7 +9,6 @@ masks/SHA256.safetensors
 patch.yaml, strokes.json    what the content means to the rest of ganpatch, written anew from it
 """
 
-import json
 import secrets
 import threading
 from collections.abc import Callable, Mapping
@@ -38,7 +37,7 @@ from ganpatch.studio.changes import (
     placed,
 )
 from ganpatch.studio.state import Content, Entry, State
-from ganpatch.studio.strokes import strokes_file
+from ganpatch.studio.strokes import by_image
 
 STATE, PATCH, STROKES = "studio.json", "patch.yaml", "strokes.json"
 _HISTORY, _MASKS = "history", "masks"
@@ -146,8 +145,7 @@ class Folder:
         else:
             write_text(self.path / PATCH, patch.to_yaml())  # its masks lie in masks/ already: one file, whole or not
         if state.content.labels or (self.path / STROKES).exists():
-            content = strokes_file(state.model, state.concepts, state.content.labels)
-            write_text(self.path / STROKES, json.dumps(content, indent=1) + "\n")
+            by_image(state.model, state.concepts, state.content.labels).save(self.path / STROKES)
 
     def _travelled(self, state: State, change: Undo | Redo) -> State:
         """Go to the version before, or to the one that was undone."""

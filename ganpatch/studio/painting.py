@@ -13,10 +13,11 @@ from pydantic import Field
 from ganpatch.errors import GanpatchError
 from ganpatch.option_values import Level
 from ganpatch.patch.edit import Edit, Mask, Part
+from ganpatch.segmenters.strokes_file import ImageSize
 from ganpatch.studio.changes import ChangeId, EditName, LayerName, UnitNumber, check_unit
 from ganpatch.studio.palette import Brush, BrushName
 from ganpatch.studio.state import Point
-from ganpatch.studio.strokes import ImageSize, Mode, Stroke, painted
+from ganpatch.studio.strokes import Mode, Stroke, painted
 
 
 @dataclass(frozen=True, slots=True)

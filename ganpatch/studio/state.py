@@ -13,7 +13,8 @@ from pydantic import Field
 from ganpatch.patch.edit import NAME, Edit, Part
 from ganpatch.patch.evidence import Evidence
 from ganpatch.patch.patch_file import Model, Patch, Provenance
-from ganpatch.studio.strokes import Concept, LabelStroke, Mode, Seed, Stroke
+from ganpatch.segmenters.strokes_file import Concept, Seed
+from ganpatch.studio.strokes import LabelStroke, Mode, Stroke
 
 Revision = Annotated[int, Field(ge=0)]
 Units = tuple[int, ...]

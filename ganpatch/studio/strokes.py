@@ -10,33 +10,29 @@ import itertools
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from math import ceil, floor
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from ganpatch.patch.edit import Part, Size
+from ganpatch.patch.edit import Part
 from ganpatch.patch.patch_file import Model
+from ganpatch.segmenters.strokes_file import Concept, ImageSize, Line, PaintedImage, Points, Seed, Strokes
+from ganpatch.segmenters.strokes_file import Stroke as ConceptStroke
 
 FINEST = 512  # no mask is drawn finer than this before it is averaged to the layer's size
 _PIECE = 8  # segments
 
-Coordinate = Annotated[float, Field(ge=-65536, le=65536, allow_inf_nan=False)]
-Radius = Annotated[float, Field(gt=0, le=65536, allow_inf_nan=False)]
-ImageSize = Annotated[tuple[Size, Size], Field(strict=False)]
-Concept = Annotated[str, Field(min_length=1, max_length=100)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Mode = Literal["remove", "insert"]
 Polyline = tuple[tuple[float, float], ...]
 
 
-class Stroke(Part):
-    """A polyline under a round brush; `erase` takes away what was painted before."""
+class Stroke(Line):
+    """A polyline under a round brush; `erase` removes what was painted before."""
 
-    radius: Radius
-    points: Annotated[tuple[tuple[Coordinate, Coordinate], ...], Field(strict=False, min_length=1, max_length=2000)]
+    points: Annotated[Points, Field(max_length=2000)]
     erase: bool = False
 
 
@@ -51,7 +47,7 @@ class LabelStroke(Part):
 
 
 def painted(strokes: Sequence[Stroke], *, image: tuple[int, int], layer: tuple[int, int]) -> Tensor:
-    """Return the share of each feature's area that the strokes cover: [h, w] in [0, 1]."""
+    """Return the share of each feature's area that the strokes cover, [h, w] in [0, 1]."""
     fine = [max(1, min(round(edge / small), FINEST // small)) for edge, small in zip(image, layer, strict=True)]
     size = (layer[0] * fine[0], layer[1] * fine[1])
     covered = np.zeros(size, bool)
@@ -62,25 +58,24 @@ def painted(strokes: Sequence[Stroke], *, image: tuple[int, int], layer: tuple[i
     return torch.from_numpy(share.astype(np.float32))
 
 
-def strokes_file(model: Model, concepts: Iterable[str], strokes: Sequence[LabelStroke]) -> dict[str, Any]:
-    """Return the content of strokes.json, from which `dissect` learns new concepts: strokes by image."""
-    images: dict[tuple[int, tuple[int, int]], list[dict[str, Any]]] = {}
+def by_image(model: Model, concepts: Iterable[str], strokes: Sequence[LabelStroke]) -> Strokes:
+    """Return strokes by image, as the file from which `dissect` learns new concepts."""
+    images: dict[tuple[int, tuple[int, int]], list[ConceptStroke]] = {}
     for one in strokes:
-        plain = {"concept": one.concept, "radius": one.stroke.radius, "points": [list(p) for p in one.stroke.points]}
-        images.setdefault((one.seed, one.size), []).append(plain)
-    return {
-        "format": "ganpatch-strokes/1",
-        "model": model.model_dump(),
-        "concepts": list(dict.fromkeys([*concepts, *(one.concept for one in strokes)])),
-        "images": [{"seed": seed, "size": list(size), "strokes": made} for (seed, size), made in images.items()],
-    }
+        stroke = ConceptStroke(concept=one.concept, radius=one.stroke.radius, points=one.stroke.points)
+        images.setdefault((one.seed, one.size), []).append(stroke)
+    return Strokes(
+        model=model,
+        concepts=tuple(dict.fromkeys([*concepts, *(one.concept for one in strokes)])),
+        images=tuple(PaintedImage(seed=seed, size=size, strokes=tuple(made)) for (seed, size), made in images.items()),
+    )
 
 
 @lru_cache(maxsize=256)
 def _under(points: Polyline, radius: float, image: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
     """Return which pixels of a picture of `size` have their centre under a piece of a stroke on an `image`.
 
-    Kept: a stroke that grows under the hand is drawn once per move, and only its last piece is new.
+    Cached: a stroke that is being painted is drawn once per move, and only its last piece is new.
     """
     covered = np.zeros(size, bool)
     tall, wide = size[0] / image[0], size[1] / image[1]

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from ganpatch.errors import GanpatchError
 from ganpatch.option_values import Level
 from ganpatch.patch.edit import Part
+from ganpatch.segmenters.strokes_file import Coordinate, Radius
 from ganpatch.studio.changes import EditName, LayerName, UnitNumber
 from ganpatch.studio.figures import FEATURES, Figure
 from ganpatch.studio.jobs import JobView
@@ -14,7 +15,6 @@ from ganpatch.studio.painting import Painting, UnitTrial
 from ganpatch.studio.palette import Brush, Source
 from ganpatch.studio.runs import Order
 from ganpatch.studio.state import Conflict, Content, Point, State
-from ganpatch.studio.strokes import Coordinate, Radius
 from ganpatch.studio.versions import VersionView
 
 Points = Annotated[tuple[Point, ...], Field(strict=False, min_length=1, max_length=64)]

@@ -10,6 +10,7 @@ import torch
 from ganpatch import Edit, GanpatchError, Generator, Mask, Patch, applied
 from ganpatch.patch.evidence import Evidence, Record
 from ganpatch.patch.patch_file import Model
+from ganpatch.segmenters.loading import load_segmenter
 from ganpatch.segmenters.strokes_file import Strokes
 from ganpatch.studio.changes import (
     Describe,
@@ -257,6 +258,36 @@ def test_strokes_for_a_concept_are_written_by_image(folder: Folder) -> None:
     assert content["images"][0]["strokes"][0] == {"concept": "tree", "radius": 2.0, "points": [[1.0, 2.0], [3.0, 4.0]]}
     folder.change(Undo(id="u", revision=folder.state.revision))
     assert len(json.loads((folder.path / "strokes.json").read_text())["images"][0]["strokes"]) == 1
+
+
+@pytest.mark.parametrize("radius", [1e-6, 0.5, 1000.5, 65536])
+def test_whatever_the_studio_writes_is_read_as_a_segmenter(
+    folder: Folder, small_dcgan: Generator, radius: float
+) -> None:
+    far = [(-65536, 65536), (1.5, 2.5)]
+    for number, (concept, size, points) in enumerate([("tree", radius, far), ("sky", 2.5, [(12, 12)])]):
+        label = LabelStroke(
+            id=f"l{number}", seed=4, size=(16, 16), concept=concept, stroke=Stroke(radius=size, points=points)
+        )
+        folder.change(Label(id=f"c{number}", label=label))
+    assert load_segmenter(f"strokes:{folder.path / 'strokes.json'}", small_dcgan).concepts == ("tree", "sky")
+    (image,) = Strokes.load(folder.path / "strokes.json").images
+    assert [stroke.radius for stroke in image.strokes] == [radius, 2.5]
+    labels = Strokes.load(folder.path / "strokes.json").labels(image, (16, 16))
+    assert labels[12, 12] == 1, "the later stroke covers the earlier one"
+    assert (labels == 0).any()
+    assert bool((labels < 2).all()) == (radius > 1000), "such a brush covers the image"
+
+
+def test_unfinished_strokes_are_written_and_refused_by_the_reader(folder: Folder) -> None:
+    label = LabelStroke(id="l", seed=4, size=(16, 16), concept="tree", stroke=Stroke(radius=2, points=[(1, 2)]))
+    folder.change(Label(id="c", label=label))
+    path = folder.path / "strokes.json"
+    with pytest.raises(GanpatchError) as found:
+        Strokes.load(path)
+    assert str(found.value) == (
+        f"'{path}': 1 concepts on 1 images; paint strokes for 2 to 200 concepts, one may be 'background'"
+    )
 
 
 def test_pins_and_names(folder: Folder) -> None:
