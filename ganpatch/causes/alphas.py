@@ -1,4 +1,4 @@
-"""Which units cause a concept, together: alphas in [0, 1] by projected gradient descent (Bau et al. 2018, section 3.2).
+"""The set of units that causes a concept: alphas in [0, 1], by projected gradient descent (Bau et al. 2018, sec. 3.2).
 
     alphas = Alphas(bench, study, preset=PRESETS["sparse"])
     while alphas.step < 250:
@@ -37,7 +37,7 @@ def _iou_start(iou: Tensor) -> Tensor:
     return iou / iou.max().clamp(min=1e-9)
 
 
-# Under "sparse", which is ours, few alphas stay high, so that the first twenty of them are told apart: with the smaller
+# Under "sparse", which is ours, few alphas stay high, so that the first twenty of them can be ranked: with the smaller
 # penalty of the reference code dozens end at 1 (tools/documentation/show_dissection.py).
 # The paper's lambda of 100 is read as of presence in pixels: a place at 8x8 covers 1024 of its 256x256 images' pixels.
 # It names neither the rate nor where alphas start. The reference code starts at the IoU.
@@ -62,10 +62,10 @@ PRESETS: Mapping[str, Preset] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """What is known of a concept before it is intervened in, from the images of N seeds.
+    """What is known of a concept before any intervention, from the images of N seeds.
 
-    `prefix` is what stands before the layer, `presence` [N, h, w] the concept's mean probability per place, `iou` [C]
-    of each unit, `values` [C] what an insertion puts in, `index` the concept's place among the segmenter's.
+    `prefix` is what is computed before the layer, `presence` [N, h, w] the concept's mean probability per place, `iou`
+    [C] is of each unit, `values` [C] are what an insertion puts in, `index` is the concept's place in the segmenter.
     """
 
     prefix: Prefix
@@ -81,7 +81,7 @@ class Study:
 
 
 class Alphas:
-    """Alphas of one concept on their way; the same seeds and steps give the same alphas, also with a stop between."""
+    """Alphas of one concept being optimised; the same seeds and steps give the same alphas, interrupted or not."""
 
     def __init__(self, bench: Interventions, study: Study, preset: Preset, radius: int = 1) -> None:
         self._bench, self._study, self._preset, self._radius = bench, study, preset, radius
@@ -91,7 +91,7 @@ class Alphas:
         self.step = 0
 
     def descend(self) -> float:
-        """Do one step; give its loss."""
+        """Do one step and return its loss."""
         effect = self._loss()
         if not effect.requires_grad:
             raise GanpatchError(
@@ -134,7 +134,7 @@ class Alphas:
         return {"alpha": self.alpha.detach(), "done": torch.tensor(self.step), **{f"o.{n}": t for n, t in kept.items()}}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from a state."""
+        """Continue from a state."""
         with torch.no_grad():
             self.alpha.copy_(tensors["alpha"])
         self.step = int(tensors["done"])

@@ -61,7 +61,7 @@ def insertion_by_context(
 ) -> Context:
     """Insert `units` at `values` at one place per image and class, and read there how much of `concept` appears.
 
-    The insertion covers `radius` places around its own as well.
+    The insertion also covers `radius` places around its own.
     """
     index, names = bench.segmenter.index(concept), bench.segmenter.concepts
     gains: dict[str, list[float]] = {}

@@ -4,7 +4,7 @@
     prefix = bench.prefix(seeds)
     bench.shares(prefix, ablated(units, alpha=1))          # [N, K] share of each image's pixels per concept
 
-An insertion is at one place of the layer's map, and is read there: in the part of the image that the place covers.
+An insertion is at one place of the layer's map, and its effect is measured in the part of the image that it covers.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ BATCH = 16  # half of what a pass takes: segmenters need memory too
 
 
 class Interventions:
-    """Runs a generator from `layer` on, with its output changed, and segments what comes out."""
+    """Runs a generator with the output of `layer` changed, and segments the images."""
 
     def __init__(self, generator: Generator, segmenter: Segmenter, layer: str) -> None:
         find_layer(generator.module, layer)
@@ -83,17 +83,17 @@ class Interventions:
 
 
 def unchanged(y: Tensor) -> Tensor:
-    """Change nothing."""
+    """Return the activation unchanged."""
     return y
 
 
 def ablated(units: Tensor, alpha: Tensor | float = 1.0, places: Tensor | None = None) -> Change:
-    """Ablate `units` by alpha, everywhere or at `places` [N, h, w] in [0, 1]."""
+    """Return the change that ablates `units` by alpha, everywhere or at `places` [N, h, w] in [0, 1]."""
     return inserted(units, torch.zeros(len(units)), alpha, places)
 
 
 def inserted(units: Tensor, values: Tensor, alpha: Tensor | float = 1.0, places: Tensor | None = None) -> Change:
-    """Replace `units` by their `values` by alpha, everywhere or at `places` [N, h, w] in [0, 1]."""
+    """Return the change that replaces `units` by `values` by alpha, everywhere or at `places` [N, h, w] in [0, 1]."""
 
     mask = torch.ones(1, 1, 1, 1) if places is None else places.unsqueeze(1)
     amount = torch.as_tensor(alpha).expand(len(units)).view(1, -1, 1, 1) * mask
@@ -108,7 +108,7 @@ def inserted(units: Tensor, values: Tensor, alpha: Tensor | float = 1.0, places:
 
 
 def one_place(weights: Tensor, seed: int) -> Tensor:
-    """Draw one place per map with probability proportional to `weights` [N, h, w]; give it as a mask [N, h, w]."""
+    """Draw one place per map with probability proportional to `weights` [N, h, w]; return it as a mask [N, h, w]."""
     source = torch.Generator().manual_seed(seed)
     flat = weights.flatten(1)
     flat = torch.where(flat.sum(1, keepdim=True) > 0, flat, torch.ones_like(flat))

@@ -24,7 +24,7 @@ _PAIRS = 12
 
 
 def write_causes_page(causes: Causes, generator: Generator, folder: Path, contexts: Mapping[str, Context]) -> Path:
-    """Write causes.html and its pictures into a causes folder; give the page's path."""
+    """Write causes.html and its pictures into a causes folder; return the page's path."""
     parts = [paragraph(_lead(causes))]
     for number, (concept, found) in enumerate(causes.concepts.items()):
         name = f"without-{number}.png"

@@ -3,8 +3,8 @@
     causes = find_causes(generator, segmenter, "layer4", ["tree", "door"])
     causes.save("causes")
 
-Training seeds, and held-out seeds for the curves, are disjoint. Curves of random units stand beside those of every
-order. With `partial`, an interrupted run is resumed.
+Training seeds, and held-out seeds for the curves, are disjoint. Every order is compared with random units. With
+`partial`, an interrupted run is resumed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,9 +38,9 @@ _SINGLE_IMAGES = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How much is done: steps of the optimiser, places that an intervention covers around its own, seeds, counts.
+    """How much is measured: steps of the optimiser, positions by which an intervention grows, seeds, counts.
 
-    `single` measures every unit alone as well: as many forward passes as units, times 24 images.
+    `single` also measures every unit alone: one forward pass of 24 images per unit.
     """
 
     preset: str = "sparse"
@@ -70,8 +70,8 @@ def find_causes(
 ) -> Causes:
     """Find the units of `layer` that cause each of `concepts`.
 
-    Raises GanpatchError when the layer gives no maps, the segmenter does not know a concept or has no gradient, or too
-    few images hold it.
+    Raises GanpatchError when the layer returns no maps, the segmenter does not know a concept or has no gradient, or
+    too few images hold it.
     """
     effort = effort or Effort()
     indices = {concept: segmenter.index(concept) for concept in dict.fromkeys(concepts)}
@@ -126,7 +126,7 @@ def _plan(
 
 
 class _Seen:
-    """The training images as they are: activations, presence of each concept, quantiles and IoU of each unit."""
+    """The training images before interventions: activations, presence of concepts, quantiles and IoU of each unit."""
 
     def __init__(self, bench: Interventions, seeds: Sequence[int]) -> None:
         height, width = bench.size
@@ -165,7 +165,7 @@ class _Kept:
         self._done, self.total = 0, 1
 
     def advance(self, by: int) -> None:
-        """Report that so much more is done."""
+        """Report that `by` more steps are done."""
         self._done += by
         self._progress(self._done, max(self.total, self._done))
 

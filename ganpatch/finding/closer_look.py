@@ -1,4 +1,4 @@
-"""A look at the images in which a layer's units fire most: how odd they are, and how much more usual without the unit.
+"""The images that most activate a layer's units: how odd they are, and how much more typical without the unit.
 
     look = Look(task, "layer4")
     look.oddity()                           # [C, K] per unit and top image
@@ -37,7 +37,7 @@ class _Images:
 
 
 class Look:
-    """The images in which the units of one ranked layer fire most, beside what is usual."""
+    """The images that most activate the units of one ranked layer, compared with typical images."""
 
     def __init__(self, task: Task, layer: str, *, with_cuts: bool) -> None:
         self._task, self._layer = task, layer
@@ -62,10 +62,10 @@ class Look:
 
     @torch.no_grad()
     def gain(self) -> Tensor:
-        """Return the gain of each unit [C]: how much more usual its images become when it is cut at its level.
+        """Return the gain of each unit [C]: how much more typical its images become when it is held at its level.
 
         That is the mean over the half of its images that gain most: a fault need not be in all of them. After its top
-        images the units that gain most are cut in more images, those of the references in which they fire most.
+        images the units that gain most are cut in more images, those of the references that activate them most.
         """
         remainder = Remainder.of(self._task.generator, self._layer)
         first = self._gains(remainder, self._ranked, self._rows, torch.arange(len(self._rows)))
@@ -129,7 +129,7 @@ def cut(units: Tensor, levels: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def _peaks(output: Any) -> Tensor:
-    """Return how high each unit fires in each image [N, C] of a layer's output."""
+    """Return the peak of each unit in each image [N, C] of a layer's output."""
     tensor = tensor_of(output)
     assert tensor is not None, "a ranked layer gives a tensor"
     return tensor.reshape(*tensor.shape[:2], -1).amax(2).float().cpu()

@@ -4,7 +4,7 @@
         ...                                     # on_activation(y, seeds) was called in between
 
 A layer's activation is handed over inside its hook, while it is in the processor's cache and before an in-place
-ReLU behind it can overwrite it; nothing is kept, so memory does not grow with the number of seeds.
+ReLU after it can overwrite it; nothing is kept, so memory does not grow with the number of seeds.
 """
 
 import math
@@ -30,7 +30,7 @@ _Run = Callable[[Sequence[int]], tuple[Tensor | None, set[str]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerFacts:
-    """What one layer gives: its class, units, map size (h, w) and runs per forward pass.
+    """What one layer returns: its class, units, map size (h, w) and runs per forward pass.
 
     `units` is 0 where the output holds no tensor [N, C, ...]; `size` is () where it is no map.
     """
@@ -43,7 +43,7 @@ class LayerFacts:
 
 
 def unseen(done: int, total: int) -> None:
-    """Take progress and show nothing."""
+    """Ignore progress."""
 
 
 def batched(items: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:
@@ -76,7 +76,7 @@ def stream(
 
 
 def list_layers(generator: Generator) -> list[LayerFacts]:
-    """Run one image and say what every layer gives, in the order in which they first finish."""
+    """Run one image and return what every layer returns, in the order in which layers first finish."""
     module = generator.module
     kinds = {name: type(layer).__name__ for name, layer in module.named_modules()}
     shapes: dict[str, tuple[int, ...]] = {}
@@ -152,7 +152,7 @@ def _watched(generator: Generator, watch: Mapping[str, OnActivation], *, with_im
 
 @contextmanager
 def _compiled(generator: Generator, watch: Mapping[str, OnActivation]) -> Iterator[_Run]:
-    """Return what runs seeds compiled, and hands over copies of all activations behind each pass.
+    """Return what runs seeds compiled, and hands over copies of all activations after each pass.
 
     A batch of another size than the first, as the last one may be, runs as it is: compiling again takes longer.
     """

@@ -97,7 +97,7 @@ class Group:
         return batches[self.rank :: self.size]
 
     def mapped(self, work: Callable[[T], Tensor], batches: Sequence[T]) -> Tensor:
-        """Return the rows [n, ...] that `work` makes of each batch, behind each other; each process does its share."""
+        """Return the rows [n, ...] that `work` makes of each batch, in their order; each process does its share."""
         own = [work(batch) for batch in self.share(batches)]
         if self.size == 1:
             return torch.cat(own)
@@ -108,7 +108,7 @@ class Group:
     def gathered(self, tensors: Mapping[str, Tensor], *, first_only: bool = False) -> list[dict[str, Tensor]]:
         """Return the tensors of all processes, on the CPU, in the order of the processes.
 
-        Each may give others than the rest. With `first_only` only the first process gets them, the others nothing.
+        Tensors may differ between processes. With `first_only` only the first process gets them.
         Raises Lost when a process is gone.
         """
         if self.size == 1:
@@ -145,7 +145,7 @@ class Group:
         return count
 
     def is_teller(self) -> bool:
-        """Return whether this process is the first that has to say how the run ended; the others then keep silent."""
+        """Return whether this process is the first to report how the run ended; the others then stay silent."""
         told = self._ask(lambda store: store.add("told", 1))
         return told is None or told == 1
 

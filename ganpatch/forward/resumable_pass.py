@@ -28,22 +28,22 @@ class Job(Protocol):
     """What is done with the activations and images of a pass."""
 
     def described(self) -> dict[str, object]:
-        """Describe what the job is of; jobs of equal descriptions can continue each other."""
+        """Return what the job is of; a job can resume another of equal description."""
 
     def begin(self, group: Group) -> None:
-        """Find out, together, what has to be known beforehand; what was kept is merged by then."""
+        """Prepare the pass, together; what was saved is merged by then."""
 
     def watch(self) -> Mapping[str, OnActivation]:
         """Return what takes the activations of each layer."""
 
     def finish_batch(self, seeds: Sequence[int], images: Tensor) -> None:
-        """Take the images [N, 3, H, W] of a batch, after its activations."""
+        """Receive the images [N, 3, H, W] of a batch, after its activations."""
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the state."""
 
     def merge(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take in the state of a part that was done elsewhere, or before an interruption."""
+        """Merge the state of a part that was done elsewhere, or before an interruption."""
 
 
 @torch.inference_mode()
@@ -57,7 +57,7 @@ def run_pass(
     partial: Path | None = None,
     group: Group = ALONE,
 ) -> float:
-    """Stream `seeds` through `job`; give the seconds that this took, with those before an interruption.
+    """Stream `seeds` through `job` and return the seconds that it took, with those before an interruption.
 
     At the end the job of every process holds the whole. Raises Lost when a process of the group dies.
     """
@@ -115,7 +115,7 @@ class _Kept:
         return self._before + time.monotonic() - self._started
 
     def resume(self) -> Tensor:
-        """Merge all that was kept into the job of the first process; give what is done [n] on all."""
+        """Merge all that was saved into the job of the first process; return what is done [n], on all processes."""
         if self._group.is_first and self._shared is not None:
             files = partials(self._shared)
             for path in files:
@@ -128,11 +128,11 @@ class _Kept:
         return self._group.from_first({"done": self._done})["done"]
 
     def start(self) -> None:
-        """Let the time begin."""
+        """Start measuring time."""
         self._started = time.monotonic()
 
     def add(self, places: Tensor) -> None:
-        """Report that these are done, and keep them if it is time."""
+        """Report that these are done, and save them if it is time."""
         self._done[places] = True
         self.count += len(places)
         if self._saved.is_due:

@@ -48,7 +48,7 @@ class Settings(Section):
 
 
 def read_settings(folder: Path) -> Settings:
-    """Read `ganpatch.toml` in `folder`, or give the defaults; raise GanpatchError with all its faults at once."""
+    """Read `ganpatch.toml` in `folder`, or return the defaults; raise GanpatchError with all its faults at once."""
     path = folder / NAME
     if not path.exists():
         return Settings()

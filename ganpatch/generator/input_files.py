@@ -1,9 +1,9 @@
-"""Inputs that the user gives as files: a folder of images, or a file of latents, one row per seed.
+"""Inputs that the user provides as files: a folder of images, or a file of latents, one row per seed.
 
     given_inputs(Path("photos"), shape=(3, 256, 256), limits=(-1, 1))     # of "images:3,256,256"
     given_inputs(Path("latents.safetensors"))                             # [N, ...], or .npy
 
-Seed i takes the i-th image by name, or the i-th row; behind the last one it begins again.
+Seed i takes the i-th image by name, or the i-th row; after the last one it starts again.
 """
 
 import re

@@ -3,7 +3,7 @@
     with hooked(module, {"layer4": on_output}):     # on_output(output, call) -> new output, or None to keep it
         module(z)
 
-A layer is a dotted name as `named_modules()` gives it. All names are resolved before the first hook is
+A layer is a dotted name as in `named_modules()`. All names are resolved before the first hook is
 set, and every hook is gone when the block ends, whatever ended it.
 """
 

@@ -28,7 +28,7 @@ class Shown:
 
 
 class Loading(Section):
-    """What `ganpatch.toml` may say as well."""
+    """What `ganpatch.toml` may also contain."""
 
     arch: Annotated[str | None, Shown(help="Code that makes the module.", metavar="FILE.py:FACTORY")] = None
     arch_args: Annotated[

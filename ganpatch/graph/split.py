@@ -35,7 +35,7 @@ class SplitGraph:
         self._generator, self._tree = generator, program.call_spec.out_spec
         signature = program.graph_signature
         output = program.graph.output_node()
-        if len(signature.user_outputs) != len(output.args[0]):  # type: ignore[arg-type]
+        if len(signature.user_outputs) != len(output.args[0]):
             raise GanpatchError("the forward pass changes buffers")
         self._nodes, self._held = list(program.graph.nodes), _weights(program)
         marks = [node for node in self._nodes if node.target == MARK]
@@ -51,7 +51,7 @@ class SplitGraph:
             values = self._part([], fixed).outputs(())
         self._before = self._part(inputs, [marks[0].args[0], *read])
         self._held |= {node.name: value for node, value in zip(fixed, values, strict=True)}
-        self._rest = self._part(read, output.args[0])  # type: ignore[arg-type]
+        self._rest = self._part(read, output.args[0])
 
     @classmethod
     def of(cls, generator: Generator, layer: str) -> "SplitGraph":

@@ -26,7 +26,7 @@ def applied(module: nn.Module, patch: Patch, *, allow_other_weights: bool = Fals
     """Apply `patch` to every forward pass inside the block.
 
     Raises GanpatchError before the first pass when the patch is for another model or names a missing layer, and
-    in the pass when a layer gives another number of channels, or maps of another size than a mask.
+    in the pass when a layer returns another number of channels, or maps of another size than a mask.
     """
     check_model(module, patch, allow_other_weights=allow_other_weights)
     with edits_applied(module, patch.edits):

@@ -33,7 +33,7 @@ def _plain(value: Any) -> Any:
 
 
 def _listed(value: Any) -> Any:
-    """One number stands for all units; pydantic then only sees lists, and its messages stay plain."""
+    """Make one number a list, so that pydantic only sees lists and its messages stay plain."""
     return value if isinstance(value, list | tuple) else [value]
 
 
@@ -179,7 +179,7 @@ def _faults(edit: Edit) -> Iterator[tuple[tuple[str | int, ...], str]]:
         elif unit == before:
             wrong = "is listed twice"
         elif unit < before:
-            wrong = f"stands behind {before}; units are sorted"
+            wrong = f"comes after {before}; units must be sorted"
         else:
             continue
         yield ("units", index), f"unit {unit} {wrong}"

@@ -41,7 +41,7 @@ class Terms:
 
 
 def terms(edit: Edit, *, dims: int) -> Terms:
-    """Return the tensors of `edit`, in float64, for activations [N, C, ...] with `dims` dimensions behind C."""
+    """Return the tensors of `edit`, in float64, for activations [N, C, ...] with `dims` dimensions after C."""
     units = torch.tensor(edit.units)
 
     def spread(numbers: tuple[float, ...], elsewhere: float = 0.0) -> Tensor:

@@ -7,7 +7,7 @@ A patch does not change; a record makes a new one:
     patch.evidence.chosen_seeds()                       # [range(0, 1000)]
     patch.evidence.refuse_chosen(range(500, 600))       # raises GanpatchError
 
-Whatever else stands under `evidence:` in a patch file is free data, and is kept as it is.
+Anything else under `evidence:` in a patch file is free data, and is kept as it is.
 """
 
 import functools
@@ -26,7 +26,7 @@ _FORMER = ("flagged", "suggested", "tuned", "looked_at", "flagged_on_seeds")
 
 
 def _as_text(seeds: Any) -> Any:
-    """Write seeds as "0-63,70"; a single number stands for itself."""
+    """Write seeds as "0-63,70"; a single number is one seed."""
     numbers = [seeds] if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
     if isinstance(numbers, Sequence) and not isinstance(numbers, str) and all(type(n) is int for n in numbers):
         return format_spans(numbers)
@@ -156,7 +156,7 @@ class Evidence(Part):
         return functools.reduce(Evidence.with_record, records, self)
 
     def choices(self) -> "Evidence":
-        """Return the records that say on which seeds the patch was chosen, without figures, for a patch made of it."""
+        """Return the records of the seeds that the patch was chosen on, without figures, for a patch made from it."""
         former = [Record(made_by="earlier evidence", chosen_on=seeds) for seeds in self._former_seeds()]
         bare: dict[str, Any] = {"measured_on": "", "figures": {}, "baselines": None, "note": ""}
         chosen = [record.model_copy(update=bare) for record in self.records if record.chosen_on]

@@ -1,7 +1,7 @@
 """A patch: the model that it is for, and its edits in order; a small YAML file that says all, and names no code.
 
     patch = Patch.load("fix.yaml")          # raises GanpatchError with all faults and their paths
-    patch.save("copy.yaml")                 # the same patch gives the same bytes
+    patch.save("copy.yaml")                 # the same bytes for the same patch
 
 Masks stand in a safetensors file beside the YAML file, each with its sha256.
 """
@@ -169,7 +169,7 @@ class Patch(Part):
 
 
 def _refuse_foreign(masks: Path, path: Path) -> None:
-    """Raise GanpatchError when what stands where the masks of a patch go is something else: a model, perhaps."""
+    """Raise GanpatchError when the file where the masks of a patch go is something else: a model, perhaps."""
     if masks.exists() and f"{masks.name}#" not in (path.read_text(errors="replace") if path.is_file() else ""):
         raise GanpatchError(f"'{masks}' exists, and holds no masks of '{path}', which go there; choose another name")
 

@@ -53,7 +53,7 @@ def load(path: Path, generator: Generator, *, after: str | None = None) -> Segme
 def fit(
     name: str, concepts: Sequence[str], painted: Sequence[Painted], generator: Generator, *, after: str | None = None
 ) -> Segmenter:
-    """Fit a probe to `painted` images; with `after`, to the features behind that layer only."""
+    """Fit a probe to `painted` images; with `after`, to the features after that layer only."""
     layers = feature_layers(generator, after)
     features, labels = _painted_pixels(generator, layers, painted)
     present = set(labels.unique().tolist())
@@ -75,7 +75,7 @@ def fit(
 
 
 def feature_layers(generator: Generator, after: str | None = None) -> tuple[str, ...]:
-    """Return one layer for each map size, in order: the least nested, of these the last; behind `after` only."""
+    """Return one layer for each map size, in order: the least nested, of these the last; after layer `after` only."""
     facts = list_layers(generator)
     names = [fact.name for fact in facts]
     start = names.index(after) + 1 if after in names else 0
@@ -113,7 +113,7 @@ def _painted_pixels(generator: Generator, layers: Sequence[str], painted: Sequen
 
 
 def _regression(features: Tensor, labels: Tensor, concepts: int) -> tuple[Tensor, Tensor]:
-    """Fit softmax regression with an L2 penalty by L-BFGS; give weights [F, K] and bias [K] for plain features."""
+    """Fit softmax regression with an L2 penalty by L-BFGS; return weights [F, K] and bias [K] for plain features."""
     mean, deviation = features.mean(0), features.std(0) + 1e-6
     x = (features - mean) / deviation
     weights = torch.zeros(x.shape[1], concepts, requires_grad=True)

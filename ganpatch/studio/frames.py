@@ -190,7 +190,7 @@ def inputs_at(generator: Generator, points: Sequence[Point]) -> tuple[Tensor, ..
 
 
 def encoded(images: Tensor, columns: int, largest: int) -> tuple[bytes, str]:
-    """Lay images out row by row without gaps, and encode them; give the bytes and their media type."""
+    """Lay images out row by row without gaps, and encode them; return the bytes and their media type."""
     sheet = grid(thumbnails(images, largest), columns=columns, gap=0)
     buffer = io.BytesIO()
     if sheet.width * sheet.height <= _LARGEST_PNG:

@@ -10,7 +10,7 @@ from ganpatch import Edit, GanpatchError, Mask
 @pytest.mark.parametrize(
     ("fields", "fault"),
     [
-        ({"units": [3, 1]}, "units.1: unit 1 stands behind 3; units are sorted"),
+        ({"units": [3, 1]}, "units.1: unit 1 comes after 3; units must be sorted"),
         ({"units": [1, 1]}, "units.1: unit 1 is listed twice"),
         ({"units": [0, 8]}, "units.1: unit 8 is outside layer 'l' (8 units, 0-7)"),
         ({"alpha": [0.1, 0.2, 0.3]}, "alpha: 3 numbers for 2 units; give one, or one per unit"),

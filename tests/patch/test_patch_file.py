@@ -67,7 +67,7 @@ def test_all_faults_of_a_file_are_told_at_once(tmp_path: Path) -> None:
             "$.edits[1].above: 3 numbers for 2 units; give one, or one per unit (line 21)",
         ),
         ("units: [5, 9]", "units: []", "$.edits[1].units: should have at least 1 item (line 18)"),
-        ("units: [5, 9]", "units: [9, 5]", "$.edits[1].units[1]: unit 5 stands behind 9; units are sorted (line 18)"),
+        ("units: [5, 9]", "units: [9, 5]", "$.edits[1].units[1]: unit 5 comes after 9; units must be sorted (line 18)"),
         ("units: [5, 9]", "units: [5, 9.5]", "$.edits[1].units[1]: should be a valid integer, not '9.5' (line 18)"),
         ("units: [5, 9]", "units: [true, 9]", "$.edits[1].units[0]: should be a valid integer, not 'True' (line 18)"),
         ("id: soft", "id: smears", "$.edits[1].id: 'smears' is already the id of edits[0] (line 15)"),
