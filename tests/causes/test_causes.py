@@ -87,16 +87,16 @@ def test_an_interrupted_run_goes_on(causes: Causes, tmp_path: Path) -> None:
 
 def test_an_insertion_is_read_where_it_was_made() -> None:
     bench = Interventions(painter(), eye(), "maps")
-    front = bench.front(range(20))
+    prefix = bench.prefix(range(20))
     place = torch.zeros(20, 8, 8)
     place[:, 7, 0] = 1
-    before = bench.presence(bench.probabilities(front, unchanged))[:, 1]
+    before = bench.presence(bench.probabilities(prefix, unchanged))[:, 1]
     change = inserted(torch.tensor([0]), torch.tensor([3.0]), 1.0, place)
-    after = bench.presence(bench.probabilities(front, change))[:, 1]
+    after = bench.presence(bench.probabilities(prefix, change))[:, 1]
     gain = (after - before).mean(0)
     assert gain[7, 0] > 0.5
     assert gain[3, 5] == 0
-    assert bench.shares(front, ablated(torch.tensor([0])))[:, 1].sum() == 0
+    assert bench.shares(prefix, ablated(torch.tensor([0])))[:, 1].sum() == 0
 
 
 def test_places_are_drawn_by_weight_and_grown() -> None:

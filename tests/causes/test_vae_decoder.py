@@ -67,8 +67,8 @@ def test_a_decoder_is_dissected_edited_and_baked(vae: Generator) -> None:
     assert found["blocks.1"].iou[:, sky].max() > 0.4
     assert found["blocks.1"].iou[:, grass].max() > 0.4
     bench = Interventions(vae, segmenter, "blocks.2")
-    front = bench.front(range(200, 208))
-    effect = torch.stack([bench.shares(front, ablated(torch.tensor([unit])))[:, grass].mean() for unit in range(12)])
+    prefix = bench.prefix(range(200, 208))
+    effect = torch.stack([bench.shares(prefix, ablated(torch.tensor([unit])))[:, grass].mean() for unit in range(12)])
     order = effect.argsort().tolist()  # the first leave least grass
 
     def removed(units: list[int]) -> float:
