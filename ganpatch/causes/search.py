@@ -10,6 +10,7 @@ Training seeds, and held-out seeds for the curves, are disjoint. Every order is 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
