@@ -3,9 +3,11 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from torch import nn
 
@@ -159,3 +161,19 @@ def test_the_list_of_keys_is_that_of_the_page(review: Review) -> None:
     assert review.flags() == {}
     press(page, "Escape")
     expect(keys).to_be_hidden()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_nothing_keeps_a_screen_reader_out(
+    browser: Browser, run: Path, scheme: Literal["light", "dark"], width: int
+) -> None:
+    """axe-core finds no fault in rows, grid, what flags share, or keys."""
+    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page.goto(f"file://{run}/index.html")
+    page.locator(".row").first.wait_for()
+    for keys in (("f", "j", "g", "j", "h"), ("v",), ("v", "End", "f", "s"), ("Escape", "?"), ("Escape", "Enter")):
+        press(page, *keys)
+        found = Axe().run(page).response["violations"]
+        assert [(keys, one["id"], node["html"]) for one in found for node in one["nodes"]] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.close()

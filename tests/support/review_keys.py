@@ -118,6 +118,9 @@ def reason_goes_into_its_field(review: Review) -> None:
 
 def typed_text_is_no_command(review: Review) -> None:
     page = review.page
+    press(page, "f")
+    first = review.here()
+    review.flagged({first: ""})
     press(page, "/")
     page.keyboard.type("none fgu 9999")
     press(page, "Enter")
@@ -126,10 +129,13 @@ def typed_text_is_no_command(review: Review) -> None:
         press(page, "r")
         page.keyboard.type(word)
         press(page, "Enter")
-    review.flagged({})
+    page.wait_for_timeout(300)  # an undo would be made meanwhile
+    review.flagged({first: ""})
     press(page, "/")
     page.keyboard.type("all")
-    press(page, "Enter", "r")
+    press(page, "Enter", "f")
+    review.flagged({})
+    press(page, "r")
     unit = review.here()
     page.keyboard.type("rough ")
     scrolled(page)  # the field is out of sight, and keeps the keys: the browser brings it back

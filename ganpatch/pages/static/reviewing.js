@@ -93,8 +93,8 @@ export class Reviewing {
     const { thumbnails, k } = source.run;
     if (this.#state.grid) {
       source.zoom = zoomOf(this.#state.size === "Fit" ? "M" : this.#state.size, thumbnails, 1, room);
-      const across = Math.max(96, Math.round(thumbnails.width * source.zoom) + 12), columns = Math.max(1, Math.floor((room + 24) / across));
-      return { height: Math.round(thumbnails.height * source.zoom) + 40, columns, across };
+      const least = Math.max(92, Math.round(thumbnails.width * source.zoom) + 12), columns = Math.max(1, Math.floor((room + 34) / least));
+      return { height: Math.round(thumbnails.height * source.zoom) + 40, columns, across: Math.floor((room + 34) / columns) };
     }
     source.zoom = zoomOf(this.#state.size, thumbnails, k, narrow ? room : room - SIDE);
     const own = Math.round(thumbnails.height * source.zoom), side = source.orders.length ? 84 : 66;
