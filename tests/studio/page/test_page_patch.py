@@ -92,17 +92,11 @@ def test_order_conflicts_and_earlier_versions(served: Served, session: Path, ope
         wait_until(lambda: [one.id for one in Patch.load(session / "patch.yaml").edits] == wanted)
         expect(page.locator(".edit").first).to_have_attribute("data-edit", wanted[0])
 
-    expect(page.locator(".histogram i")).to_have_count(
-        48
-    )  # all that comes late above the patch is there, and moves it no more
-    expect(page.locator("#unit-ms")).to_contain_text("ms")
     page.locator(".edit .handle").first.focus()
     press(page, "ArrowDown")
     order(ids[::-1])
     expect(page.locator(f"[data-focus='place-{ids[0]}']")).to_be_focused()
-    page.locator(".edit .handle").nth(
-        1
-    ).hover()  # it scrolls the panel where that is needed: places are measured after it
+    page.locator(".edit .handle").nth(1).hover()  # may scroll the panel: places are measured after it
     target = page.locator(".edit").first.bounding_box()
     assert target is not None
     page.mouse.down()
