@@ -14,7 +14,7 @@ from ganpatch.cli.options import (
     other_weights_option,
     split_patch,
 )
-from ganpatch.cli.output import print_decisions, say
+from ganpatch.cli.output import print_decisions, say, working
 
 
 @command()
@@ -44,7 +44,8 @@ def apply(model_and_patch: tuple[str, ...], loading: dict[str, Any], as_json: bo
     model, file = split_patch(model_and_patch)
     patch = Patch.load(file)
     chosen = choose(model, loading, patch=patch)
-    done = apply_patch(chosen.model, patch, Target(**target), **chosen.as_keywords())
+    with working("baking and comparing"):
+        done = apply_patch(chosen.model, patch, Target(**target), **chosen.as_keywords())
     print_decisions(done.decisions, done.written, as_json)
     say(done.proof)
     say(f"repaired model in {done.written}" if done.written else "nothing is written (--dry-run)")

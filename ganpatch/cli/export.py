@@ -7,8 +7,15 @@ import click
 
 from ganpatch.cli.help import command
 from ganpatch.cli.loading import load_model, loading_options
-from ganpatch.cli.options import ANY_PATH, mode_option, model_and_patch, other_weights_option, split_optional_patch
-from ganpatch.cli.output import print_decisions, say
+from ganpatch.cli.options import (
+    ANY_PATH,
+    json_option,
+    mode_option,
+    model_and_patch,
+    other_weights_option,
+    split_optional_patch,
+)
+from ganpatch.cli.output import print_decisions, say, working
 
 
 @command()
@@ -18,6 +25,7 @@ from ganpatch.cli.output import print_decisions, say
 @mode_option
 @other_weights_option
 @loading_options
+@json_option
 def export(
     model_and_patch: tuple[str, ...],
     out: Path,
@@ -25,6 +33,7 @@ def export(
     mode: Any,
     allow_other_weights: bool,
     loading: dict[str, Any],
+    as_json: bool,
 ) -> None:
     """Export MODEL to ONNX, with PATCH inside, and compare it with torch in onnxruntime before it is written.
 
@@ -39,7 +48,10 @@ def export(
     model, patch_file = split_optional_patch(model_and_patch)
     patch = Patch.load(patch_file) if patch_file else None
     generator = load_model(model, loading, patch=patch)
-    exported = export_onnx(generator, out, patch=patch, mode=mode, batch=batch, allow_other_weights=allow_other_weights)
-    if exported.decisions:
-        print_decisions(exported.decisions, out, as_json=False)
+    with working("exporting and comparing"):
+        exported = export_onnx(
+            generator, out, patch=patch, mode=mode, batch=batch, allow_other_weights=allow_other_weights
+        )
+    if exported.decisions or as_json:
+        print_decisions(exported.decisions, out, as_json)
     say(exported_text(exported))

@@ -8,8 +8,8 @@ import click
 from ganpatch.cli import completing
 from ganpatch.cli.completing import PathOf
 from ganpatch.cli.help import command
-from ganpatch.cli.options import ANY_PATH, FOLDER
-from ganpatch.cli.output import say
+from ganpatch.cli.options import ANY_PATH, FOLDER, json_option
+from ganpatch.cli.output import print_json, say
 
 
 @command()
@@ -29,6 +29,7 @@ from ganpatch.cli.output import say
 @click.option("--description", default="", help="What the patch repairs.")
 @click.option("-o", "--out", type=ANY_PATH, required=True, help="Patch file to write.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing patch file.")
+@json_option
 def flag(
     run: Path,
     units: str | None,
@@ -41,6 +42,7 @@ def flag(
     description: str,
     out: Path,
     overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Turn flagged units of RUN into a patch that switches them off.
 
@@ -66,4 +68,6 @@ def flag(
         patch = patch_from_flags(manifest, flags, **about)
     save_new_patch(patch, out, overwrite=overwrite)
     count = sum(len(edit.units) for edit in patch.edits)
+    if as_json:
+        print_json({"written": str(out), "edits": [edit.layer for edit in patch.edits], "units": count})
     say(f"{count} units in {out}; next: ganpatch sample MODEL --patch {out} --before-after -o pairs.png")

@@ -9,7 +9,7 @@ from ganpatch.cli import completing
 from ganpatch.cli.help import command
 from ganpatch.cli.loading import loading_options
 from ganpatch.cli.options import json_option
-from ganpatch.cli.output import print_json, say
+from ganpatch.cli.output import print_json, say, working
 from ganpatch.disk.atomic_files import write_text
 from ganpatch.errors import GanpatchError
 from ganpatch.generator.configuration import NAME
@@ -38,7 +38,8 @@ def init(model: str, overwrite: bool, loading: dict[str, Any], as_json: bool) ->
     if Path(NAME).exists() and not overwrite:
         raise GanpatchError(f"{NAME} is there already; --overwrite replaces it")
     options = LoadOptions(**loading)
-    found = probe(model, options)
+    with working("trying"):
+        found = probe(model, options)
     write_text(Path(NAME), format_settings(model, options, found))
     if as_json:
         print_json(probed_json(found))

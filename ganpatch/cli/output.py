@@ -61,6 +61,21 @@ def print_decisions(decisions: Sequence["Decision"], written: Path | None, as_js
 
 
 @contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show on a terminal that something is being done that cannot be counted, and for how long."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = [SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()]
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        bars.add_task(what, total=None)
+        yield
+
+
+@contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show progress with a rate and the time left, on stderr; yield the function that reports (done, total)."""
     from rich.console import Console

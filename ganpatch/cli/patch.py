@@ -65,7 +65,8 @@ def show(file: Path, as_json: bool) -> None:
 @patch.command(cls=Command)
 @click.argument("old", type=PATCH_FILE)
 @click.argument("new", type=PATCH_FILE)
-def diff(old: Path, new: Path) -> None:
+@json_option
+def diff(old: Path, new: Path, as_json: bool) -> None:
     """Show what the patch NEW does differently from OLD; exit 1 when they differ.
 
     \b
@@ -75,7 +76,10 @@ def diff(old: Path, new: Path) -> None:
     from ganpatch.patch.patch_file import Patch
 
     lines = diff_patches(Patch.load(old), Patch.load(new))
-    click.echo("\n".join(lines) if lines else "no difference", err=not lines)
+    if as_json:
+        print_json(lines)
+    else:
+        click.echo("\n".join(lines) if lines else "no difference", err=not lines)
     if lines:
         raise click.exceptions.Exit(1)
 

@@ -12,7 +12,7 @@ from ganpatch.cli import completing
 from ganpatch.cli.help import command
 from ganpatch.cli.loading import load_model, loading_options
 from ganpatch.cli.options import PATCH_FILE, WEIGHTS_FILE, json_option, other_weights_option, seeds_option
-from ganpatch.cli.output import print_json, print_table, say
+from ganpatch.cli.output import print_json, print_table, say, working
 
 
 @command()
@@ -46,7 +46,9 @@ def verify(
 
     patch = Patch.load(patch_file)
     options = {"key": loading["key"], "allow_other_weights": allow_other_weights}
-    report = compare(load_model(model, loading), patch, fixed, seeds, **options)
+    generator = load_model(model, loading)
+    with working("comparing"):
+        report = compare(generator, patch, fixed, seeds, **options)
     if as_json:
         print_json({"agree": report.agree, **asdict(report)})
     else:

@@ -9,9 +9,9 @@ Example:
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
@@ -23,8 +23,10 @@ from ganpatch.generator.random_state import random_state_kept
 from ganpatch.patch.applying import edits_applied
 from ganpatch.patch.edit import Edit
 from ganpatch.untrusted.exported_programs import load_program, load_script
-from ganpatch.untrusted.onnx_files import open_session
 from ganpatch.untrusted.weight_files import kind_of, read_checkpoint
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 # What a kind of file may differ by, relative to the largest output value. torch does the same sums in another order;
 # onnxruntime too, and 1e-7 to 3e-6 was seen on six families; rounding weights to half precision costs more.
@@ -106,6 +108,8 @@ def _open_weights(path: Path, generator: Generator, key: str | None) -> Runner:
 
 def open_onnx(path: Path) -> Runner:
     """Open an ONNX file in onnxruntime on the CPU; its first output is compared."""
+    from ganpatch.untrusted.onnx_files import open_session  # onnxruntime takes long to import
+
     session = open_session(path)
     entries = session.get_inputs()
     size = entries[0].shape[0] if entries and entries[0].shape else None
@@ -124,18 +128,20 @@ def open_onnx(path: Path) -> Runner:
 
 def output_shapes(path: Path, inputs: Inputs) -> dict[str, tuple[int, ...]]:
     """Run an ONNX file and give the shape of each of its outputs."""
+    from ganpatch.untrusted.onnx_files import open_session  # onnxruntime takes long to import
+
     session = open_session(path)
     arrays = _outputs(path, session, inputs)
     return {output.name: array.shape for output, array in zip(session.get_outputs(), arrays, strict=True)}
 
 
-def _outputs(path: Path, session: onnxruntime.InferenceSession, inputs: Inputs) -> list[np.ndarray]:
+def _outputs(path: Path, session: "onnxruntime.InferenceSession", inputs: Inputs) -> list[np.ndarray]:
     fed = _feed(path, session, inputs)
     with explained(f"'{path}' fails on inputs {', '.join(str(list(part.shape)) for part in inputs)}"):
         return [np.array(array) for array in session.run(None, fed)]
 
 
-def _feed(path: Path, session: onnxruntime.InferenceSession, inputs: Inputs) -> dict[str, np.ndarray]:
+def _feed(path: Path, session: "onnxruntime.InferenceSession", inputs: Inputs) -> dict[str, np.ndarray]:
     entries = session.get_inputs()
     if len(inputs) != len(entries):
         raise GanpatchError(f"'{path}' takes {len(entries)} inputs, not {len(inputs)}")

@@ -13,8 +13,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ganpatch.export.onnx_export import export_onnx
-from ganpatch.export.onnx_patching import patch_onnx
 from ganpatch.export.patch_record import is_made_for_base, read_record, refuse_repetition
 from ganpatch.export.repairing import Request, file_kind, repair, repaired_path, source_file
 from ganpatch.export.report_rows import exported_text, graph_text, proof_text
@@ -77,6 +75,8 @@ def apply_patch(model: str | Path | None, patch: Patch, target: Target = _PLAIN,
 
 
 def _graph(file: Path, patch: Patch, target: Target) -> PatchedModel:
+    from ganpatch.export.onnx_patching import patch_onnx  # onnx and onnxruntime take a second to import
+
     with TemporaryDirectory() as scratch:
         out = Path(scratch) / file.name if target.dry_run else target.out or repaired_path(file)
         graph = patch_onnx(
@@ -87,6 +87,8 @@ def _graph(file: Path, patch: Patch, target: Target) -> PatchedModel:
 
 
 def _exported(source: Path, out: Path, generator: Generator, patch: Patch, target: Target) -> PatchedModel:
+    from ganpatch.export.onnx_export import export_onnx
+
     record = read_record(source)
     refuse_repetition(source, record, patch, sequence=target.sequence)
     known = is_made_for_base(record, patch, generator.fingerprint.weights)
