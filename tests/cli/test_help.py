@@ -84,3 +84,8 @@ def test_n_and_seeds_exclude_each_other() -> None:
     done = CliRunner().invoke(cli, ["sample", "--n", "3", "--seeds", "4", "-o", "g.png"])
     assert done.exit_code == 2
     assert "Error: give --seeds or --n, not both" in done.output
+
+
+def test_every_command_that_prints_a_result_prints_json() -> None:
+    without = {" ".join(words) for words, one in SINGLE if not any(p.name == "as_json" for p in one.params)}
+    assert without == {"completion", "patch check", "patch merge", "patch schema", "review", "sample", "studio"}
