@@ -47,9 +47,12 @@ def studio(
 
     from ganpatch.studio.server import serve
     from ganpatch.studio.session import Studio, opening_of
+    from ganpatch.studio.trust import belongs_to_another
 
     def announce(address: str, opened: Studio) -> None:
         click.echo(address)
+        if belongs_to_another(opened.folder.path):
+            say(f"{opened.folder.path} belongs to another user: their edits and strokes are read, their address is not")
         say(f"every change is saved in {opened.folder.path}; Ctrl-C ends it")
 
     opening = replace(opening_of(model_and_runs, loading), patch=patch_file, out=out, n=n, real=real)

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError
 
+from ganpatch.disk.json_files import first_fault, parsed_section
 from ganpatch.disk.tensor_files import opened_tensors
 from ganpatch.errors import GanpatchError, listed
 from ganpatch.patch.edit import Part
@@ -78,9 +79,9 @@ def read_record(path: Path) -> Record | None:
 def parse_record(text: str | bytes, path: Path) -> Record:
     """Read the record that was kept in or beside `path`; raise GanpatchError when it is broken."""
     try:
-        return Record.model_validate_json(text)
+        return parsed_section(text, Record, f"'{path}'")
     except ValidationError as fault:
-        raise GanpatchError(f"'{path}': its ganpatch record is broken: {fault.errors()[0]['msg']}") from fault
+        raise GanpatchError(f"'{path}': its ganpatch record is broken: {first_fault(fault)}") from fault
 
 
 def write_into_zip(path: Path, record: Record) -> None:

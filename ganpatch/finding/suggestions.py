@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ganpatch.disk.array_files import is_finite, write_arrays
 from ganpatch.disk.atomic_files import read_bytes
-from ganpatch.disk.json_files import Section, first_fault, write_section
+from ganpatch.disk.json_files import Section, first_fault, parsed_section, write_section
 from ganpatch.disk.tensor_files import opened_tensors
 from ganpatch.errors import GanpatchError, explained, near_miss
 from ganpatch.patch.edit import Edit, LayerName, Mask, id_of
@@ -85,7 +85,7 @@ def read_suggestions(folder: Path, manifest: Manifest) -> dict[str, Suggested]:
     if not (folder / INDEX).is_file():
         return {}
     try:
-        index = _Index.model_validate_json(read_bytes(folder / INDEX, limit=_LARGEST))
+        index = parsed_section(read_bytes(folder / INDEX, limit=_LARGEST), _Index, f"'{folder / INDEX}'")
     except ValidationError as fault:
         raise GanpatchError(f"'{folder / INDEX}' is broken: {first_fault(fault)}; remove it") from fault
     if index.run != manifest.run:

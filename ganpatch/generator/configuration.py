@@ -20,7 +20,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ganpatch.disk.atomic_files import read_bytes
-from ganpatch.disk.json_files import Section
+from ganpatch.disk.json_files import Section, first_fault
+from ganpatch.disk.text_bounds import MOST_FAULTS, MOST_NAMES, refuse_dense
 from ganpatch.errors import GanpatchError, explained
 from ganpatch.generator.load_options import Loading, fault_line
 
@@ -53,10 +54,16 @@ def read_settings(folder: Path) -> Settings:
     if not path.exists():
         return Settings()
     with explained(NAME):
-        content = tomllib.loads(read_bytes(path, limit=_LARGEST).decode())
+        text = read_bytes(path, limit=_LARGEST).decode()
+        refuse_dense(text, f"'{path}'")
+        if text.count("=") > MOST_NAMES:
+            raise GanpatchError(f"'{path}': it holds more than {MOST_NAMES:,} settings")
+        content = tomllib.loads(text)
     try:
         return Settings.model_validate(content)
     except ValidationError as fault:
+        if fault.error_count() > MOST_FAULTS:
+            raise GanpatchError(f"{NAME}: {first_fault(fault)}") from fault
         lines = [fault_line(error, "a setting", _keys_beside(error["loc"])) for error in fault.errors()]
         raise GanpatchError("\n".join(f"{NAME}: {line}" for line in lines)) from fault
 

@@ -8,9 +8,18 @@ An edit is one entry of a patch file:
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    PrivateAttr,
+    model_validator,
+)
+from pydantic_core import CoreSchema, PydanticCustomError
 
+from ganpatch.disk.json_files import failing_fast
 from ganpatch.errors import GanpatchError
 from ganpatch.generator.fingerprints import array_digest
 
@@ -63,6 +72,10 @@ class Part(BaseModel):
             for name, field in fields.items()
             if name == "format" or getattr(self, name) != field.default
         }
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return failing_fast(handler(source))  # type: ignore[no-any-return]
 
 
 class Mask(Part):

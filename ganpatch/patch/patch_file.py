@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic_core import CoreSchema
 
 from ganpatch.disk.atomic_files import candidates, plain_size, read_bytes, replacing_both, write_text
 from ganpatch.disk.tensor_files import opened_tensors
+from ganpatch.disk.text_bounds import first_faults
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.generator.fingerprints import Fingerprint, array_digest
 from ganpatch.html_tables import html_table
@@ -93,6 +95,10 @@ class Patch(Part):
     """How its units were chosen, and what was measured, on which seeds."""
     provenance: Provenance = Provenance()
     """Where it comes from."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return handler(source)  # the faults of all edits are reported, not only those of the first wrong one
 
     @model_validator(mode="after")
     def _ids_differ(self) -> Self:
@@ -240,7 +246,7 @@ def _refusal(path: Path, faults: list[Fault], lines: dict[tuple[str | int, ...],
             known = known[:-1]
         line = f" (line {lines[known]})" if known else ""
         rows.append(f"{path}: {shown_path(known)}: {fault.text}{line}")
-    return GanpatchError("\n".join(rows))
+    return GanpatchError(first_faults(rows))
 
 
 def _faults_of(error: ValidationError) -> Iterator[Fault]:

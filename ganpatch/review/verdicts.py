@@ -13,7 +13,8 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from ganpatch.disk.atomic_files import read_bytes, write_text
-from ganpatch.disk.json_files import Section
+from ganpatch.disk.json_files import Section, first_fault, parsed_section
+from ganpatch.disk.text_bounds import MOST_FAULTS, first_faults
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.patch.edit import Edit, LayerName, id_of
 from ganpatch.patch.evidence import Evidence, Record
@@ -45,8 +46,10 @@ class Verdicts(Section):
 def parse_verdicts(content: bytes, manifest: Manifest, where: str) -> Verdicts:
     """Read verdicts that must be about this run; raise GanpatchError with all their faults."""
     try:
-        verdicts = Verdicts.model_validate_json(content)
+        verdicts = parsed_section(content, Verdicts, where)
     except ValidationError as fault:
+        if fault.error_count() > MOST_FAULTS:
+            raise GanpatchError(f"{where}: {first_fault(fault)}") from fault
         faults = [f"{where}: {shown_path(found['loc'])}: {found['msg'].lower()}" for found in fault.errors()]
         raise GanpatchError("\n".join(faults)) from fault
     if verdicts.run != manifest.run:
@@ -54,7 +57,7 @@ def parse_verdicts(content: bytes, manifest: Manifest, where: str) -> Verdicts:
     wrong = [(index, _fault(flag, manifest)) for index, flag in enumerate(verdicts.flags)]
     faults = [f"{where}: $.flags[{index}]: {text}" for index, text in wrong if text]
     if faults:
-        raise GanpatchError("\n".join(faults))
+        raise GanpatchError(first_faults(faults))
     return verdicts
 
 

@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError, model_validator
 from torch import Tensor
 
 from ganpatch.disk.atomic_files import read_bytes
-from ganpatch.disk.json_files import Section, first_fault, write_section
+from ganpatch.disk.json_files import Section, first_fault, parsed_section, write_section
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.patch.edit import Size, raise_faults
 from ganpatch.patch.patch_file import Model
@@ -90,7 +90,7 @@ class Strokes(Section):
     def load(cls, path: Path) -> Self:
         """Read a strokes file; raise GanpatchError naming its first fault, or what is missing to learn from it."""
         try:
-            strokes = cls.model_validate_json(read_bytes(path, limit=_LARGEST))
+            strokes = parsed_section(read_bytes(path, limit=_LARGEST), cls, f"'{path}'")
         except ValidationError as fault:
             raise GanpatchError(f"'{path}': {first_fault(fault)}") from fault
         if not 2 <= len(strokes.concepts) <= _MOST_CONCEPTS or not strokes.images:

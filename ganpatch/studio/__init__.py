@@ -4,6 +4,7 @@
 
 state, changes        what a session holds, and the changes that tabs send; pure functions
 folder, versions      the state on disk: every version kept, undo and redo, the patch file; what each version changed
+trust                 what of a folder from somebody else is read
 strokes, palette, painting
                       strokes -> masks; what a brush paints with; the edits that paintings mean
 engine, tails, frames one thread for the model, the newest first; what stands before an edit runs once; images, levels

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from ganpatch.disk.atomic_files import remove, remove_abandoned, replacing, write_bytes, write_text
+from ganpatch.disk.atomic_files import read_bytes, remove, remove_abandoned, replacing, write_bytes, write_text
 from ganpatch.disk.json_files import read_section
 from ganpatch.disk.tensor_files import opened_tensors
 from ganpatch.errors import GanpatchError
@@ -38,10 +38,12 @@ from ganpatch.studio.changes import (
 )
 from ganpatch.studio.state import Content, Entry, State
 from ganpatch.studio.strokes import by_image
+from ganpatch.studio.trust import refuse_strange_entries
 
 STATE, PATCH, STROKES = "studio.json", "patch.yaml", "strokes.json"
 _HISTORY, _MASKS = "history", "masks"
 _LARGEST = 200_000_000
+_LARGEST_BROKEN = 10_000_000
 _SEEN, _UNDO = 1000, 1000
 
 
@@ -56,6 +58,8 @@ class Folder:
     @classmethod
     def open(cls, path: Path, model: Model, channels: Mapping[str, int], start: Patch | None = None) -> "Folder":
         """Open a session, or begin one with the edits of `start`; raise GanpatchError when it is of another model."""
+        if path.is_dir():
+            refuse_strange_entries(path)
         if not (path / STATE).exists():
             chosen = start.evidence.choices() if start else Evidence()
             folder = cls(path, State(studio=secrets.token_hex(8), model=model, evidence=chosen), channels)
@@ -113,7 +117,8 @@ class Folder:
 
     def versions(self) -> list[int]:
         """Return the numbers of the versions that are kept, the newest first."""
-        return sorted((int(path.stem) for path in (self.path / "history").glob("[0-9]*.json")), reverse=True)
+        names = [path.stem for path in (self.path / _HISTORY).glob("[0-9]*.json")]
+        return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
 
     def kept_at(self, version: int) -> float:
         """Return the time, in seconds since 1970, at which a version was kept."""
@@ -190,7 +195,8 @@ class Folder:
             try:
                 found = Patch.load(path)
             except GanpatchError:
-                write_bytes(self.path / _HISTORY / f"broken-{self.state.revision:06d}.yaml", path.read_bytes())
+                broken = read_bytes(path, limit=_LARGEST_BROKEN)
+                write_bytes(self.path / _HISTORY / f"broken-{self.state.revision:06d}.yaml", broken)
         digests = {patch.digest for patch in (own, self._former_patch()) if patch is not None}
         if (
             found is not None

@@ -9,14 +9,12 @@ import secrets
 from collections.abc import Callable
 from contextlib import ExitStack
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from ganpatch.disk.atomic_files import read_bytes, write_text
-from ganpatch.disk.json_files import parsed_json
+from ganpatch.disk.atomic_files import write_text
 from ganpatch.disk.locks import locked
 from ganpatch.errors import GanpatchError
 from ganpatch.pages.local_server import Bounded, Guarded, hosts_of, listen, opened_page, run
@@ -24,10 +22,10 @@ from ganpatch.pages.scripts import SHARED
 from ganpatch.studio.api import refusal, routes
 from ganpatch.studio.changes import Overtaken
 from ganpatch.studio.session import Opening, Studio
+from ganpatch.studio.trust import SERVER, kept_server
 from ganpatch.studio.views import JobRequest
 from ganpatch.version import VERSION
 
-SERVER = "server.json"
 _OWN = files("ganpatch.studio").joinpath("static")
 LARGEST_BODY = 8_000_000
 _NAME = re.compile(r"[a-z][a-z0-9_-]*\.(?:js|css|html)")
@@ -74,7 +72,7 @@ def serve(
     with ExitStack() as held:
         studio = Studio.open(opening, hold=lambda path: held.enter_context(locked(path)))
         path = studio.folder.path
-        before = kept_server(path / SERVER)
+        before = kept_server(path)
         token = before.get("token") or secrets.token_urlsafe(24)
         listener = _listener(port, before.get("port"))
         port = listener.getsockname()[1]
@@ -99,15 +97,6 @@ def _listener(port: int | None, before: Any) -> Any:
         except GanpatchError:
             return listen(0)
     return listen(port or 0)
-
-
-def kept_server(path: Path) -> dict[str, Any]:
-    """Read the port and the token that a session had; nothing where it had none."""
-    try:
-        kept = parsed_json(read_bytes(path, limit=10_000), f"'{path}'")
-    except GanpatchError:
-        return {}
-    return kept if isinstance(kept.get("token", ""), str) else {}
 
 
 def _asset(name: str) -> Response:

@@ -24,6 +24,7 @@ _CONSTANTS = {"": None, "~": None, "null": None, "true": True, "false": False}
 _NOT_FINITE = {".inf": math.inf, "+.inf": math.inf, "-.inf": -math.inf, ".nan": math.nan}
 _DEEPEST = 20
 _LONGEST_NUMBER = 40
+_MOST_VALUES = 30_000  # each takes a kilobyte while it is read; all units of a large network are 25,000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +77,10 @@ def shown_path(path: Path) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses what takes long to read before it is read: aliases, which may unfold without end, and deep nesting."""
+    """Refuses early what would take long to read: aliases, which may unfold without end, deep nesting, many values."""
 
     depth = 0
+    values = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()
@@ -87,6 +89,9 @@ class _Loader(yaml.SafeLoader):
             raise YamlFaults([Fault((), f"line {line}: anchors and aliases are not used in this format")], {})
         if self.depth > _DEEPEST:
             raise YamlFaults([Fault((), f"line {line}: nested more than {_DEEPEST} levels deep")], {})
+        self.values += 1
+        if self.values > _MOST_VALUES:
+            raise YamlFaults([Fault((), f"line {line}: more than {_MOST_VALUES:,} values, keys included")], {})
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1

@@ -1,6 +1,8 @@
 """Baked = hooked, for every kind of net, layer and edit; and the naive bake is not."""
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from ganpatch import Edit, GanpatchError, Generator, Patch, bake
 from ganpatch.fold.baking import TOLERANCE, with_state
 from ganpatch.forward.activations import LayerFacts, list_layers
 from ganpatch.generator.latents import parse_latent
+from ganpatch.graph import traced_graph
 from ganpatch.patch.applying import edits_applied
 from tests.support.nets import NETS, in_place_trap, loaded_net, progressive, repeated, stylegan2
 from tests.support.patches import KINDS, edit_for, patch_of
@@ -21,6 +24,26 @@ from tests.support.table import TABLE, folds
 CASES = [(net, layer) for net, layers in TABLE.items() for layer in layers]
 
 
+@pytest.fixture
+def traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the trace: edits of every kind at one layer of one net need the same graph, and tracing is most of a bake."""
+    monkeypatch.setattr(traced_graph, "marked", functools.partial(kept_trace, traced_graph.marked, {}))
+
+
+def kept_trace(
+    trace: Callable[..., Any],
+    kept: dict[tuple[str, ...], Any],
+    module: nn.Module,
+    args: Any,
+    kwargs: Any,
+    layers: list[str],
+) -> Any:
+    if tuple(layers) not in kept:
+        kept[tuple(layers)] = trace(module, args, kwargs, layers)
+    return kept[tuple(layers)]
+
+
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize(("net", "layer"), CASES, ids=lambda value: value)
 def test_every_edit_is_folded_or_inserted_as_the_table_says(net: str, layer: str) -> None:
     generator = loaded_net(net)
@@ -72,7 +95,7 @@ def test_the_state_dict_is_loaded_by_the_original_code(make_patch: Callable[...,
             assert torch.allclose(repaired.sample(range(4)), generator.sample(range(4)), atol=1e-5), net
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_nets_and_edits_beyond_the_table(data: st.DataObject) -> None:
     generator = loaded_random(data)

@@ -32,9 +32,9 @@ from ganpatch.segmenters.strokes_file import PaintedImage, Stroke, Strokes
 from ganpatch.studio.changes import AddConcept, Label, Undo
 from ganpatch.studio.changes import Flag as Flagging
 from ganpatch.studio.folder import Folder
-from ganpatch.studio.server import kept_server
 from ganpatch.studio.strokes import LabelStroke
 from ganpatch.studio.strokes import Stroke as LabelLine
+from ganpatch.studio.trust import kept_server
 from tests.support.conformance import photos
 from tests.support.mutations import TEXTS, Dice, spoilt
 from tests.support.nets import dcgan
@@ -152,7 +152,8 @@ def make_studio(folder: Path) -> None:
     studio.change(AddConcept(id="2", concept="tree"))
     label = LabelStroke(id="l", seed=4, size=(16, 16), concept="tree", stroke=stroke)
     studio.change(Label(id="3", label=label))
-    (folder / "s" / "server.json").write_text(json.dumps({"port": 5000, "token": "t"}))
+    (folder / "s" / "server.json").write_text(json.dumps({"port": 5000, "token": "t" * 32}))
+    (folder / "s" / "server.json").chmod(0o600)
 
 
 STUDIO = ("s/studio.json", "s/history/000001.json", "s/strokes.json", "s/patch.yaml", "s/server.json")
@@ -162,7 +163,7 @@ def read_studio(folder: Path) -> None:
     copy = folder / "copy"
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(folder / "s", copy)
-    kept_server(copy / "server.json")
+    kept_server(copy)
     Strokes.load(copy / "strokes.json") if (copy / "strokes.json").exists() else None
     studio = Folder.open(copy, model(), {LAYER: 8})
     studio.change(Undo(id="u", revision=studio.state.revision)) if studio.state.undo else None
