@@ -18,7 +18,7 @@ from torch import Tensor
 from ganpatch.causes.interventions import Interventions, grown, one_place
 from ganpatch.errors import GanpatchError
 from ganpatch.graph.prefix import Prefix
-from ganpatch.patch.equation import Terms, edited
+from ganpatch.patch.equation import replaced
 
 _BATCH = 8  # images ablated, and as many inserted into
 _PRESENT = 0.25  # from this mean probability on, a place holds the concept
@@ -120,9 +120,10 @@ class Alphas:
         prefix = self._study.prefix.rows(torch.cat([from_images, into_images]))
         values = torch.cat([torch.zeros(_BATCH, len(self.alpha)), self._study.values.expand(_BATCH, -1)])
 
-        terms = Terms.of(places * self.alpha.view(1, -1, 1, 1), values[..., None, None])
+        def change(y: Tensor) -> Tensor:
+            return replaced(y, (places * self.alpha.view(1, -1, 1, 1)).to(y), values.to(y)[..., None, None])
 
-        probabilities = self._bench.probabilities(prefix, lambda y: edited(y, terms.to(y)))
+        probabilities = self._bench.probabilities(prefix, change)
         presence = self._bench.presence(probabilities[:, self._study.index, None])[:, 0]
         presence = (presence * read.to(probabilities)).sum((1, 2))
         return presence[:_BATCH].mean() - presence[_BATCH:].mean()

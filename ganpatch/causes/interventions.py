@@ -21,7 +21,7 @@ from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import find_layer, hooked, tensor_of
 from ganpatch.graph.prefix import Change, Prefix
 from ganpatch.graph.remainder import Remainder
-from ganpatch.patch.equation import Terms, edited
+from ganpatch.patch.equation import replaced
 from ganpatch.segmenters.loading import Segmenter
 
 BATCH = 16  # half of what a pass takes: segmenters need memory too
@@ -97,11 +97,10 @@ def inserted(units: Tensor, values: Tensor, alpha: Tensor | float = 1.0, places:
 
     mask = torch.ones(1, 1, 1, 1) if places is None else places.unsqueeze(1)
     amount = torch.as_tensor(alpha).expand(len(units)).view(1, -1, 1, 1) * mask
-    terms = Terms.of(amount, values.view(1, -1, 1, 1))
 
     def change(y: Tensor) -> Tensor:
         y = y.clone()
-        y[:, units] = edited(y[:, units], terms.to(y))
+        y[:, units] = replaced(y[:, units], amount.to(y), values.to(y).view(1, -1, 1, 1))
         return y
 
     return change

@@ -5,7 +5,8 @@ An edit changes the output y [N, C, h, w] of a layer to
     y'[n,u,h,w] = y + alpha[u] * mask[u,h,w] * [y > above[u]] * (value[u] - y)
 
     edited(y, terms(edit, dims=2))                      # an edit of a patch
-    edited(y, Terms.of(alpha * mask, value))            # any tensors that broadcast to y; gradients flow into them
+    edited(y, Terms.of(alpha * mask, value, above))     # of any tensors that broadcast to y
+    replaced(y, alpha * mask, value)                    # the same without a level, for searches by gradient
 """
 
 from dataclasses import dataclass
@@ -62,3 +63,12 @@ def edited(y: Tensor, terms: Terms) -> Tensor:
     """Apply the equation to an activation y [N, C, ...]; where `above` is not exceeded, y stays bit for bit."""
     changed = torch.addcmul(terms.shift, y, terms.scale)
     return changed if terms.above is None else torch.where(y > terms.above, changed, y)
+
+
+def replaced(y: Tensor, amount: Tensor, value: Tensor) -> Tensor:
+    """Apply the equation without a level: y + amount * (value - y), where `amount` = alpha * mask.
+
+    Equal to `edited` up to rounding. Searches use it because an optimiser like Adam amplifies a rounding error of a
+    small gradient to a whole step; so their results stay the same bit for bit.
+    """
+    return torch.lerp(y, value, amount)

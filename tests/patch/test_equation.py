@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganpatch import Edit, Mask
-from ganpatch.patch.equation import Terms, edited, terms
+from ganpatch.patch.equation import Terms, edited, replaced, terms
 
 
 def brute(y: torch.Tensor, edit: Edit) -> torch.Tensor:
@@ -83,6 +83,8 @@ def test_terms_of_any_tensors_are_the_equation_and_gradients_flow_into_them() ->
     found = edited(y, Terms.of(alpha.view(1, -1, 1, 1) * mask, value, above))
     wanted = y + alpha.detach().view(1, -1, 1, 1) * mask * (y > 0) * (value - y)
     assert torch.allclose(found, wanted, atol=1e-12)
+    amount = alpha.detach().view(1, -1, 1, 1) * mask
+    assert torch.allclose(replaced(y, amount, value), edited(y, Terms.of(amount, value)), atol=1e-12)
     found.sum().backward()
     assert alpha.grad is not None
     assert torch.allclose(alpha.grad, (mask * (y > 0) * (value - y)).sum((0, 2, 3)), atol=1e-12)
