@@ -150,6 +150,7 @@ def make_studio(folder: Path) -> None:
     studio.change(Flagging(id="1", layer=LAYER, unit=3))
     stroke = LabelLine(radius=2, points=[(1, 2), (3, 4)])
     studio.change(AddConcept(id="2", concept="tree"))
+    studio.change(AddConcept(id="4", concept="sky"))  # a strokes file has two concepts at least
     label = LabelStroke(id="l", seed=4, size=(16, 16), concept="tree", stroke=stroke)
     studio.change(Label(id="3", label=label))
     (folder / "s" / "server.json").write_text(json.dumps({"port": 5000, "token": "t" * 32}))

@@ -10,7 +10,7 @@ import pytest
 from ganpatch import GanpatchError
 from ganpatch.errors import explained
 from tests.support.fuzz_targets import TARGETS
-from tests.support.fuzzing import Target, TooMuch, attempt
+from tests.support.fuzzing import Target, TooMuch, attempt, quiet
 from tests.support.mutations import Dice, spoilt
 from tests.support.shared import ROOT
 
@@ -25,6 +25,15 @@ def test_only_ganpatch_errors_come_out(targets: tuple[str, ...]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     counts = [line for line in done.stdout.splitlines() if "different answers" in line]
     assert len(counts) == len(targets), done.stdout
+
+
+@pytest.mark.parametrize("name", [name for name, target in TARGETS.items() if target.files])
+def test_files_that_are_not_spoilt_are_read_to_the_end(name: str, tmp_path: Path) -> None:
+    """A target whose valid files are refused tests its first reader only."""
+    target = TARGETS[name]
+    with quiet():
+        target.make(tmp_path)
+        target.read(tmp_path)
 
 
 def test_a_fault_is_found(tmp_path: Path) -> None:
