@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 
 class GanpatchError(Exception):
-    """Input that ganpatch refuses; its text is complete and is shown to users as it is."""
+    """Input that ganpatch refuses; its text is complete, and is shown to users unchanged."""
 
 
 def near_miss(word: str, options: Iterable[str]) -> str:
@@ -30,20 +30,20 @@ def listed(items: Sequence[str], limit: int = 8) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text for a terminal: what would move its cursor or change its colours is written out, "\\x1b"."""
+    """Return a text that is safe to print on a terminal; control characters are written out, "\\x1b"."""
     kept = (letter if letter.isprintable() or letter in "\n\t" else ascii(letter)[1:-1] for letter in text)
     return "".join(kept)
 
 
 def first_line(fault: BaseException, most: int | None = 200) -> str:
-    """Return the first line of what a fault says, at most so long, or what it is called where it says nothing."""
+    """Return the first line of an exception's text, at most `most` characters, or its type if it has no text."""
     text = str(fault).strip()
     return text.splitlines()[0][:most] if text else type(fault).__name__
 
 
 @contextmanager
 def silenced(*names: str) -> Iterator[None]:
-    """Keep libraries' loggers silent that print pages over a broken file; what is wrong is said in one line."""
+    """Silence loggers of libraries that print pages about a broken file; the error is reported in one line."""
     loggers = {logging.getLogger(name): logging.getLogger(name).level for name in names}
     try:
         for logger in loggers:
@@ -56,7 +56,7 @@ def silenced(*names: str) -> Iterator[None]:
 
 @contextmanager
 def explained(what: str) -> Iterator[None]:
-    """Turn whatever a library raises over a broken file into one GanpatchError: `what`, and the fault's first line."""
+    """Turn any exception inside the block into a GanpatchError: `what`, then the first line of the exception."""
     try:
         yield
     except GanpatchError:

@@ -144,7 +144,7 @@ class Causes:
         return next(iter(self.concepts))
 
     def removal(self, concept: str, *, units: int = 20, by: By = "alpha", mask: Tensor | None = None) -> Edit:
-        """Make the edit that ablates the `units` most causal ones, everywhere or where `mask` [h, w] says."""
+        """Return the edit that ablates the `units` most causal ones, everywhere or where `mask` [h, w] is."""
         chosen = self._chosen(concept, units, by)
         return Edit(
             id=f"no-{id_of(concept, 'concept')}",
@@ -158,7 +158,7 @@ class Causes:
     def insertion(
         self, concept: str, *, mask: Tensor | None = None, units: int = 20, by: By = "alpha", level: Level = "mean"
     ) -> Edit:
-        """Make the edit that sets the `units` most causal ones to a level, everywhere or where `mask` [h, w] says."""
+        """Return the edit that sets the `units` most causal ones to a level, everywhere or where `mask` [h, w] is."""
         chosen = self._chosen(concept, units, by)
         values = self.insertion_values(concept, level)[list(chosen)].double().tolist()
         return Edit(

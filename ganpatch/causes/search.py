@@ -69,7 +69,7 @@ def find_causes(
     progress: Progress = unseen,
     partial: Path | None = None,
 ) -> Causes:
-    """Find the units of `layer` that cause each of `concepts`.
+    """Return the units of `layer` that cause each of `concepts`, by interventions (Bau et al. 2019, section 3).
 
     Raises GanpatchError when the layer returns no maps, the segmenter does not know a concept or has no gradient, or
     too few images hold it.

@@ -1,10 +1,10 @@
-"""Writing files so that a reader never sees half of one, and an input is never lost.
+"""Write files so that a reader never sees half of one, and an input is never lost.
 
     with replacing(Path("out.safetensors")) as temporary:
         save_file(tensors, temporary)      # moved to out.safetensors when the block ends well
 
-What is not finished lies in a private folder beside its place. That goes on any error; what a kill left goes when the
-next file is written there.
+Unfinished files are in a private folder beside the destination. It is removed on any error; one that a killed process
+left is removed when the next file is written there.
 """
 
 import errno
@@ -32,7 +32,7 @@ _PENDING = "pending"
 def scratch(folder: Path) -> Iterator[Path]:
     """Yield a new folder inside `folder` that only this user can enter; it is removed on any exit.
 
-    Such folders of processes that were killed are removed, too: nobody holds them any more.
+    Folders that killed processes left are removed, too.
     """
     folder.mkdir(parents=True, exist_ok=True)
     remove_abandoned(folder)
@@ -48,7 +48,7 @@ def scratch(folder: Path) -> Iterator[Path]:
 def replacing(path: Path, *, mode: int | None = None) -> Iterator[Path]:
     """Yield a temporary path; move it to `path` at the end, remove it on any error.
 
-    A link at `path` is replaced, not followed. `mode` are the new file's permissions; else those of the old one.
+    A link at `path` is replaced, not followed. `mode` are the new file's permissions; by default, those of the old one.
     """
     with disk_faults(path):
         _refuse_folder(path)
@@ -63,7 +63,7 @@ def replacing(path: Path, *, mode: int | None = None) -> Iterator[Path]:
 def replacing_both(path: Path, beside: Path) -> Iterator[tuple[Path, Path]]:
     """Replace a file, and one that belongs to it, in the same folder; that one may be left unwritten.
 
-    Killed at any moment, `path` is the old one or the new one, and what belongs to it is among `candidates(beside)`.
+    After a kill, `path` is the old or the new file, and the one that belongs to it is in `candidates(beside)`.
     """
     with disk_faults(path):
         _refuse_folder(path)
@@ -80,7 +80,7 @@ def replacing_both(path: Path, beside: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def candidates(beside: Path) -> list[Path]:
-    """List the files that may belong to one that `replacing_both` wrote: `beside`, and what a kill left waiting."""
+    """Return the files that may belong to `path` of `replacing_both`: `beside`, and what a killed process left."""
     waiting = re.compile(re.escape(beside.name) + rf"\.[0-9a-f]{{8}}\.{_PENDING}")
     names = os.listdir(beside.parent) if beside.parent.is_dir() else []
     return [beside, *sorted(beside.parent / name for name in names if waiting.fullmatch(name))]
@@ -88,9 +88,9 @@ def candidates(beside: Path) -> list[Path]:
 
 @contextmanager
 def replacing_together(folder: Path, last: str) -> Iterator[Path]:
-    """Yield an empty folder for several files; at the end they move into `folder`, `last` behind all others.
+    """Yield an empty folder for several files; at the end they move into `folder`, `last` after all others.
 
-    The old `last` goes before the first of them comes: a folder that holds `last` holds what belongs to it.
+    The old `last` is removed first, so a folder that holds `last` also holds the files that belong to it.
     """
     with disk_faults(folder / last), scratch(folder) as room:
         yield room
@@ -102,9 +102,9 @@ def replacing_together(folder: Path, last: str) -> Iterator[Path]:
 
 @contextmanager
 def enduring(path: Path) -> Iterator[Any]:
-    """Yield a file for torch to write; what the disk refuses is raised when the block ends.
+    """Yield a file for torch to write; errors of the disk are raised when the block ends.
 
-    torch, refused in the middle of an archive, ends the process without a word.
+    Such an error in the middle of an archive would make torch end the process silently.
     """
     with path.open("wb") as file:
         endures = _Enduring(file)
@@ -125,13 +125,13 @@ def write_bytes(path: Path, content: bytes, *, mode: int | None = None) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file that may not be there; raise GanpatchError where the folder cannot be written."""
+    """Remove a file if it exists; raise GanpatchError where the folder cannot be written."""
     with disk_faults(path):
         path.unlink(missing_ok=True)
 
 
 def read_bytes(path: Path, *, limit: int) -> bytes:
-    """Read a file of at most `limit` bytes; raise GanpatchError when it is missing, unreadable, larger, or no file."""
+    """Read a file of at most `limit` bytes; raise GanpatchError when it is missing, unreadable or larger."""
     size = plain_size(path)
     if size > limit:
         raise GanpatchError(f"'{path}': {size:,} bytes, more than the {limit:,} that such a file may have")
@@ -162,13 +162,13 @@ def refuse_same_file(output: Path, *inputs: Path) -> None:
 
 
 def file_name(text: str) -> str:
-    """Make a name for a file or folder of whatever a model or layer is called."""
+    """Return a name for a file or folder, made from the name of a model or layer."""
     return re.sub(r"[^\w.-]+", "-", text).lstrip(".-") or "model"
 
 
 @contextmanager
 def disk_faults(path: Path) -> Iterator[None]:
-    """Put faults of the disk in words: `path` cannot be written."""
+    """Raise GanpatchError, which says that `path` cannot be written, for an error of the disk."""
     try:
         yield
     except Exception as fault:
@@ -179,7 +179,7 @@ def disk_faults(path: Path) -> Iterator[None]:
 
 
 class _Enduring:
-    """A file that takes all that is written, and keeps to itself that the disk does not."""
+    """A file that accepts all writes, and keeps the first error of the disk for later."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -199,7 +199,7 @@ class _Enduring:
 
 
 def _move_both(made: Path, path: Path, made_beside: Path, beside: Path) -> None:
-    """Put `beside` where it waits for `path`, then both in their places; what waited before is nobody's any more."""
+    """Put `beside` where it waits for `path`, then both in their places; one that waited before is removed."""
     former = candidates(beside)
     pending = beside.with_name(f"{beside.name}.{secrets.token_hex(4)}.{_PENDING}")
     made_beside.replace(pending)
@@ -219,7 +219,7 @@ def _refuse_folder(path: Path) -> None:
 
 
 def _room_in(folder: Path) -> tuple[Path, int | None]:
-    """Make a folder and hold it; another process that cleans up may take it away before it is held."""
+    """Make a folder and lock it; another process that cleans up may remove it before it is locked."""
     while True:
         room = folder / f".ganpatch-{secrets.token_hex(8)}"
         room.mkdir(mode=0o700)
@@ -233,7 +233,7 @@ def _room_in(folder: Path) -> tuple[Path, int | None]:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove what processes that were killed left in `folder`: no one holds it any more."""
+    """Remove what killed processes left in `folder`."""
     for entry in os.scandir(folder):
         if _SCRATCH.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
             try:
@@ -246,7 +246,7 @@ def remove_abandoned(folder: Path) -> None:
 
 
 def _opened(room: Path) -> int | None:
-    """Open a folder, so that it can be held; None on systems where folders are not opened."""
+    """Open a folder, so that it can be locked; None on systems where folders cannot be opened."""
     if not hasattr(os, "O_DIRECTORY"):
         return None
     return os.open(room, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -258,7 +258,7 @@ def _close(held: int | None) -> None:
 
 
 def _settle(made: Path, path: Path, mode: int | None = None) -> None:
-    """Bring what was written to the disk, with the permissions that the file at `path` has, or a new one would get."""
+    """Flush what was written to the disk, with the permissions of the file at `path`, or those of a new one."""
     with made.open("rb+") as written:
         os.fsync(written.fileno())
     if mode is None:
@@ -273,7 +273,7 @@ def _umask() -> int:
 
 
 def _disk_fault(fault: Exception) -> str | None:
-    """Put a fault of the disk in words; None for any other fault."""
+    """Return an error of the disk in words; None for any other error."""
     if isinstance(fault, GanpatchError):
         return None
     if isinstance(fault, OSError) and fault.strerror:

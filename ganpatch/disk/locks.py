@@ -1,4 +1,4 @@
-"""Keeping other processes out of a folder while this one works in it; the kernel forgets a lock with its process.
+"""Keep other processes out of a folder while this one works in it; the kernel releases a lock when its process ends.
 
 with locked(Path("run")):           # GanpatchError naming the process, where another one is at work in there
     …
@@ -21,9 +21,9 @@ _PATIENCE = 5.0  # seconds; a few files are moved in a thousandth of one
 
 @contextmanager
 def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
-    """Hold `folder` until the block ends or this process dies; `name` tells apart locks of different purposes.
+    """Hold `folder` until the block ends or this process dies; `name` distinguishes locks for different purposes.
 
-    The file `name` says who holds it. It goes when the block ends; one that a killed process left keeps nobody out.
+    The file `name` says who holds it. It is removed when the block ends; one that a killed process left is ignored.
     Raises GanpatchError when another process holds it, or the folder cannot be written.
     """
     path = folder / name
@@ -33,7 +33,7 @@ def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
     except OSError as fault:
         raise GanpatchError(f"cannot write '{path}': {str(fault.strerror).lower()}") from fault
     if held is None:
-        raise GanpatchError(f"'{folder}' is in use by {_holder(path)}; end that, wait for it, or choose another folder")
+        raise GanpatchError(f"'{folder}' is in use by {_holder(path)}; stop it, wait for it, or choose another folder")
     try:
         with suppress(OSError):  # a full disk: nobody is kept from working by having no name
             os.ftruncate(held, 0)
@@ -47,7 +47,7 @@ def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
 
 @contextmanager
 def briefly_held(folder: Path) -> Iterator[None]:
-    """Hold a folder while files in it are moved; wait for who does so, and raise GanpatchError when that takes long."""
+    """Hold a folder while files in it are moved; raise GanpatchError when another process holds it for long."""
     handle = None if not hasattr(os, "O_DIRECTORY") else os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         until = time.monotonic() + _PATIENCE

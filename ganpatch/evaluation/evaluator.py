@@ -85,10 +85,12 @@ class Evaluation:
 
     @property
     def baselines(self) -> Sequence[Change]:
+        """The change of the score with each set of random units, on its own most active images."""
         return self.found.baselines
 
     @property
     def is_better(self) -> bool:
+        """Whether the verdict is "better"."""
         return self.verdict.answer == "better"
 
     def _repr_html_(self) -> str:

@@ -37,6 +37,7 @@ class Agreement:
 
     @property
     def agrees(self) -> bool:
+        """Whether the largest difference is within the tolerance."""
         return self.largest <= self.tolerance
 
 
@@ -50,6 +51,7 @@ class Verification:
 
     @property
     def agree(self) -> bool:
+        """Whether all candidates agree with the hooks."""
         return all(candidate.agrees for candidate in self.candidates)
 
 

@@ -61,7 +61,7 @@ class Found:
         return self.score.argsort(descending=True, stable=True)[:count].tolist()
 
     def edit(self, layer: str, units: list[int], reason: str) -> Edit:
-        """Make the suggested edit of `units`."""
+        """Return the suggested edit of `units`."""
         chosen = sorted(units)
         numbers = {name: getattr(self, name) for name in _PER_UNIT}
         fields: dict[str, Any] = {

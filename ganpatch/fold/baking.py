@@ -62,6 +62,7 @@ class Proof:
 
     @property
     def holds(self) -> bool:
+        """Whether both differences are within rounding errors of the largest output."""
         return all(
             difference <= TOLERANCE[dtype] * self.largest
             for dtype, difference in ((torch.float64, self.float64), (torch.float32, self.float32))

@@ -195,5 +195,5 @@ def _refusals_to_compile(name: str) -> Iterator[None]:
 def _activation(name: str, output: Any) -> Tensor:
     tensor = tensor_of(output)
     if tensor is None or tensor.ndim < 2:
-        raise GanpatchError(f"layer '{name}' gives a {type(output).__name__} without a tensor [N, C, ...]")
+        raise GanpatchError(f"layer '{name}' returns a {type(output).__name__} without a tensor [N, C, ...]")
     return tensor

@@ -1,4 +1,4 @@
-"""`ganpatch.toml` in the working folder: the model that is meant when none is named, and how to load it.
+"""`ganpatch.toml` in the working folder: the model that commands use when none is named, and how to load it.
 
 Example:
 
@@ -8,7 +8,7 @@ Example:
     arch_args = {ngf = 64}
     latent = "normal:100,1,1"
     range = [-1, 1]
-    # and where they are needed: key, labels, inputs, truncation, repo, call = {noise_mode = "const"}
+    # also, where needed: key, labels, inputs, truncation, repo, call = {noise_mode = "const"}
 
     [rank]
     layers = ["main.5"]

@@ -4,7 +4,7 @@
     generator.compute.device_name               # "cuda:0 (NVIDIA H100)"
 
 The number format is that of autocast: weights stay float32, and so do statistics. The layout `channels_last` makes
-convolutions faster on most processors, and their last digits others.
+convolutions faster on most processors, and changes their last digits.
 """
 
 import os
@@ -29,9 +29,9 @@ class Compute:
     compile: bool = False
 
     def resolved(self) -> "Compute":
-        """Name the one device that is meant; raise GanpatchError when it is not here.
+        """Return this with the exact device, "cuda:0" for "cuda"; raise GanpatchError when there is none.
 
-        Of the processes that torchrun started on a machine each gets a CUDA device of its own.
+        Each process that torchrun started on a machine gets a CUDA device of its own.
         """
         if self.dtype not in DTYPES:
             raise GanpatchError(
@@ -41,15 +41,15 @@ class Compute:
         known = ["cpu", "cuda", *here]
         if self.device not in known:
             if not here and re.fullmatch(r"cuda(:\d+)?", self.device):
-                raise GanpatchError(f"device '{self.device}': no CUDA device here; have: cpu")
+                raise GanpatchError(f"device '{self.device}': no CUDA device here; available: cpu")
             raise GanpatchError(
-                f"device '{self.device}' is not here; have: {', '.join(['cpu', *here])}{near_miss(self.device, known)}"
+                f"no device '{self.device}' here; available: {', '.join(['cpu', *here])}{near_miss(self.device, known)}"
             )
         return replace(self, device=_own(here) if self.device == "cuda" else self.device)
 
     @contextmanager
     def casting(self) -> Iterator[None]:
-        """Run what is inside in the number format."""
+        """Run the block in this number format."""
         if self.dtype == "float32":
             yield
         else:
@@ -61,13 +61,13 @@ class Compute:
 
     @property
     def device_name(self) -> str:
-        """Return which device it is, with the name of a graphics card."""
+        """Return the device, with the name of the graphics card."""
         return f"{self.device} ({torch.cuda.get_device_name(self.device)})" if self.device != "cpu" else "cpu"
 
 
 def _own(here: list[str]) -> str:
     if not here:
-        raise GanpatchError("device 'cuda': no CUDA device here; have: cpu")
+        raise GanpatchError("device 'cuda': no CUDA device here; available: cpu")
     place = int(os.environ.get("LOCAL_RANK", 0))
     if place >= len(here):
         raise GanpatchError(

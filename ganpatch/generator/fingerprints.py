@@ -1,4 +1,4 @@
-"""Which model is it: fingerprints of a module's structure and of its weights.
+"""Fingerprints that identify a model by its structure and by its weights.
 
     fingerprint(module)     # Fingerprint(structure="sha256:…", weights="sha256:…")
 
@@ -26,14 +26,14 @@ class Fingerprint:
 
 
 def fingerprint(module: "nn.Module") -> Fingerprint:
-    """Fingerprint the parameters of `module`, as they are now."""
+    """Return the fingerprint of the parameters of `module`, as they are now."""
     from ganpatch.generator.layers import unwrapped
 
     return fingerprint_of(unwrapped(module).named_parameters())
 
 
 def fingerprint_of(parameters: "Iterable[tuple[str, Tensor]]") -> Fingerprint:
-    """Fingerprint named tensors; their order does not matter."""
+    """Return the fingerprint of named tensors; their order does not matter."""
     structure, weights = hashlib.sha256(), hashlib.sha256()
     for name, tensor in sorted(parameters, key=lambda pair: pair[0]):
         structure.update(f"{name} {list(tensor.shape)}\n".encode())

@@ -66,6 +66,7 @@ class Generator:
 
     @property
     def device(self) -> torch.device:
+        """The device of the module's parameters."""
         return next((parameter.device for parameter in self.module.parameters()), torch.device("cpu"))
 
     def own_tensors(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -79,6 +80,7 @@ class Generator:
 
     @property
     def fingerprint(self) -> Fingerprint:
+        """The fingerprint of the module's parameters, as they are now."""
         return fingerprint(self.module)
 
     def first_seeds(self, count: int) -> Sequence[int]:
@@ -99,7 +101,7 @@ class Generator:
             return self.module(*inputs)
 
     def images(self, output: Any) -> Tensor:
-        """Read a module's output as images [N, 3, H, W] in [0, 1]; grey images are repeated to three channels."""
+        """Return a module's output as images [N, 3, H, W] in [0, 1]; grey images are repeated to three channels."""
         tensor = tensor_of(output)
         if tensor is None or tensor.ndim != 4 or tensor.shape[1] not in (1, 3):
             found = f"a tensor {list(tensor.shape)}" if tensor is not None else f"a {type(output).__name__}"

@@ -29,9 +29,9 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
-    """The images of a folder as inputs [1 or 3, H, W] with values in `limits`: scaled to fit, the middle cut out.
+    """The images of a folder as inputs [1 or 3, H, W] with values in `limits`: scaled and centre-cropped.
 
-    Without `files` it only says what is needed.
+    Without `files` it only describes what is needed.
     """
 
     shape: tuple[int, ...]
@@ -43,7 +43,7 @@ class Images:
 
     @property
     def count(self) -> int:
-        """How many images there are."""
+        """The number of images."""
         return len(self.files)
 
     def row(self, source: torch.Generator) -> Tensor:
@@ -75,7 +75,7 @@ class Rows:
 
     @property
     def count(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return len(self.tensor)
 
     def row(self, source: torch.Generator) -> Tensor:
@@ -84,7 +84,7 @@ class Rows:
 
 
 def read_latent(text: str) -> Drawn:
-    """Read what --latent says: a distribution, or "images:3,256,256", whose files --inputs names."""
+    """Read the value of --latent: a distribution, or "images:3,256,256", whose files --inputs names."""
     if match := _IMAGES.fullmatch(text):
         shape = parse_shape(text, match[1])
         if shape[0] not in (1, 3):
@@ -94,9 +94,9 @@ def read_latent(text: str) -> Drawn:
 
 
 def given_inputs(path: Path, known: Drawn | None, limits: Range) -> Drawn:
-    """Take inputs from a folder of images or a file of rows.
+    """Return inputs from a folder of images or a file of rows.
 
-    `known` is what the model takes, where that is known; raises GanpatchError when the files are nothing of the kind.
+    `known` is what the model takes, if that is known; raises GanpatchError when the files do not fit it.
     """
     if path.is_dir():
         files = tuple(sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES))

@@ -32,7 +32,7 @@ _BOUND = 2.0  # a truncated normal is drawn within so many standard deviations (
 
 
 class Drawn(Protocol):
-    """A generator's first input, drawn from seeds: a latent, or what files.py finds in files."""
+    """A generator's first input, by seed: drawn from a distribution, or read from files (input_files.py)."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -40,7 +40,7 @@ class Drawn(Protocol):
 
     @property
     def count(self) -> int | None:
-        """How many different rows there are, seeds from 0; None for as many as there are seeds."""
+        """The number of different rows; None if every seed has its own."""
 
     def row(self, source: torch.Generator) -> Tensor:
         """Return one row for the seed that `source` was made with."""
@@ -66,7 +66,7 @@ class Latent:
 
     @property
     def count(self) -> None:
-        """As many rows as there are seeds."""
+        """None: every seed has its own row."""
         return
 
     def row(self, source: torch.Generator) -> Tensor:
@@ -95,7 +95,7 @@ class Labels:
 
     @classmethod
     def all_of(cls, kind: Literal["onehot", "index"], classes: int) -> "Labels":
-        """All classes of a model, equally often."""
+        """Return labels that draw all classes of a model equally often."""
         return cls(kind=kind, classes=classes, among=tuple(range(classes)))
 
     def row(self, source: torch.Generator) -> Tensor:

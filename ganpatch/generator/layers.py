@@ -24,7 +24,7 @@ class Enough(Exception):
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
-    """Take off torch.compile and DataParallel wrappers: hooks on a compiled wrapper are silently ignored."""
+    """Return the module inside torch.compile and DataParallel wrappers; hooks on a compiled wrapper are ignored."""
     if module._compiled_call_impl is not None:
         raise GanpatchError(
             f"{type(module).__name__} was compiled in place (module.compile()), and hooks set after that are ignored; "
@@ -39,7 +39,7 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 
 def layer_names(module: nn.Module) -> list[str]:
-    """Return the names of all layers of `module`, in the order of their definition; parametrizations are no layers."""
+    """Return the names of all layers of `module`, in the order of their definition; without parametrizations."""
     return [name for name, _ in module.named_modules() if name and "parametrizations" not in name.split(".")]
 
 
@@ -57,7 +57,7 @@ def _found(module: nn.Module, layers: Mapping[str, nn.Module], name: str) -> nn.
 
 
 def refuse_unhookable(module: nn.Module) -> None:
-    """Raise GanpatchError for modules that torch does not let us hook."""
+    """Raise GanpatchError for a module on which torch does not run hooks."""
     if isinstance(module, torch.jit.ScriptModule):
         raise GanpatchError(
             "the model is TorchScript, which does not run hooks; load the Python class with --arch, "
@@ -97,7 +97,7 @@ def hooked(module: nn.Module, on_output: Mapping[str, OnOutput]) -> Iterator[Non
 
 
 def hooked_layers(module: nn.Module) -> list[str]:
-    """Return the names of layers with forward hooks; such a model is not saved, because hooks would be lost or stay."""
+    """Return the names of layers with forward hooks; such a model is not saved, because its hooks would be lost."""
     return [name or "(the model)" for name, layer in module.named_modules() if layer._forward_hooks]
 
 

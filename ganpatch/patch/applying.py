@@ -1,4 +1,4 @@
-"""A patch as forward hooks: the module is not changed, and nothing of the patch is left when the block ends.
+"""Apply a patch as forward hooks. The module is not changed, and no hook is left when the block ends.
 
 Example:
 
@@ -44,7 +44,7 @@ def edits_applied(module: nn.Module, edits: Sequence[Edit]) -> Iterator[None]:
 
 
 def check_model(module: nn.Module, patch: Patch, *, allow_other_weights: bool = False) -> None:
-    """Raise GanpatchError when `patch` is for a model of other structure or other weights, or layers are missing."""
+    """Raise GanpatchError when `patch` was made for another structure or other weights, or a layer is missing."""
     own, made_for = fingerprint(module), patch.model.fingerprint
     name = type(unwrapped(module)).__name__
     if own.structure != made_for.structure:
@@ -55,7 +55,7 @@ def check_model(module: nn.Module, patch: Patch, *, allow_other_weights: bool = 
     if own.weights != made_for.weights and not allow_other_weights:
         raise GanpatchError(
             f"patch '{patch.name}' is for other weights: {patch.model.name} {_short(made_for.weights)}, these are "
-            f"{_short(own.weights)}; units of other weights mean other things. --allow-other-weights applies it anyway"
+            f"{_short(own.weights)}, whose units may draw other things. --allow-other-weights applies it anyway"
         )
     for edit in patch.edits:
         find_layer(module, edit.layer)
@@ -65,11 +65,11 @@ def fitting_terms(edit: Edit, shape: Sequence[int]) -> Terms:
     """Return the terms of `edit` for an activation of `shape` [N, C, ...]; raise GanpatchError when they do not fit."""
     channels, size = (shape[1], tuple(shape[2:])) if len(shape) > 1 else (0, ())
     if channels != edit.channels:
-        raise GanpatchError(f"edit '{edit.id}' expects {edit.channels} channels, layer '{edit.layer}' gives {channels}")
+        raise GanpatchError(f"edit '{edit.id}' expects {edit.channels} channels, layer '{edit.layer}' has {channels}")
     if edit.mask is not None and size != tuple(edit.mask.size):
         raise GanpatchError(
             f"the mask of edit '{edit.id}' is {edit.mask.size[0]}x{edit.mask.size[1]}, "
-            f"layer '{edit.layer}' gives {'x'.join(str(edge) for edge in size) or 'no map'}"
+            f"maps of layer '{edit.layer}' are {'x'.join(str(edge) for edge in size) or 'no maps'}"
         )
     return terms(edit, dims=len(size))
 
@@ -96,7 +96,7 @@ def _on_output(layer: str, edits: Sequence[Edit]) -> Callable[[Any, int], Any]:
     def on_output(output: Any, call: int) -> Any:
         y = tensor_of(output)
         if y is None:
-            raise GanpatchError(f"layer '{layer}' gives a {type(output).__name__} without a tensor [N, C, ...]")
+            raise GanpatchError(f"layer '{layer}' returns a {type(output).__name__} without a tensor [N, C, ...]")
         return with_tensor(output, change(y, call))
 
     return on_output

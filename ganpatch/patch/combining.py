@@ -1,4 +1,4 @@
-"""Working on patches as files: what two of them do differently, and one made of several.
+"""Compare patch files, merge them, and list what one does.
 
 Nothing here needs the model, or torch:
 
@@ -96,7 +96,7 @@ def _numbers(numbers: Sequence[float]) -> str:
 
 
 def _settings(patch: Patch) -> dict[Place, dict[str, object]]:
-    """Return what happens to each unit of each layer; units that several edits touch show the edits in a row."""
+    """Return what happens to each unit of each layer; for a unit that several edits touch, of all of them in order."""
     found: dict[Place, dict[str, object]] = {}
     for edit in patch.edits:
         for index, unit in enumerate(edit.units):

@@ -58,7 +58,7 @@ SharePerUnit = Annotated[tuple[Share, ...], BeforeValidator(_listed, json_schema
 
 
 class Part(BaseModel):
-    """A part of a patch file: no unknown keys, never changed; the text below a field describes it in the schema."""
+    """A part of a patch file: immutable, no unknown keys; the text below a field describes it in the schema."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, str_max_length=10_000, use_attribute_docstrings=True
@@ -79,7 +79,7 @@ class Part(BaseModel):
 
 
 class Mask(Part):
-    """Where an edit works, in [0, 1] at the layer's resolution; its values stand in a safetensors file beside it."""
+    """Where an edit works, in [0, 1] at the layer's resolution; its values are in a file beside the patch."""
 
     tensor: Annotated[str, Field(pattern=MASK_PLACE, examples=["fix.safetensors#soft"])]
     """File and name of the tensor, float32, [h, w] for all units or [units, h, w]."""
@@ -92,7 +92,7 @@ class Mask(Part):
 
     @classmethod
     def of(cls, values: "Tensor") -> Self:
-        """Make a mask of `values` [h, w] or [U, h, w] in [0, 1]; saving the patch writes its file.
+        """Return a mask of `values` [h, w] or [U, h, w] in [0, 1]; saving the patch writes its file.
 
         Raises GanpatchError for another shape, or values outside [0, 1].
         """
@@ -118,7 +118,7 @@ class Mask(Part):
         return self._values
 
     def placed(self, tensor: str) -> "Mask":
-        """Return this mask at another place, "file.safetensors#name"."""
+        """Return this mask for another place, "file.safetensors#name"."""
         return self.model_copy(update={"tensor": tensor}).filled(self.array)
 
     def __eq__(self, other: object) -> bool:
@@ -171,13 +171,13 @@ class Edit(Part):
 
 
 def id_of(text: str, otherwise: str = "edit") -> str:
-    """Make an id of whatever something is called: letters, digits and dashes, or `otherwise` if none is left."""
+    """Return an id made from any name: letters, digits and dashes, or `otherwise` if none is left."""
     kept = (letter if letter.isascii() and letter.isalnum() else "-" for letter in text)
     return "".join(kept).strip("-")[:80] or otherwise
 
 
 def raise_faults(faults: list[tuple[tuple[str | int, ...], str]]) -> None:
-    """Raise faults, each with its path inside the part, the way that pydantic collects; none: do nothing."""
+    """Raise `faults`, each with its path inside the part, as pydantic collects them; do nothing if there are none."""
     if faults:
         text = "; ".join(f"{'.'.join(str(part) for part in path)}: {fault}" for path, fault in faults)
         raise PydanticCustomError("faults", "{text}", {"text": text, "faults": faults})

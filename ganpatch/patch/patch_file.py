@@ -1,9 +1,9 @@
-"""A patch: the model that it is for, and its edits in order; a small YAML file that says all, and names no code.
+"""A patch: the model that it is for, and its edits in order; a small YAML file, which never names code.
 
     patch = Patch.load("fix.yaml")          # raises GanpatchError with all faults and their paths
     patch.save("copy.yaml")                 # the same bytes for the same patch
 
-Masks stand in a safetensors file beside the YAML file, each with its sha256.
+Masks are in a safetensors file beside the YAML file, each with its sha256.
 """
 
 import datetime
@@ -34,7 +34,7 @@ Sha256 = Annotated[str, Field(pattern=SHA256)]
 
 
 class Prints(Part):
-    """Which parameters a model has."""
+    """The fingerprint of a model's parameters, as it is written in a patch."""
 
     structure: Sha256
     """Digest of their names and shapes; another one is always an error."""
@@ -43,12 +43,12 @@ class Prints(Part):
 
     @classmethod
     def of(cls, fingerprint: Fingerprint) -> Self:
-        """Write a fingerprint down."""
+        """Return a fingerprint as part of a patch."""
         return cls(structure=fingerprint.structure, weights=fingerprint.weights)
 
 
 class Model(Part):
-    """Which model a patch was made for; `name` is for people, the fingerprint decides."""
+    """Which model a patch was made for; `name` is for people; the fingerprint identifies it."""
 
     name: Annotated[str, Field(examples=["churches"])]
     """What people call it."""
@@ -57,7 +57,7 @@ class Model(Part):
 
     @classmethod
     def of(cls, name: str, fingerprint: Fingerprint) -> Self:
-        """Name a model by its fingerprint."""
+        """Return a model of this name and fingerprint."""
         return cls(name=name, fingerprint=Prints.of(fingerprint))
 
 
@@ -73,13 +73,13 @@ class Provenance(Part):
 
     @classmethod
     def now(cls, parents: tuple[str, ...] = ()) -> Self:
-        """Report that this version of ganpatch made it, now."""
+        """Return the provenance of a patch that this version of ganpatch makes now."""
         created = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return cls(tool=f"ganpatch {VERSION}", created=created, parents=parents)
 
 
 class Patch(Part):
-    """A patch file."""
+    """A patch: which model it is for, its edits in order, and what was measured."""
 
     format: Literal["ganpatch/1"] = "ganpatch/1"
     """The version of this format."""
@@ -153,7 +153,7 @@ class Patch(Part):
 
     @property
     def digest(self) -> str:
-        """The sha256 of the edits alone: what the patch does, whoever made it and whatever is said about it."""
+        """The sha256 of the edits alone; names, reasons, evidence and provenance do not change it."""
         bare = [
             edit.model_copy(update={"reason": "", "id": "x"}) for edit in self._with_masks_at("x.safetensors").edits
         ]
@@ -177,7 +177,9 @@ class Patch(Part):
 def _refuse_foreign(masks: Path, path: Path) -> None:
     """Raise GanpatchError when the file where the masks of a patch go is something else: a model, perhaps."""
     if masks.exists() and f"{masks.name}#" not in (path.read_text(errors="replace") if path.is_file() else ""):
-        raise GanpatchError(f"'{masks}' exists, and holds no masks of '{path}', which go there; choose another name")
+        raise GanpatchError(
+            f"'{masks}' exists and is not the masks file of '{path}', which would replace it; choose another name"
+        )
 
 
 class _MaskFaults(Exception):
@@ -206,7 +208,7 @@ def _read_mask(edit: Edit, mask: Mask, folder: Path) -> Mask:
     name, _, key = mask.tensor.partition("#")
     place = PurePosixPath(name)
     if place.is_absolute() or ".." in place.parts or "\\" in name or ":" in name:
-        raise GanpatchError(f"'{name}' leaves the patch's folder; a mask stands beside its patch")
+        raise GanpatchError(f"'{name}' leaves the patch's folder; a mask file lies beside its patch")
     found = [path for path in candidates(folder / name) if path.is_file()]
     if not found:
         raise GanpatchError(f"the file '{folder / name}' is missing")

@@ -110,6 +110,7 @@ class LayerRanking:
 
     @property
     def units(self) -> int:
+        """The number of units C."""
         return self.top_seeds.shape[0]
 
     def _repr_html_(self) -> str:
@@ -155,6 +156,7 @@ class Ranking:
 
     @property
     def k(self) -> int:
+        """The number of top images K per unit."""
         return next(iter(self.layers.values())).top_seeds.shape[1]
 
     def contact_sheet(self, layer: str, units: Sequence[int]) -> Image.Image:

@@ -33,7 +33,9 @@ def cause_to_folder(
     progress: Progress = unseen,
     say: Say = lambda text: None,
 ) -> Causes:
-    """Find causes into `folder` and write their report; with `context`, see by what was there where they can be put.
+    """Find causes, write them and their report into `folder`, and return them.
+
+    With `context`, also measure how well each concept can be inserted, by what was there before.
 
     Raises GanpatchError when the folder holds causes, finished or not, that were not asked to be replaced or resumed.
     """

@@ -1,4 +1,4 @@
-"""untrusted: reading what others wrote; nothing in a file is executed, and no file takes more memory than it may.
+"""untrusted: reading what others wrote; no code in a file is executed, and no file takes more memory than it should.
 
 pickle_reader, zip_archives, torch_files, nvlabs_pickles
                       pickles and archives of torch and NVlabs, read as inert objects

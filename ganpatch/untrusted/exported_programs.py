@@ -2,7 +2,7 @@
 
     load_program(Path("model.pt2")).module     # a module tree with the original layer names, on which hooks work
 
-An archive is looked through before torch loads it: program_check.py.
+An archive is checked before torch loads it (program_checks.py).
 """
 
 import warnings

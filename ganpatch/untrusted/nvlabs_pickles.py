@@ -3,9 +3,8 @@
     networks = read_networks(Path("network.pkl"))
     networks["G_ema"].state, networks["G_ema"].config       # tensors by name; {"class_name": …, "init_kwargs": {…}}
 
-Such a pickle carries the source code of its classes and asks to run it. Here every object becomes an inert `Stub` that
-only remembers what it was made of. The network itself is built from
-the user's own checkout of the code.
+Such a pickle contains the source code of its classes and asks to run it. Here every object becomes an inert `Stub` that
+only keeps its arguments. The network itself is built from the user's own checkout of the code.
 """
 
 import io
@@ -34,14 +33,14 @@ class Network:
 
 
 def is_network_pickle(path: Path) -> bool:
-    """Return by its first megabyte whether a file is such a pickle, or the older one of TensorFlow."""
+    """Return whether a file is such a pickle, or an older one of TensorFlow, by its first megabyte."""
     with path.open("rb") as file:
         head = file.read(_HEAD)
     return head.startswith(b"\x80") and (_MARK in head or _OLD_MARK in head)
 
 
 def read_networks(path: Path) -> dict[str, Network]:
-    """Read all networks of a pickle by name; one that is not named is called "G".
+    """Read all networks of a pickle by name; a network without a name is called "G".
 
     Raises GanpatchError when the file is broken, or a TensorFlow pickle.
     """
@@ -70,12 +69,12 @@ class _Named(dict[str, Any]):
 
 
 def _storage(content: Any) -> Any:
-    """Load one tensor's memory, as torch packs it."""
+    """Return the storage of one tensor, as torch packs it."""
     return read_legacy(io.BytesIO(content), len(content), "a tensor of the network pickle")
 
 
 def _persistent(meta: Mapping[str, Any]) -> Stub:
-    """Take what would be run as an object with a class name and a state; its source code is dropped."""
+    """Return an object with a class name and a state in place of what would be run; its source code is dropped."""
     made = Stub()
     made.state = dict(meta.get("state") or {})
     made.args = (meta.get("class_name"),)
@@ -106,7 +105,7 @@ def _network(stub: Stub) -> Network:
 
 
 def _tensors(stub: Stub, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Walk through parameters and buffers in the order of a state dict."""
+    """Yield parameters and buffers in the order of a state dict."""
     state = stub.state if isinstance(stub.state, Mapping) else {}
     hidden = state.get("_non_persistent_buffers_set") or ()
     for part in ("_parameters", "_buffers"):

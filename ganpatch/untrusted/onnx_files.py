@@ -1,4 +1,4 @@
-"""ONNX files that nobody vouches for: read without the files that they point to, unless those lie beside them.
+"""Read ONNX files from untrusted sources. External tensor files are read only from the same folder.
 
 Example:
 
@@ -27,7 +27,7 @@ _SIZES: dict[int, int] = {
 
 
 def read_onnx(path: Path) -> onnx.ModelProto:
-    """Read a graph without its external tensors; raise GanpatchError when it is broken, or they lie elsewhere."""
+    """Read a graph without its external tensors; raise GanpatchError when it is broken or they are elsewhere."""
     if plain_size(path) > _LARGEST:
         raise GanpatchError(f"'{path}' is not a readable ONNX file: it is larger than {_LARGEST:,} bytes")
     with explained(f"'{path}' is not a readable ONNX file"):
@@ -52,7 +52,7 @@ def onnx_metadata(path: Path) -> dict[str, str]:
 
 
 def external_places(path: Path) -> set[str]:
-    """List the files beside a graph that its tensors are in."""
+    """Return the files beside a graph that hold its tensors."""
     outside = [t for t in _tensors(read_onnx(path)) if t.data_location == onnx.TensorProto.EXTERNAL]
     return {entry.value for tensor in outside for entry in tensor.external_data if entry.key == "location"}
 
@@ -68,7 +68,7 @@ def _check_tensor(path: Path, tensor: onnx.TensorProto) -> None:
 
 
 def _check_place(path: Path, location: str) -> None:
-    """Refuse a file that does not lie in the graph's folder, also through a link."""
+    """Raise for a file outside the graph's folder, also through a link."""
     place, folder = PurePosixPath(location), path.parent.resolve()
     outside = not location or place.is_absolute() or ".." in place.parts or "\\" in location or ":" in location
     if outside or not (folder / location).resolve().is_relative_to(folder):

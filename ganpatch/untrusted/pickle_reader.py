@@ -1,12 +1,12 @@
-"""Pickles, read without running anything that they name.
+"""Read pickles without running anything that they name.
 
     reader = Reader(file, known=KNOWN, persistent=storage_of)
     content = reader.load()
-    reader.strange                  # {"os.system"}: what it named and is not known
+    reader.strange                  # {"os.system"}: names that are not in KNOWN
 
-A pickle is a program that names functions and calls them with arguments of its choice. Here a name gives one of the
-`known` constructors of plain values, each of which checks its arguments, or else a `Stub` that only remembers them.
-Memory is taken for what stands in the file, never for what a number in it claims.
+A pickle is a program that names functions and calls them with arguments of its choice. Here a name stands for one
+of the `known` constructors of plain values, each of which checks its arguments, or else for a `Stub` that only keeps
+them. Memory is allocated for what is in the file, never for what a number in it claims.
 """
 
 import argparse
@@ -27,7 +27,7 @@ _KEEPING_STATE = (argparse.Namespace, collections.OrderedDict, collections.defau
 
 
 class Stub:
-    """Stands for any object of a class that is not loaded; keeps its arguments, its state and its items."""
+    """An object of a class that is not loaded; keeps its arguments, its state and its items."""
 
     kind = ""
 
@@ -46,17 +46,17 @@ class Stub:
         self.items[key] = value
 
     def append(self, value: Any) -> None:
-        """Take an item, as the pickle of a list does."""
+        """Add an item, as the pickle of a list does."""
         self.items[len(self.items)] = value
 
     def extend(self, values: Any) -> None:
-        """Take items, as the pickle of a list does."""
+        """Add items, as the pickle of a list does."""
         for value in values:
             self.append(value)
 
 
 class Bounded:
-    """A file of which no more is read than there is, whatever length a pickle asks for."""
+    """A file that never reads more than it holds, whatever length a pickle asks for."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:
         self._file, self._size = file, size
@@ -73,7 +73,7 @@ class Bounded:
 
 
 class Reader(pickle._Unpickler):  # in Python: the one in C takes memory as it is told to, gigabytes for ten bytes
-    """Gives plain values, what `persistent` gives for references out of the pickle, and stubs for all else."""
+    """Reads plain values, calls `persistent` for references out of the pickle, and makes stubs of everything else."""
 
     stack: list[Any]
     append: Callable[[Any], None]
@@ -86,7 +86,7 @@ class Reader(pickle._Unpickler):  # in Python: the one in C takes memory as it i
         self._known, self._persistent = known, persistent
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what is known by that name, or a class of stubs."""
+        """Return the known constructor of that name, or a class of stubs."""
         found = self._known.get((module.replace("__builtin__", "builtins"), name))
         if found is None:
             self.strange.add(f"{module}.{name}")
@@ -94,11 +94,11 @@ class Reader(pickle._Unpickler):  # in Python: the one in C takes memory as it i
         return found
 
     def persistent_load(self, pid: Any) -> Any:
-        """Return what stands outside the pickle."""
+        """Return an object that is stored outside the pickle."""
         return self._persistent(pid)
 
     def load_build(self) -> None:
-        """Return an object its state: only to objects that are made for it, never to a class or a function."""
+        """Set the state of an object that is made for it, never of a class or a function."""
         state, made = self.stack.pop(), self.stack[-1]
         if isinstance(made, Stub):
             made.__setstate__(state)
@@ -154,7 +154,7 @@ class Reader(pickle._Unpickler):  # in Python: the one in C takes memory as it i
 
 
 def plain_key(key: Any) -> Any:
-    """Return a key that is quickly hashed: tuples within tuples can take for ever, and are refused."""
+    """Return a key that is quickly hashed: deeply nested tuples can take very long, and are refused."""
     parts = key if isinstance(key, tuple) else (key,)
     if not all(isinstance(part, _PLAIN) for part in parts):
         raise pickle.UnpicklingError(f"a key is a {type(key).__name__}")
@@ -176,14 +176,14 @@ def _dtype(name: Any, *_flags: Any) -> Any:
 
 
 def _order_dtype(dtype: Any, state: Any) -> None:
-    """Take the byte order, and nothing else, from the state that numpy gives a dtype."""
+    """Read the byte order, and nothing else, from the state of a NumPy dtype."""
     order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
     if order in ("<", ">"):
         dtype.__setstate__((3, order, None, None, None, -1, -1, 0))
 
 
 def _fill_array(array: Any, state: Any) -> None:
-    """Return an empty array its content, which must be as long as its shape says."""
+    """Fill an empty array with its content, which must have the length that its shape requires."""
     _version, shape, dtype, fortran, content = state
     if not isinstance(dtype, np.dtype) or dtype.kind not in _KINDS or not isinstance(shape, tuple):
         raise pickle.UnpicklingError("an array of objects is not read")

@@ -1,4 +1,4 @@
-"""Pictures that nobody vouches for: opened by their content, of a few known formats, and no larger than a photograph.
+"""Open pictures from untrusted sources: by their content, of a few known formats, and of limited size.
 
 Example:
 
@@ -21,7 +21,7 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")  # Pillow knows more, a
 
 @contextmanager
 def opened_picture(path: Path, what: str = "", most: int = MOST_PIXELS) -> Iterator[Image.Image]:
-    """Open a picture of at most so many pixels; what goes wrong while it is read is a GanpatchError, `what` first."""
+    """Open a picture of at most `most` pixels; an error inside the block is a GanpatchError beginning with `what`."""
     plain_size(path)
     with (
         explained(what or f"'{path}' is not a picture that can be read"),

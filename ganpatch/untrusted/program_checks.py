@@ -1,11 +1,11 @@
-"""What an exported program (.pt2) or a TorchScript archive may hold for torch to be let at it.
+"""Check an exported program (.pt2) or a TorchScript archive before torch loads it.
 
     check_program(archive)          # GanpatchError where torch would run more than operations on tensors
     check_script(archive)
 
 `torch.export.load` unpickles what an archive asks it to, evaluates its expressions as Python, looks operators up by any
-dotted name, and writes names into source code that it runs. TorchScript can read and write files. So both are looked
-through first, and refused where anything in them is not on the short lists here.
+dotted name, and writes names into source code that it runs. TorchScript can read and write files. So both are
+checked first, and refused if anything in them is not on the short lists here.
 """
 
 import ast
@@ -69,7 +69,7 @@ def check_program(archive: Archive) -> None:
 
 
 def _check_inputs(archive: Archive, name: str) -> None:
-    """Refuse inputs that are more than tensors: torch would unpickle them with all that they name."""
+    """Refuse inputs that are not tensors: torch would unpickle them with all that they name."""
     content = archive.read(name, limit=_LARGEST)
     try:
         with opened_archive(archive.path, content) as inputs:
@@ -80,7 +80,7 @@ def _check_inputs(archive: Archive, name: str) -> None:
 
 
 def _check_tensors(archive: Archive, name: str) -> None:
-    """Refuse pickled tensors, and those that are larger than what is stored of them."""
+    """Refuse pickled tensors, and tensors that are larger than their stored data."""
     content = parsed_json(archive.read(name, limit=_LARGEST), f"'{archive.path}': {name}")
     folder, pickled = name.rpartition("/")[0], []
     with explained(f"'{archive.path}' is broken: {name} is not what torch writes"):
@@ -108,7 +108,7 @@ def _natural(number: Any) -> int:
 
 
 def _check_strings(part: Any) -> None:
-    """Raise ValueError for a text that torch would take for more than a name."""
+    """Raise ValueError for a text that torch would read as more than a name."""
     for key, text in _strings(part):
         if key == "expr_str":
             _check_expression(text)
@@ -129,7 +129,7 @@ def _check_text(text: str) -> None:
 
 
 def _strings(part: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every text with the key that it stands under; keys are texts as well."""
+    """Yield every text with its key; keys are also yielded."""
     if isinstance(part, dict):
         for name, value in part.items():
             yield "", name
@@ -142,7 +142,7 @@ def _strings(part: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _check_expression(text: str) -> None:
-    """Refuse all but sums and the like of symbols: torch evaluates it as Python."""
+    """Refuse everything but arithmetic on symbols: torch evaluates it as Python."""
     if len(text) > _LONGEST or not all(_is_arithmetic(node) for node in ast.walk(ast.parse(text, mode="eval"))):
         raise ValueError(f"the expression {text[:80]!r} is more than arithmetic")
 
@@ -160,14 +160,14 @@ def _is_arithmetic(node: ast.AST) -> bool:
 
 
 def _is_small_power(base: ast.expr, exponent: ast.expr) -> bool:
-    """Tell x**3 from 9**9**9, which takes for ever."""
+    """Return whether a power is small: x**3 is, 9**9**9 would never end."""
     symbol = _SYMBOL.search(ast.unparse(base)) is not None and "**" not in ast.unparse(base)
     small = re.fullmatch(r"(Integer\()?(-?\d{1,2}|Rational\(-?\d,\s*\d\))\)?", ast.unparse(exponent)) is not None
     return symbol and small
 
 
 def _check_tree(tree: Any) -> None:
-    """Refuse inputs and outputs that are more than lists and mappings: torch looks other kinds up by name."""
+    """Refuse inputs and outputs that are not lists or mappings: torch looks up other kinds by name."""
     if isinstance(tree, dict):
         if tree.get("type") not in _TREES or "__enum__" in json.dumps(tree.get("context")):
             raise ValueError(f"an input or output is a {str(tree.get('type'))[:60]}")

@@ -36,7 +36,7 @@ class Fault:
 
 
 class YamlFaults(Exception):
-    """All that is wrong with the syntax of a document."""
+    """All faults in the syntax of a document."""
 
     def __init__(self, faults: list[Fault], lines: dict[Path, int]) -> None:
         super().__init__("; ".join(fault.text for fault in faults))
@@ -67,12 +67,12 @@ def read_yaml(text: str) -> Document:
 
 
 def write_yaml(data: Any) -> str:
-    """Write plain data: keys in the order given, lists of plain values on one line, the same bytes every time."""
+    """Return plain data as YAML: keys in their order, lists of plain values on one line, the same bytes every time."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=False)
 
 
 def shown_path(path: Path) -> str:
-    """Write a path as in error messages: $.edits[1].units[3]."""
+    """Return a path as error messages show it: $.edits[1].units[3]."""
     return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
 
 
@@ -122,7 +122,7 @@ class _Reader:
             elif key in found:
                 first = self.lines[(*path, key)]
                 again = key_node.start_mark.line + 1
-                self.faults.append(Fault((*path, key), f"the key stands there twice, on lines {first} and {again}"))
+                self.faults.append(Fault((*path, key), f"the key is listed twice, on lines {first} and {again}"))
             else:
                 found[key] = self.value(value_node, (*path, key))
         return found
@@ -155,7 +155,7 @@ _PLAIN_TAGS = {
 
 
 class _Dumper(yaml.SafeDumper):
-    """Lists of plain values in one line; strings quoted wherever this reader or PyYAML would take them for others."""
+    """Lists of plain values on one line; strings quoted where this reader or PyYAML would read another type."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True

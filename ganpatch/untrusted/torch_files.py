@@ -1,4 +1,4 @@
-"""What `torch.save` wrote, of any version, read without running anything that is named in it.
+"""Read files of `torch.save`, of any version, without running anything that they name.
 
     content = read_torch(Path("model.pt"))      # dicts, lists, numbers, tensors on the CPU, as they were saved
 
@@ -27,7 +27,7 @@ _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
-    """A piece of memory [N] uint8, and of which numbers it is."""
+    """A piece of memory [N] uint8, and the dtype of its numbers."""
 
     memory: Tensor
     dtype: torch.dtype
@@ -35,13 +35,13 @@ class Storage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A class of storages, which a pickle names."""
+    """A class of storages that a pickle names."""
 
     dtype: torch.dtype
 
 
 def read_torch(path: Path) -> Any:
-    """Read a file of torch; raise GanpatchError when it is broken, or names what is not known."""
+    """Read a file of torch; raise GanpatchError when it is broken, or names something unknown."""
     if is_archive(path):
         with opened_archive(path) as archive:
             return read_pickle(archive, "data.pkl")
@@ -142,7 +142,7 @@ def _tensor_of(storage: Any, offset: Any, size: Any, stride: Any, grad: Any, _ho
 
 
 def _view(storage: Any, dtype: Any, offset: Any, size: Any, stride: Any, grad: Any) -> Tensor:
-    """Make a tensor of a part of a storage, no larger than that."""
+    """Return a tensor that is a view of a storage, and no larger than it."""
     if not isinstance(storage, Storage) or not isinstance(dtype, torch.dtype):
         raise ValueError("a tensor is made of something else than memory")
     numbers = (offset, *size, *stride)
@@ -166,7 +166,7 @@ def _parameter(tensor: Any, grad: Any = True, *_more: Any) -> torch.nn.Parameter
 
 
 def _subclass(make: Any, _kind: Any, args: Any, _state: Any) -> Any:
-    """Make a tensor of a subclass, or one with attributes, as a plain one."""
+    """Return a tensor of a subclass, or one with attributes, as a plain tensor."""
     if make not in (_tensor, _tensor_of, _parameter):
         raise ValueError("a tensor of an odd kind")
     return make(*args)

@@ -1,10 +1,10 @@
-"""Reading weights from files that nobody vouches for, and writing them back in the same shape.
+"""Read weights from untrusted files, and write them back with the same structure.
 
     checkpoint = read_checkpoint(Path("model.pt"), key="netG")
     checkpoint.state                        # {"main.0.weight": tensor, ...}
     write_checkpoint(checkpoint, {"main.0.weight": edited}, "torch", Path("model.fixed.pt"))
 
-A file is told by its content, not by its suffix. Nothing stored in it runs (torch_files.py). Everything
+A file is recognised by its content, not by its suffix. No code stored in it is executed (torch_files.py). Everything
 around the state dict (optimisers, counters) is written back as it was.
 """
 
@@ -38,7 +38,7 @@ _MOST_TIMES = 16  # as much as its tensors may be larger than the file, which ho
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A file of weights: its state dict, and where in the file it stands."""
+    """A file of weights: its state dict, and its place in the file."""
 
     path: Path
     kind: Literal["safetensors", "torch"]
@@ -51,7 +51,7 @@ class Checkpoint:
 
 
 def kind_of(path: Path) -> Kind:
-    """Return what a file is by its content; raise GanpatchError when it cannot be read."""
+    """Return the kind of a file, by its content; raise GanpatchError when it cannot be read."""
     size = plain_size(path)
     with explained(f"cannot read '{path}'"), path.open("rb") as file:
         head = file.read(16)
@@ -80,8 +80,8 @@ def read_checkpoint(
 ) -> Checkpoint:
     """Read the state dict in `path`.
 
-    `key` is its dotted place in the file; without it the only state dict is taken, or the only one that
-    `recognised` accepts. Raises GanpatchError when the file is no checkpoint, wants to run code, or leaves a choice.
+    `key` is its dotted place in the file; without it, the only state dict is read, or the only one that
+    `recognised` accepts. Raises GanpatchError when the file is not a checkpoint, needs code to run, or leaves a choice.
     """
     content, metadata, kind = _read_content(path)
     if isinstance(content, nn.Module):
@@ -126,10 +126,10 @@ def write_checkpoint(
     output: Path,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the file again with the tensors in `replaced`, cast to the dtypes that stood there.
+    """Write the file again with the tensors in `replaced`, cast to the dtypes that were there.
 
-    `kind` is "safetensors" or "torch"; where the file was of the other kind, the state dict alone is written.
-    `metadata` takes the place of the file's own in safetensors.
+    `kind` is "safetensors" or "torch"; if the file was of the other kind, only the state dict is written.
+    `metadata` replaces the file's own in safetensors.
     """
     content, place = checkpoint.content, checkpoint.key.split(".") if checkpoint.key else []
     if kind != checkpoint.kind:
@@ -183,7 +183,7 @@ def _read_safetensors(path: Path) -> tuple[State, dict[str, str]]:
 
 
 def _read_networks(path: Path) -> Any:
-    """Read a pickle of NVlabs' as a checkpoint would hold it: state dicts by name, and how the networks were made."""
+    """Read a pickle of NVlabs as a checkpoint: state dicts by name, and how the networks were made."""
     if not is_network_pickle(path):
         return None
     networks = read_networks(path)
@@ -198,7 +198,7 @@ def _network_config(content: Any, key: str) -> Mapping[str, Any]:
 
 
 def _refuse_inflated(path: Path, state: State) -> None:
-    """Raise GanpatchError when many names share what the file holds once: a module would hold it as many times."""
+    """Raise GanpatchError when many names share data that the file holds once: a module would hold a copy for each."""
     size, needed = plain_size(path), sum(tensor.nbytes for tensor in state.values())
     if needed > _MOST_TIMES * size:
         raise GanpatchError(f"'{path}' has {size:,} bytes, and its tensors would be {needed:,}")
@@ -207,7 +207,7 @@ def _refuse_inflated(path: Path, state: State) -> None:
 def _state_dicts(content: Any, place: str = "", depth: int = 0, seen: dict[int, bool] | None = None) -> Places:
     """Yield the dotted place and the tensors of every dict of tensors in a checkpoint.
 
-    A mapping that stands in several places is looked at once: whether it holds tensors alone is kept in `seen`.
+    A mapping that occurs several times is visited once: whether it holds tensors alone is kept in `seen`.
     """
     seen = {} if seen is None else seen
     if not isinstance(content, Mapping) or not content:
@@ -238,7 +238,7 @@ def _only_place(path: Path, places: Mapping[str, Mapping[str, Tensor]], recognis
 
 
 def _without_wrappers(state: Mapping[str, Tensor]) -> tuple[str, State]:
-    """Take off the prefix that DataParallel or torch.compile put before every name."""
+    """Remove the prefix that DataParallel or torch.compile put before every name."""
     prefix = ""
     while wrapper := next((w for w in _WRAPPERS if all(name.startswith(prefix + w) for name in state)), None):
         prefix += wrapper

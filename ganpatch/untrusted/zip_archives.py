@@ -1,11 +1,11 @@
-"""Zip archives as torch writes them, which nobody vouches for: looked at before anything in them is read.
+"""Zip archives of torch, from untrusted sources: checked before anything in them is read.
 
     with opened_archive(Path("model.pt")) as archive:
         archive.entries["data.pkl"].file_size
         archive.read("data.pkl", limit=64_000_000)
 
-An archive that two readers could understand in two ways, whose entries lie over each other or unpack to far more than
-the file holds, is refused.
+An archive is refused if two readers could read it differently, if its entries overlap, or if they unpack to far more
+than the file holds.
 """
 
 import io
@@ -47,7 +47,7 @@ class Archive:
             return self.file.read(self.entries[name])
 
     def expect(self, name: str, size: int) -> zipfile.ZipInfo:
-        """Return an entry that is so long; raise GanpatchError when it is not."""
+        """Return an entry of this length; raise GanpatchError when it has another."""
         entry = self.entries.get(name)
         if entry is None or entry.file_size != size:
             found = "missing" if entry is None else f"{entry.file_size:,} bytes"
@@ -55,7 +55,7 @@ class Archive:
         return entry
 
     def read_into(self, name: str, memory: memoryview) -> None:
-        """Read an entry that is as long as `memory`."""
+        """Read an entry of the length of `memory`."""
         entry = self.expect(name, len(memory))
         with explained(f"'{self.path}' is broken: {name}"), self.file.open(entry) as source:
             done = 0
@@ -68,7 +68,7 @@ class Archive:
 
 
 def is_archive(path: Path) -> bool:
-    """Return by its first bytes whether a file is a zip archive."""
+    """Return whether a file is a zip archive, by its first bytes."""
     plain_size(path)
     with explained(f"cannot read '{path}'"), path.open("rb") as file:
         return file.read(len(_ZIP)) == _ZIP
@@ -76,7 +76,7 @@ def is_archive(path: Path) -> bool:
 
 @contextmanager
 def opened_archive(path: Path, content: bytes | None = None) -> Iterator[Archive]:
-    """Open an archive, or one that is the `content` of an entry; raise GanpatchError when it is made to deceive."""
+    """Open an archive, or one that is the `content` of an entry; raise GanpatchError when it is inconsistent."""
     size = plain_size(path) if content is None else len(content)
     with explained(f"cannot read '{path}'"):
         source = path.open("rb") if content is None else io.BytesIO(content)
@@ -98,7 +98,7 @@ def opened_archive(path: Path, content: bytes | None = None) -> Iterator[Archive
 
 
 def _check_end(path: Path, tail: bytes, size: int) -> None:
-    """Refuse anything before, between or behind the parts of the archive: readers differ in what they make of that."""
+    """Refuse anything before, between or after the parts of the archive: readers differ in how they treat it."""
     end, locator, end64 = tail[-22:], tail[-42:-22], tail[-98:-42]
     strange = GanpatchError(f"'{path}' is broken: its directory is not where it should be")
     if len(end) < 22 or not end.startswith(_END) or end[-2:] != b"\0\0":
@@ -123,13 +123,13 @@ def _check_entries(path: Path, entries: list[zipfile.ZipInfo], size: int) -> Non
     behind = 0
     for entry in sorted(entries, key=lambda entry: entry.header_offset):
         if entry.header_offset < behind or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise GanpatchError(f"'{path}' is broken: {_shown(entry.filename)} lies over another entry, or is odd")
+            raise GanpatchError(f"'{path}' is broken: {_shown(entry.filename)} overlaps another entry, or is malformed")
         behind = entry.header_offset + _HEAD + len(entry.filename.encode()) + entry.compress_size
         if entry.flag_bits & 1:
             raise GanpatchError(f"'{path}' is encrypted")
         parts = entry.filename.split("/")
         if ".." in parts or "\\" in entry.filename or len(parts) < 2 or not parts[0]:
-            raise GanpatchError(f"'{path}' is broken: {_shown(entry.filename)} is no name in an archive of torch")
+            raise GanpatchError(f"'{path}' is broken: {_shown(entry.filename)} is not a name that torch writes")
     if len(set(names)) < len(names) or len(folders) > 1 or len(entries) > _MOST_ENTRIES or behind > size:
         raise GanpatchError(f"'{path}' is broken: its directory does not fit its entries")
     unpacked = sum(entry.file_size for entry in entries)

@@ -264,7 +264,7 @@ def test_broken_checkpoints_and_patches(folder: Path) -> None:
     text = Path("fix.yaml").read_text()
     Path("twice.yaml").write_text(text + "name: twice\n")
     assert wrong("apply", "model.pt", "twice.yaml") == (
-        f"error: twice.yaml: $.name: the key stands there twice, on lines 2 and {text.count(chr(10)) + 1} (line 2)"
+        f"error: twice.yaml: $.name: the key is listed twice, on lines 2 and {text.count(chr(10)) + 1} (line 2)"
     )
     other = dcgan()[0]
     with torch.no_grad():

@@ -290,7 +290,7 @@ def test_other_weights_typos_and_wrong_sizes(
         patched(tmp_path, tmp_path / "model.onnx", fitting.model_copy(update={"model": model}))
     with pytest.raises(GanpatchError, match="layer 'main.55' has no value of its own .*did you mean 'main.5'"):
         patched(tmp_path, tmp_path / "model.onnx", make_patch(small_dcgan, {**DCGAN_EDIT, "layer": "main.55"}))
-    with pytest.raises(GanpatchError, match="edit 'edit0' expects 9 channels, layer 'main.5' gives 8"):
+    with pytest.raises(GanpatchError, match="edit 'edit0' expects 9 channels, layer 'main.5' has 8"):
         patched(tmp_path, tmp_path / "model.onnx", make_patch(small_dcgan, {**DCGAN_EDIT, "channels": 9}))
     (tmp_path / "broken.onnx").write_bytes((tmp_path / "model.onnx").read_bytes()[:-500])
     with pytest.raises(GanpatchError, match="broken.onnx' is not a readable ONNX file"):

@@ -119,11 +119,11 @@ def test_the_device_that_is_not_there_would_find_a_forgotten_move() -> None:
 @pytest.mark.parametrize(
     ("device", "cards", "message"),
     [
-        ("cuda", 0, "device 'cuda': no CUDA device here; have: cpu"),
-        ("cuda:1", 0, "device 'cuda:1': no CUDA device here; have: cpu"),
-        ("cuda:2", 2, "device 'cuda:2' is not here; have: cpu, cuda:0, cuda:1; did you mean 'cuda:1'?"),
-        ("cdua", 1, "device 'cdua' is not here; have: cpu, cuda:0; did you mean 'cuda'?"),
-        ("tpu", 0, "device 'tpu' is not here; have: cpu; did you mean 'cpu'?"),
+        ("cuda", 0, "device 'cuda': no CUDA device here; available: cpu"),
+        ("cuda:1", 0, "device 'cuda:1': no CUDA device here; available: cpu"),
+        ("cuda:2", 2, "no device 'cuda:2' here; available: cpu, cuda:0, cuda:1; did you mean 'cuda:1'?"),
+        ("cdua", 1, "no device 'cdua' here; available: cpu, cuda:0; did you mean 'cuda'?"),
+        ("tpu", 0, "no device 'tpu' here; available: cpu; did you mean 'cpu'?"),
     ],
 )
 def test_a_device_that_is_not_here(device: str, cards: int, message: str, small_dcgan: Generator) -> None:
@@ -220,7 +220,7 @@ def test_what_cannot_be_compiled_is_said(small_dcgan: Generator, monkeypatch: py
 def test_from_the_command_line(tmp_path: Path) -> None:
     command = ["rank", "--layer", "layer4", "-n", "8", "-o", str(tmp_path / "run")]
     refused = CliRunner().invoke(cli, [*command, "--device", "cuda"])
-    assert str(refused.exception) == "device 'cuda': no CUDA device here; have: cpu"
+    assert str(refused.exception) == "device 'cuda': no CUDA device here; available: cpu"
     assert (
         "not one of 'float32', 'bfloat16', 'float16'" in CliRunner().invoke(cli, [*command, "--dtype", "half"]).output
     )

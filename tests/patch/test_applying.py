@@ -111,13 +111,13 @@ def test_what_does_not_fit_is_said_at_the_layer(small_dcgan: Generator, make_pat
     patch = make_patch(small_dcgan, {"layer": "main.2", "channels": 16, "units": [13]})
     with applied(small_dcgan.module, patch), pytest.raises(GanpatchError) as fault:
         small_dcgan.sample([0])
-    assert str(fault.value) == "edit 'edit0' expects 16 channels, layer 'main.2' gives 12"
+    assert str(fault.value) == "edit 'edit0' expects 16 channels, layer 'main.2' has 12"
     patch = make_patch(
         small_dcgan, {"layer": "main.2", "channels": 12, "units": [1], "mask": Mask.of(torch.ones(8, 8))}
     )
     with applied(small_dcgan.module, patch), pytest.raises(GanpatchError) as fault:
         small_dcgan.sample([0])
-    assert str(fault.value) == "the mask of edit 'edit0' is 8x8, layer 'main.2' gives 4x4"
+    assert str(fault.value) == "the mask of edit 'edit0' is 8x8, maps of layer 'main.2' are 4x4"
 
 
 def test_a_gated_patch_leaves_other_images_bit_for_bit(

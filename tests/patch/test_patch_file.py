@@ -80,7 +80,7 @@ def test_all_faults_of_a_file_are_told_at_once(tmp_path: Path) -> None:
         (
             "reason: smeared sky",
             "reason: smeared sky\n    reason: twice",
-            "$.edits[0].reason: the key stands there twice, on lines 14 and 15 (line 14)",
+            "$.edits[0].reason: the key is listed twice, on lines 14 and 15 (line 14)",
         ),
     ],
 )
@@ -126,12 +126,18 @@ def test_masks_stand_beside_the_patch(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "fault"),
     [
-        ("../fix.safetensors#soft", "'../fix.safetensors' leaves the patch's folder; a mask stands beside its patch"),
+        (
+            "../fix.safetensors#soft",
+            "'../fix.safetensors' leaves the patch's folder; a mask file lies beside its patch",
+        ),
         (
             "/etc/fix.safetensors#soft",
-            "'/etc/fix.safetensors' leaves the patch's folder; a mask stands beside its patch",
+            "'/etc/fix.safetensors' leaves the patch's folder; a mask file lies beside its patch",
         ),
-        ("c:\\fix.safetensors#soft", "'c:\\fix.safetensors' leaves the patch's folder; a mask stands beside its patch"),
+        (
+            "c:\\fix.safetensors#soft",
+            "'c:\\fix.safetensors' leaves the patch's folder; a mask file lies beside its patch",
+        ),
         ("fix.safetensors#sofd", "'fix.safetensors' has no tensor 'sofd'; did you mean 'soft'?"),
     ],
 )

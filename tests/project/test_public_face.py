@@ -73,10 +73,9 @@ def test_every_public_name_is_there(name: str) -> None:
 
 def test_type_checkers_see_the_same_names() -> None:
     (block,) = [node for node in ast.parse(PACKAGE.read_text()).body if isinstance(node, ast.If)]
-    seen = {
-        alias.asname: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
-    }
-    assert seen == ganpatch.MODULE_OF
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    assert {alias.asname: node.module for node in imports for alias in node.names} == ganpatch.MODULE_OF
+    assert all(alias.asname == alias.name for node in imports for alias in node.names)
 
 
 def test_a_name_that_is_not_there() -> None:
@@ -100,6 +99,17 @@ def test_every_type_in_a_documented_signature_is_public(name: str) -> None:
     path = PACKAGE.parent.joinpath(*ganpatch.MODULE_OF[name].split(".")[1:]).with_suffix(".py")
     _, classes = readable(path, name)
     assert sorted(classes - ganpatch.MODULE_OF.keys()) == []
+
+
+@pytest.mark.parametrize("name", sorted(ganpatch.MODULE_OF))
+def test_every_public_name_and_its_methods_are_described(name: str) -> None:
+    path = PACKAGE.parent.joinpath(*ganpatch.MODULE_OF[name].split(".")[1:]).with_suffix(".py")
+    node, _ = readable(path, name)
+    methods = [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name[0] != "_"]
+    for part in [node, *(methods if isinstance(node, ast.ClassDef) else [])]:
+        text = ast.get_docstring(part)
+        assert text, f"{name}.{part.name}"
+        assert text.split()[0] not in ("Give", "Tell", "Say", "Take"), text
 
 
 def test_a_type_that_is_not_public_is_seen(tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ def test_two_processes_do_not_write_one_folder(run: Path, small_dcgan: Generator
     from ganpatch.runs.ranking_run import rank_to_folder
     from ganpatch.runs.suggestion_run import suggest_for_run
 
-    who = rf"'{run}' is in use by process {os.getpid()} on .* since .* UTC; end that, wait for it, or choose another"
+    who = rf"'{run}' is in use by process {os.getpid()} on .* since .* UTC; stop it, wait for it, or choose another"
 
     def rank_again() -> None:
         rank_to_folder(small_dcgan, run, ["main.5"], range(4), overwrite=True)

@@ -64,7 +64,7 @@ def test_a_patch_does_not_overwrite_weights_of_its_name(tmp_path: Path) -> None:
     patch = Patch.load(tmp_path / "fix.yaml")
     save_file(state(), tmp_path / "model.safetensors")
     before = (tmp_path / "model.safetensors").read_bytes()
-    with pytest.raises(GanpatchError, match=r"model.safetensors' exists, and holds no masks of .*model.yaml'"):
+    with pytest.raises(GanpatchError, match=r"model.safetensors' exists and is not the masks file of .*model.yaml'"):
         patch.save(tmp_path / "model.yaml")
     assert (tmp_path / "model.safetensors").read_bytes() == before
     patch.save(tmp_path / "fix.yaml")

@@ -35,8 +35,8 @@ def test_lines_are_known() -> None:
 
 def test_duplicate_keys_are_all_reported() -> None:
     assert faults("a: 1\nb: 2\na: 3\nb: 4\n") == [
-        "the key stands there twice, on lines 1 and 3",
-        "the key stands there twice, on lines 2 and 4",
+        "the key is listed twice, on lines 1 and 3",
+        "the key is listed twice, on lines 2 and 4",
     ]
 
 
