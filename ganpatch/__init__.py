@@ -78,7 +78,8 @@ _NAMES = {
     "finding.methods": "suggest",
     "finding.suggestions": "Found MethodFacts Suggested",
     "finding.task": "Task",
-    "fold.baking": "Baked Decision Proof bake",
+    "fold.baking": "Baked Proof bake",
+    "fold.planning": "Decision",
     "forward.activations": "LayerFacts list_layers",
     "forward.processes": "Group",
     "generator.device": "Compute",
@@ -170,9 +171,9 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from ganpatch.finding.suggestions import Suggested as Suggested
     from ganpatch.finding.task import Task as Task
     from ganpatch.fold.baking import Baked as Baked
-    from ganpatch.fold.baking import Decision as Decision
     from ganpatch.fold.baking import Proof as Proof
     from ganpatch.fold.baking import bake as bake
+    from ganpatch.fold.planning import Decision as Decision
     from ganpatch.forward.activations import LayerFacts as LayerFacts
     from ganpatch.forward.activations import list_layers as list_layers
     from ganpatch.forward.processes import Group as Group

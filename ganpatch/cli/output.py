@@ -12,7 +12,7 @@ import click
 from ganpatch.errors import printable
 
 if TYPE_CHECKING:
-    from ganpatch.fold.baking import Decision
+    from ganpatch.fold.planning import Decision
 
 
 def say(text: str) -> None:

@@ -126,13 +126,13 @@ def open_onnx(path: Path) -> Runner:
     )
 
 
-def output_shapes(path: Path, inputs: Inputs) -> dict[str, tuple[int, ...]]:
-    """Run an ONNX file and give the shape of each of its outputs."""
+def outputs_by_name(path: Path, inputs: Inputs) -> dict[str, np.ndarray]:
+    """Run an ONNX file and return all of its outputs."""
     from ganpatch.untrusted.onnx_files import open_session  # onnxruntime takes long to import
 
     session = open_session(path)
-    arrays = _outputs(path, session, inputs)
-    return {output.name: array.shape for output, array in zip(session.get_outputs(), arrays, strict=True)}
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, _outputs(path, session, inputs), strict=True))
 
 
 def _outputs(path: Path, session: "onnxruntime.InferenceSession", inputs: Inputs) -> list[np.ndarray]:

@@ -21,7 +21,8 @@ from ganpatch.disk.atomic_files import replacing
 from ganpatch.errors import GanpatchError, first_line
 from ganpatch.export.file_runners import TOLERANCES, compared, open_onnx, output_of
 from ganpatch.export.patch_record import KEY, AppliedPatch, Record
-from ganpatch.fold.baking import Baked, Decision, bake
+from ganpatch.fold.baking import Baked, bake
+from ganpatch.fold.planning import Decision
 from ganpatch.generator.fingerprints import fingerprint
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import layer_names

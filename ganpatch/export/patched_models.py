@@ -17,7 +17,8 @@ from ganpatch.export.patch_record import is_made_for_base, read_record, refuse_r
 from ganpatch.export.repairing import Request, file_kind, repair, repaired_path, source_file
 from ganpatch.export.report_rows import exported_text, graph_text, proof_text
 from ganpatch.families.loading import load, weights_file
-from ganpatch.fold.baking import Decision, bake
+from ganpatch.fold.baking import bake
+from ganpatch.fold.planning import Decision
 from ganpatch.generator.generator import Generator
 from ganpatch.option_values import Mode
 from ganpatch.patch.patch_file import Patch

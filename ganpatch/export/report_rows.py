@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from ganpatch.export.onnx_export import Exported
     from ganpatch.export.onnx_patching import PatchedGraph
     from ganpatch.export.verifying import Agreement, Verification
-    from ganpatch.fold.baking import Decision, Proof
+    from ganpatch.fold.baking import Proof
+    from ganpatch.fold.planning import Decision
 
 
 def decision_rows(decisions: Sequence["Decision"]) -> list[tuple[str, ...]]:

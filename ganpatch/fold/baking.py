@@ -12,40 +12,27 @@ ONNX graph can hold. Whatever was decided is proved against the hooks before it 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from ganpatch.errors import GanpatchError
-from ganpatch.fold.affine import Affine, Unfoldable
-from ganpatch.fold.downstream import push_down
 from ganpatch.fold.parametrizations import expressed, folded
-from ganpatch.fold.upstream import Changes, joined, push_up
+from ganpatch.fold.planning import Decision, Planner
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import hooked_layers, tensor_of
 from ganpatch.generator.random_state import random_state_kept
-from ganpatch.graph.traced_graph import Graph, Site, shape, trace
+from ganpatch.graph.torch_operations import trace
 from ganpatch.html_tables import html_table
 from ganpatch.option_values import Mode
-from ganpatch.patch.applying import check_model, edits_applied, fitting_terms
+from ganpatch.patch.applying import check_model, edits_applied
 from ganpatch.patch.edit import Edit
 from ganpatch.patch.patch_file import Patch
 
 # Hook and bake do the same sums in another order: float64 leaves about 1e-14, float32 1e-6 of the largest value.
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
 _BATCHES = (3, 2)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """What became of one edit: folded into the tensors `where`, or not, and why not."""
-
-    edit: str
-    layer: str
-    outcome: Literal["folded", "inserted"]
-    where: tuple[str, ...] = ()
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,98 +158,9 @@ def _planned(
     if len(forced) == len(patch.edits):
         return [Decision(edit=e.id, layer=e.layer, outcome="inserted", reason=forced[e.id]) for e in patch.edits], {}
     graph = trace(plain, args, {}, [edit.layer for edit in patch.edits])
-    planner = _Planner(graph, patch.edits, forced)
+    planner = Planner(graph, patch.edits, forced)
     planner.plan()
     return [planner.decisions[edit.id] for edit in patch.edits], graph.weights
-
-
-class _Planner:
-    """Decides edit by edit, upstream first; what is decided changes the graph's weights at once."""
-
-    def __init__(self, graph: Graph, edits: Sequence[Edit], forced: Mapping[str, str]) -> None:
-        self.graph, self.edits, self.forced = graph, edits, forced
-        self.decisions: dict[str, Decision] = {}
-        self._sites = {edit.id: [site for site in graph.sites if _meets(edit, site)] for edit in edits}
-        self._edited = {site.node for sites in self._sites.values() for site in sites}
-        self._inserted: set[fx.Node] = set()
-
-    def plan(self) -> None:
-        for edit in self.edits:
-            if not self._sites[edit.id]:
-                runs = sum(site.layer == edit.layer for site in self.graph.sites)
-                what = f"run {edit.call} of layer '{edit.layer}' does not happen: it runs {runs} times"
-                raise GanpatchError(f"edit '{edit.id}': {what} per forward pass")
-        order = {site.node: place for place, site in enumerate(self.graph.sites)}
-        for edit in sorted(self.edits, key=lambda edit: order[self._sites[edit.id][0].node]):
-            self._decide(edit)
-
-    def _decide(self, edit: Edit) -> None:
-        try:
-            if edit.id in self.forced:
-                raise Unfoldable(self.forced[edit.id])
-            changes = self._changes(edit)
-        except Unfoldable as fault:
-            self.decisions[edit.id] = Decision(edit=edit.id, layer=edit.layer, outcome="inserted", reason=str(fault))
-            self._inserted |= {site.node for site in self._sites[edit.id]}
-            return
-        for name, change in changes.items():
-            weight = self.graph.weights[name]
-            self.graph.weights[name] = weight * change.scale + change.shift
-        self.decisions[edit.id] = Decision(
-            edit=edit.id, layer=edit.layer, outcome="folded", where=tuple(sorted(changes))
-        )
-
-    def _changes(self, edit: Edit) -> Changes:
-        sites = self._sites[edit.id]
-        if len(sites) > 1:
-            raise Unfoldable(f"layer '{edit.layer}' runs {len(sites)} times per forward pass, with the same weights")
-        if edit.above is not None:
-            raise Unfoldable("'above' depends on the activation, and weights do not")
-        node = sites[0].node
-        wish = _wish(edit, node)
-        before, after = self._neighbours(edit)
-        if any(self.decisions[other.id].outcome == "inserted" for other in before):
-            raise Unfoldable("an earlier edit of the same units is inserted")
-        attempts = [self._push_up] if before or after else [self._push_up, self._push_down, self._push_both]
-        reasons = []
-        for attempt in attempts:
-            try:
-                return attempt(node, wish)
-            except Unfoldable as fault:
-                reasons.append(str(fault))
-        raise Unfoldable(
-            "; ".join(f"{way}, {reason}" for way, reason in zip(("upstream", "downstream"), reasons, strict=False))
-        )
-
-    def _push_up(self, node: fx.Node, wish: Affine) -> Changes:
-        return push_up(self.graph, node.args[0], wish, self._inserted - {node})  # type: ignore[arg-type]
-
-    def _push_down(self, node: fx.Node, wish: Affine) -> Changes:
-        return push_down(self.graph, node, wish, self._edited - {node})
-
-    def _push_both(self, node: fx.Node, wish: Affine) -> Changes:
-        """Scale upstream and shift downstream: a convolution without bias, a bias added later."""
-        shift = Affine.of(torch.ones_like(wish.scale), wish.shift)
-        return joined(self._push_up(node, wish.scaled_only()), self._push_down(node, shift))
-
-    def _neighbours(self, edit: Edit) -> tuple[list[Edit], list[Edit]]:
-        """Return the edits before and behind `edit` that touch the same units of the same layer."""
-        place = self.edits.index(edit)
-        same = [
-            (index, other)
-            for index, other in enumerate(self.edits)
-            if other.layer == edit.layer and set(other.units) & set(edit.units)
-        ]
-        return [other for index, other in same if index < place], [other for index, other in same if index > place]
-
-
-def _meets(edit: Edit, site: Site) -> bool:
-    return site.layer == edit.layer and edit.call in (None, site.call)
-
-
-def _wish(edit: Edit, node: fx.Node) -> Affine:
-    found = fitting_terms(edit, shape(node))
-    return Affine.of(found.scale.unsqueeze(0), found.shift.unsqueeze(0))
 
 
 def _proof(generator: Generator, edits: Sequence[Edit], wide: Mapping[str, Tensor], inserted: Sequence[Edit]) -> Proof:

@@ -1,237 +1,220 @@
 """Pushing an edit downstream: which parameters of everything that reads a value make it look edited to them.
 
-    changes = push_down(graph, node, wish, blocked)     # {"layer5.conv.weight": Affine, ...}, or raises Unfoldable
+    changes = push_down(graph, value, change, blocked)  # {"layer5.conv.weight": Affine, ...}, or raises Unfoldable
 
-Tried after `upstream.py`: where the producer cannot give scale * y + shift, all consumers may read y that way.
+Tried after `upstream`: where the producer cannot compute scale * y + shift, all consumers may read y that way.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Container
 
-import torch
-from torch import Tensor, fx
+from torch import Tensor
 
-from ganpatch.fold.affine import Affine, Unfoldable
-from ganpatch.fold.upstream import Changes, Upstream, joined
-from ganpatch.fold.upstream_shapes import PER_MAP, refuse_across_maps, refuse_at_border
+from ganpatch.fold.affine import Affine, Unfoldable, known_shape
+from ganpatch.fold.upstream import Changes, Upstream, first_of, joined
+from ganpatch.fold.upstream_shapes import refuse_across_maps, refuse_at_border
 from ganpatch.fold.upstream_weights import batch_statistics
-from ganpatch.graph.traced_graph import MARK, Graph, argument, module_of, operation, shape, uses
+from ganpatch.graph.operations import Graph, Operation, Value, parts_of
 
-Rule = Callable[["Downstream", fx.Node, fx.Node, Affine], Changes]
+Rule = Callable[["Downstream", Operation, Value, Affine], Changes]
 
 _RULES: dict[str, Rule] = {}
+_DEEPEST = 60  # operations between a layer and the parameters that read it
 
 
-def rule(*operations: str) -> Callable[[Rule], Rule]:
-    """Register the rule of some operations."""
+def rule(*kinds: str) -> Callable[[Rule], Rule]:
+    """Register the rule of some kinds of operations."""
 
     def register(function: Rule) -> Rule:
-        _RULES.update(dict.fromkeys(operations, function))
+        _RULES.update(dict.fromkeys(kinds, function))
         return function
 
     return register
 
 
-class Downstream:
-    """A push through one graph; `blocked` marks cannot be passed, another edit stands there."""
+def push_down(graph: Graph, value: Value, change: Affine, blocked: Container[Value]) -> Changes:
+    """Find the changes of parameters that make all readers of `value` see scale * value + shift."""
+    return Downstream(graph, blocked).push(value, change)
 
-    def __init__(self, graph: Graph, blocked: set[fx.Node]) -> None:
+
+class Downstream:
+    """A push through one graph; it cannot pass the marks whose outputs are `blocked`: another edit stands there."""
+
+    def __init__(self, graph: Graph, blocked: Container[Value]) -> None:
         self.graph, self.blocked = graph, blocked
         self.up = Upstream(graph, blocked)
+        self._depth = 0
 
-    def push(self, node: fx.Node, wish: Affine) -> Changes:
-        """Make every user of `node` work as if its value were as `wish` says."""
-        if wish.is_nothing:
+    def push(self, value: Value, change: Affine) -> Changes:
+        """Make every reader of `value` work as if it were changed."""
+        if change.is_nothing:
             return {}
-        return joined(*(self._through(user, node, wish) for user in node.users))
-
-    def _through(self, user: fx.Node, node: fx.Node, wish: Affine) -> Changes:
-        if user.op == "output":
+        if value.outputs:
             raise Unfoldable("the value is the model's output")
-        if user.target == MARK and user in self.blocked:
-            raise Unfoldable(f"another edit at '{self.graph.site_of[user].layer}' stands behind it")
-        found = _RULES.get(operation(user))
-        if found is None or not any(arg is node for arg in _read_as_value(user)):
-            place = module_of(user)
-            raise Unfoldable(f"{operation(user)}{f' in {place}' if place else ''} does not take it")
-        return found(self, user, node, wish)
+        if self._depth >= _DEEPEST:
+            raise Unfoldable("no parameters are near enough")
+        self._depth += 1
+        try:
+            return joined(*(self._through(reader, value, change) for reader in value.readers))
+        finally:
+            self._depth -= 1
+
+    def _through(self, reader: Operation, value: Value, change: Affine) -> Changes:
+        if reader.output in self.blocked:
+            raise Unfoldable(f"another edit at '{self.graph.layer_at(reader.output)}' stands behind it")
+        found, roles = _RULES.get(reader.kind), reader.roles_of(value)
+        if len(roles) > 1:
+            raise Unfoldable(f"{reader} takes the value twice")
+        if found is None or not roles[0].startswith(("value", "one", "other", "part")):
+            raise Unfoldable(f"{reader} does not take it")
+        return found(self, reader, value, change)
 
 
-def push_down(graph: Graph, node: fx.Node, wish: Affine, blocked: set[fx.Node]) -> Changes:
-    """Find the changes of parameters that make all users of `node` see scale * value + shift."""
-    return Downstream(graph, blocked).push(node, wish)
-
-
-def _read_as_value(user: fx.Node) -> list[Any]:
-    """Return the arguments in which an operation may read the edited value."""
-    if operation(user) == "cat":
-        return list(argument(user, 0))
-    return list(user.args[:2]) if operation(user) in ("add", "mul") else [argument(user, 0)]
-
-
-def _once(user: fx.Node, node: fx.Node) -> None:
-    if sum(arg is node for arg in user.all_input_nodes) != 1 or uses(node) < 1 or user.args[:2].count(node) > 1:
-        raise Unfoldable(f"{operation(user)} takes the value twice")
-
-
-@rule("conv1d", "conv2d", "conv3d")
-def _convolution(down: Downstream, user: fx.Node, node: fx.Node, wish: Affine) -> Changes:
-    _once(user, node)
-    scale, shift = wish.only_over(1, "a convolution's weight")
-    weight = argument(user, 1)
-    rows, per_group, *kernel = shape(weight)
-    groups = int(argument(user, 6, "groups", 1))
+@rule("convolution")
+def _convolution(down: Downstream, reader: Operation, _value: Value, change: Affine) -> Changes:
+    scale, shift = change.only_over(1, "a convolution's weight")
+    weight, groups = reader.inputs["weight"], reader.attributes["groups"]
+    rows, per_group, *kernel = known_shape(weight)
 
     def by_row(vector: Tensor) -> Tensor:
-        return (
-            vector.expand(groups * per_group)
-            .view(groups, 1, per_group)
-            .expand(groups, rows // groups, per_group)
-            .reshape(rows, per_group, *[1] * len(kernel))
-        )
+        columns = vector.expand(groups * per_group).view(groups, 1, per_group)
+        return columns.expand(groups, rows // groups, per_group).reshape(rows, per_group, *[1] * len(kernel))
 
     changed: Changes = {}
-    if wish.shifts:
-        padding = argument(user, 4, "padding", [0])
-        if padding == "same" or (padding != "valid" and any(padding)):
+    if change.shifts:
+        if reader.attributes["is_padded"]:
             raise Unfoldable("a shift into a zero-padded convolution is wrong at the border")
-        added = (down.graph.value(weight) * by_row(shift)).flatten(1).sum(1)
-        changed = _shift_bias(down, user, added)
-    columns = by_row(scale)
-    return joined(down.up.push(weight, Affine.of(columns, torch.zeros_like(columns))), changed)
+        changed = _shift_bias(down, reader, (_weight(down, reader) * by_row(shift)).flatten(1).sum(1), 1)
+    return joined(down.up.push(weight, Affine.scaling(by_row(scale))), changed)
 
 
-@rule("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
-def _transposed_convolution(down: Downstream, user: fx.Node, node: fx.Node, wish: Affine) -> Changes:
-    _once(user, node)
-    if wish.shifts:
+@rule("transposed_convolution")
+def _transposed_convolution(down: Downstream, reader: Operation, _value: Value, change: Affine) -> Changes:
+    if change.shifts:
         raise Unfoldable("a shift into a transposed convolution is wrong at the border")
-    scale, _ = wish.only_over(1, "a convolution's weight")
-    rows = scale.view(-1, *[1] * (wish.dims - 1))
-    return down.up.push(argument(user, 1), Affine(rows, torch.zeros_like(rows)))
+    scale, _ = change.only_over(1, "a convolution's weight")
+    return down.up.push(reader.inputs["weight"], Affine.scaling(scale.view(-1, *[1] * (change.dims - 1))))
 
 
 @rule("linear")
-def _linear(down: Downstream, user: fx.Node, node: fx.Node, wish: Affine) -> Changes:
-    _once(user, node)
-    scale, shift = wish.only_over(-1, "a linear layer's weight")
-    changed = _shift_bias(down, user, (down.graph.value(argument(user, 1)) * shift).sum(1)) if wish.shifts else {}
-    columns = scale.view(1, -1)
-    return joined(down.up.push(argument(user, 1), Affine(columns, torch.zeros_like(columns))), changed)
+def _linear(down: Downstream, reader: Operation, _value: Value, change: Affine) -> Changes:
+    scale, shift = change.only_over(-1, "a linear layer's weight")
+    across = (1, -1) if reader.attributes["rows"] == 0 else (-1, 1)
+    changed: Changes = {}
+    if change.shifts:
+        added = (_weight(down, reader) * shift.view(across)).sum(across.index(-1))
+        changed = _shift_bias(down, reader, added * reader.attributes["weight_factor"], -1)
+    return joined(down.up.push(reader.inputs["weight"], Affine.scaling(scale.view(across))), changed)
 
 
-def _shift_bias(down: Downstream, user: fx.Node, added: Tensor) -> Changes:
-    bias = argument(user, 2, "bias")
-    if bias is None:
-        across = [1] * len(shape(user))
-        across[-1 if operation(user) == "linear" else 1] = -1
-        return down.push(user, Affine.of(torch.ones([1] * len(across), dtype=torch.float64), added.view(across)))
-    return down.up.push(bias, Affine(torch.ones_like(added), added))
+def _weight(down: Downstream, reader: Operation) -> Tensor:
+    if not reader.inputs["weight"].is_fixed:
+        raise Unfoldable(f"the weight of {reader} is computed")
+    return down.graph.number(reader.inputs["weight"])
 
 
-@rule("_native_batch_norm_legit_no_training", "batch_norm")
-def _batch_norm(down: Downstream, user: fx.Node, node: fx.Node, wish: Affine) -> Changes:
-    _once(user, node)
-    mean, deviation = batch_statistics(down.graph, user)
-    moved = (wish.shift + (wish.scale - 1) * mean) / deviation
-    gain, bias = argument(user, 1), argument(user, 2)
-    if gain is None:
-        results = [result for result in user.users if result.args[1:] == (0,)] or [user]
-        return joined(*(down.push(result, wish.with_shift(moved)) for result in results))
-    scale, moved = wish.with_shift(moved).only_over(1, "a normalisation's gain")
-    added = down.graph.value(gain) * moved
+def _shift_bias(down: Downstream, reader: Operation, added: Tensor, axis: int) -> Changes:
+    """Shift what a reader computes by `added` along `axis`: by its bias, else downstream of it."""
+    if "bias" in reader.inputs:
+        return down.up.push(reader.inputs["bias"], Affine.shifting(added / reader.attributes.get("bias_factor", 1.0)))
+    across = [1] * len(known_shape(reader.output))
+    across[axis] = -1
+    return down.push(reader.output, Affine.shifting(added.view(across)))
+
+
+@rule("batch_norm")
+def _batch_norm(down: Downstream, reader: Operation, _value: Value, change: Affine) -> Changes:
+    mean, deviation = batch_statistics(down.graph, reader)
+    moved = (change.shift + (change.scale - 1) * mean) / deviation
+    if "gain" not in reader.inputs:
+        return down.push(reader.output, change.with_shift(moved))
+    gain, bias = reader.inputs["gain"], reader.inputs["bias"]
+    if not gain.is_fixed:
+        raise Unfoldable(f"the gain of {reader} is computed")
+    scale, moved = change.with_shift(moved).only_over(1, "a normalisation's gain")
     return joined(
-        down.up.push(gain, Affine(scale, torch.zeros_like(scale))),
-        down.up.push(bias, Affine(torch.ones_like(added), added)),
+        down.up.push(gain, Affine.scaling(scale)), down.up.push(bias, Affine.shifting(down.graph.number(gain) * moved))
     )
 
 
-@rule("relu", "leaky_relu", "prelu")
-def _rectifier(down: Downstream, user: fx.Node, node: fx.Node, wish: Affine) -> Changes:
+@rule("rectifier")
+def _rectifier(down: Downstream, reader: Operation, _value: Value, change: Affine) -> Changes:
     """f(s * x) = s * f(x) for s >= 0."""
-    _once(user, node)
-    if wish.shifts:
-        raise Unfoldable(f"{operation(user)} does not pass on a shift")
-    return down.push(user, wish)
+    if change.shifts:
+        raise Unfoldable(f"{reader} does not pass on a shift")
+    return down.push(reader.output, change)
 
 
-@rule("constant_pad_nd", "pad")
-def _pad(down: Downstream, user: fx.Node, node: fx.Node, wish: Affine) -> Changes:
-    _once(user, node)
-    refuse_at_border(user, wish)
-    return down.push(user, wish)
+@rule("padding")
+def _padding(down: Downstream, reader: Operation, _value: Value, change: Affine) -> Changes:
+    refuse_at_border(reader, change)
+    return down.push(reader.output, change)
 
 
-@rule(*PER_MAP)
-def _per_map(down: Downstream, user: fx.Node, node: fx.Node, wish: Affine) -> Changes:
-    _once(user, node)
-    refuse_across_maps(user, wish)
-    return down.push(user, wish)
+@rule("per_map")
+def _per_map(down: Downstream, reader: Operation, _value: Value, change: Affine) -> Changes:
+    refuse_across_maps(reader, change)
+    return down.push(reader.output, change)
 
 
-@rule("mark", "clone", "alias", "_to_copy", "detach", "contiguous", "lift_fresh_copy", "dropout")
-def _unchanged(down: Downstream, user: fx.Node, node: fx.Node, wish: Affine) -> Changes:
-    _once(user, node)
-    return down.push(user, wish)
+@rule("mark", "identity")
+def _unchanged(down: Downstream, reader: Operation, _value: Value, change: Affine) -> Changes:
+    return down.push(reader.output, change)
 
 
-@rule("mul")
-def _product(down: Downstream, user: fx.Node, node: fx.Node, wish: Affine) -> Changes:
-    _once(user, node)
-    factor = argument(user, 1) if argument(user, 0) is node else argument(user, 0)
-    if isinstance(factor, fx.Node) and shape(user) != shape(node):
+@rule("product")
+def _product(down: Downstream, reader: Operation, value: Value, change: Affine) -> Changes:
+    factor = _other(reader, value)
+    if known_shape(reader.output) != known_shape(value):
         raise Unfoldable("it is combined with a larger value")
-    if not wish.shifts:
-        return down.push(user, wish)
-    if not down.graph.is_fixed(factor):
+    if not change.shifts:
+        return down.push(reader.output, change)
+    if not factor.is_fixed:
         raise Unfoldable("a product with another value does not pass on a shift")
-    return down.push(user, wish.with_shift(wish.shift * torch.as_tensor(down.graph.value(factor), dtype=torch.float64)))
+    return down.push(reader.output, change.with_shift(change.shift * down.graph.number(factor)))
 
 
-@rule("add")
-def _sum(down: Downstream, user: fx.Node, node: fx.Node, wish: Affine) -> Changes:
-    """x + c with a fixed c: c takes a mere shift, or (s * x + t) + c = s * (x + c) + (t + c - s * c) goes on."""
-    _once(user, node)
-    first = argument(user, 0) is node
-    other, factor = user.args[1 if first else 0], float(argument(user, 2, "alpha", 1))
-    if not down.graph.is_fixed(other) or shape(user) != shape(node):
+@rule("sum")
+def _sum(down: Downstream, reader: Operation, value: Value, change: Affine) -> Changes:
+    """x + c with a fixed c: c takes a mere shift, or s * x + t + c = s * (x + c) + (t + c - s * c) is pushed on."""
+    term, factor = _other(reader, value), reader.attributes["factor"]
+    of_value, of_term = (1.0, factor) if reader.inputs["one"] is value else (factor, 1.0)
+    if not term.is_fixed or known_shape(reader.output) != known_shape(value):
         raise Unfoldable("it is added to another value")
-    wish = wish if first else wish.with_shift(wish.shift * factor)
-    if isinstance(other, fx.Node) and bool((wish.scale == 1).all()):
-        return down.up.push(other, wish.with_shift(wish.shift / (factor if first else 1)).on_operand(shape(other)))
-    added = torch.as_tensor(down.graph.value(other), dtype=torch.float64) * (factor if first else 1)
-    return down.push(user, wish.with_shift(wish.shift + (1 - wish.scale) * added))
+    change = change.with_shift(change.shift * of_value)
+    behind = change.with_shift(change.shift + (1 - change.scale) * down.graph.number(term) * of_term)
+    return first_of(
+        *([] if change.scales else [lambda: down.up.operand(term, change.with_shift(change.shift / of_term))]),
+        lambda: down.push(reader.output, behind),
+    )
 
 
-@rule("view", "reshape", "_unsafe_view", "flatten", "squeeze", "unsqueeze")
-def _reshape(down: Downstream, user: fx.Node, node: fx.Node, wish: Affine) -> Changes:
-    _once(user, node)
-    return down.push(user, wish.reshaped(shape(node), shape(user)))
+def _other(reader: Operation, value: Value) -> Value:
+    return reader.inputs["other" if reader.inputs["one"] is value else "one"]
+
+
+@rule("reshape")
+def _reshape(down: Downstream, reader: Operation, value: Value, change: Affine) -> Changes:
+    return down.push(reader.output, change.reshaped(known_shape(value), known_shape(reader.output)))
+
+
+@rule("permute")
+def _permute(down: Downstream, reader: Operation, _value: Value, change: Affine) -> Changes:
+    return down.push(reader.output, change.permuted(reader.attributes["order"]))
 
 
 @rule("pixel_shuffle")
-def _pixel_shuffle(down: Downstream, user: fx.Node, node: fx.Node, wish: Affine) -> Changes:
-    _once(user, node)
-    finer = int(argument(user, 1)) ** 2
-    parts = []
-    for part in wish.only_over(1, "pixel_shuffle"):
-        grouped = part.expand(shape(node)[1]).view(-1, finer)
-        if bool((grouped != grouped[:, :1]).any()):
-            raise Unfoldable("pixel_shuffle makes one unit of several that the edit treats differently")
-        parts.append(grouped[:, 0].view(1, -1, 1, 1))
-    return down.push(user, Affine.of(*parts))
+def _pixel_shuffle(down: Downstream, reader: Operation, value: Value, change: Affine) -> Changes:
+    return down.push(reader.output, change.gathered(reader.attributes["factor"] ** 2, known_shape(value)[1]))
 
 
-@rule("cat")
-def _concatenation(down: Downstream, user: fx.Node, node: fx.Node, wish: Affine) -> Changes:
-    parts, dim = list(argument(user, 0)), int(argument(user, 1, default=0)) % wish.dims
-    if parts.count(node) != 1:
-        raise Unfoldable("cat takes the value twice")
-    scales, shifts = [], []
-    for part in parts:
-        own = part is node
-        sizes = [shape(part)[dim] if place == dim else size for place, size in enumerate(wish.scale.shape)]
-        scales.append(wish.scale.expand(sizes) if own else torch.ones(sizes, dtype=torch.float64))
-        sizes = [shape(part)[dim] if place == dim else size for place, size in enumerate(wish.shift.shape)]
-        shifts.append(wish.shift.expand(sizes) if own else torch.zeros(sizes, dtype=torch.float64))
-    return down.push(user, Affine.of(torch.cat(scales, dim), torch.cat(shifts, dim)))
+@rule("pixel_unshuffle")
+def _pixel_unshuffle(down: Downstream, reader: Operation, _value: Value, change: Affine) -> Changes:
+    return down.push(reader.output, change.spread(reader.attributes["factor"] ** 2))
+
+
+@rule("concatenation")
+def _concatenation(down: Downstream, reader: Operation, value: Value, change: Affine) -> Changes:
+    axis = reader.attributes["axis"] % change.dims
+    lengths = [known_shape(part)[axis] for part in parts_of(reader)]
+    place = [part is value for part in parts_of(reader)].index(True)
+    return down.push(reader.output, change.embedded(axis, sum(lengths[:place]), lengths[place], sum(lengths)))

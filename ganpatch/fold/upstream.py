@@ -1,84 +1,98 @@
 """Pushing an edit upstream: which parameters make a value come out as the edit asks.
 
-    changes = push_up(graph, node, wish, user)      # {"layer4.conv.weight": Affine, ...}, or raises Unfoldable
+    changes = push_up(graph, value, change, blocked)    # {"layer4.conv.weight": Affine, ...}, or raises Unfoldable
 
-One rule per operation says what its inputs must become for its output to become scale * y + shift, exactly.
+One rule per kind of operation says how its inputs must change for its output to become scale * y + shift, exactly.
 """
 
-import operator
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Container
 
-from torch import fx
+from ganpatch.fold.affine import Affine, Unfoldable, known_shape
+from ganpatch.graph.operations import Graph, Operation, Value
 
-from ganpatch.fold.affine import Affine, Unfoldable
-from ganpatch.graph.traced_graph import MARK, Graph, argument, module_of, operation, shape, uses
-
-Changes = dict[str, Affine]
-Rule = Callable[["Upstream", fx.Node, Affine], Changes]
+Changes = dict[str, Affine]  # of parameters, by name
+Rule = Callable[["Upstream", Operation, Affine], Changes]
 
 _RULES: dict[str, Rule] = {}
-SPLITS = ("split", "split_with_sizes", "chunk")
+_DEEPEST = 60  # operations between a layer and its parameters; more than models have, fewer than Python's stack holds
+_MOST_STEPS = 20_000  # sums of sums are tried in every order; a graph made to take for ever is given up
 
 
-def rule(*operations: str) -> Callable[[Rule], Rule]:
-    """Register the rule of some operations."""
+def rule(*kinds: str) -> Callable[[Rule], Rule]:
+    """Register the rule of some kinds of operations."""
 
     def register(function: Rule) -> Rule:
-        _RULES.update(dict.fromkeys(operations, function))
+        _RULES.update(dict.fromkeys(kinds, function))
         return function
 
     return register
 
 
+def push_up(graph: Graph, value: Value, change: Affine, blocked: Container[Value]) -> Changes:
+    """Find the changes of parameters that turn `value` into scale * value + shift."""
+    return Upstream(graph, blocked).push(value, change)
+
+
 class Upstream:
-    """A push through one graph; `blocked` marks cannot be passed, their edit stands in the way."""
+    """A push through one graph; it cannot pass the marks whose outputs are `blocked`: another edit stands there."""
 
-    def __init__(self, graph: Graph, blocked: set[fx.Node]) -> None:
+    def __init__(self, graph: Graph, blocked: Container[Value]) -> None:
         self.graph, self.blocked = graph, blocked
+        self._depth = self._steps = 0
 
-    def push(self, node: Any, wish: Affine) -> Changes:
-        """Make `node`, which has one use, come out as `wish` asks; raise Unfoldable when no parameters do that."""
-        if wish.is_nothing:
+    def push(self, value: Value, change: Affine) -> Changes:
+        """Make `value`, which has one use, come out changed; raise Unfoldable when no parameters do that."""
+        if change.is_nothing:
             return {}
-        if not isinstance(node, fx.Node):
-            raise Unfoldable("it would change a constant of the code")
-        if uses(node) != 1:
-            others = sorted({module_of(user) or operation(user) for user in node.users})
-            raise Unfoldable(f"the value is used {uses(node)} times ({', '.join(others[:3])})")
-        return self.through(node, wish)
+        if value.uses != 1:
+            others = {reader.place or reader.name for reader in value.readers} | (
+                {"output"} if value.outputs else set()
+            )
+            raise Unfoldable(f"the value is used {value.uses} times ({', '.join(sorted(others)[:3])})")
+        return self.through(value, change)
 
-    def through(self, node: fx.Node, wish: Affine) -> Changes:
-        """Push through the operation of `node`, however often it is used."""
-        if wish.is_nothing:
+    def through(self, value: Value, change: Affine) -> Changes:
+        """Push through the operation that makes `value`, however often the value is used."""
+        if change.is_nothing:
             return {}
-        if node.op == "placeholder":
-            return self._grant(node, wish)
-        if node.target == MARK and node in self.blocked:
-            raise Unfoldable(f"an inserted edit at '{self.graph.site_of[node].layer}' stands before it")
-        found = _RULES.get(operation(node))
+        if value.made_by is None or value.parameter:
+            return self._required(value, change)
+        if value in self.blocked:
+            raise Unfoldable(f"an inserted edit at '{self.graph.layer_at(value)}' stands before it")
+        operation = value.made_by
+        found = _RULES.get(operation.kind)
         if found is None:
-            place = module_of(node)
-            raise Unfoldable(f"{operation(node)}{f' in {place}' if place else ''} does not pass it on")
-        return found(self, results_of(node), wish)
+            raise Unfoldable(f"{operation} does not pass it on")
+        self._steps += 1
+        if self._depth >= _DEEPEST or self._steps > _MOST_STEPS:
+            raise Unfoldable("no parameters are near enough")
+        self._depth += 1
+        try:
+            return found(self, operation, change)
+        finally:
+            self._depth -= 1
 
-    def _grant(self, node: fx.Node, wish: Affine) -> Changes:
-        name = self.graph.parameter(node)
-        if name is None:
-            kind = "a tied parameter" if self.graph.is_fixed(node) else "the model's input"
-            raise Unfoldable(f"it would change {kind} ({node.name})")
-        return {name: wish.on_operand(shape(node))}
+    def operand(self, value: Value, change: Affine) -> Changes:
+        """Push the change of a result into an operand that is broadcast to it."""
+        return self.push(value, change.on_operand(known_shape(value)))
 
-    def first_of(self, *attempts: Callable[[], Changes]) -> Changes:
-        """Return the result of the first attempt that succeeds; raise the last one's reason."""
-        reason: Unfoldable | None = None
-        for attempt in attempts:
-            try:
-                return attempt()
-            except Unfoldable as fault:
-                reason = fault
-        assert reason is not None
-        raise reason
+    def _required(self, value: Value, change: Affine) -> Changes:
+        if not value.parameter:
+            kind = "a constant or a tied parameter" if value.is_fixed else "the model's input"
+            raise Unfoldable(f"it would change {kind} ({value.name})")
+        return {value.parameter: change.on_operand(known_shape(value))}
+
+
+def first_of(*attempts: Callable[[], Changes]) -> Changes:
+    """Return the result of the first attempt that succeeds; raise the last one's reason."""
+    reason: Unfoldable | None = None
+    for attempt in attempts:
+        try:
+            return attempt()
+        except Unfoldable as fault:
+            reason = fault
+    assert reason is not None
+    raise reason
 
 
 def joined(*parts: Changes) -> Changes:
@@ -89,18 +103,3 @@ def joined(*parts: Changes) -> Changes:
             raise Unfoldable(f"two of its parts would change {min(together.keys() & part.keys())}")
         together |= part
     return together
-
-
-def results_of(node: fx.Node) -> fx.Node:
-    """Return the operation whose first result `node` is; parts of a split stay as they are."""
-    if node.target is not operator.getitem or operation(node) in SPLITS:
-        return node
-    if argument(node, 1) != 0:
-        raise Unfoldable(f"it is a side result of {operation(node)}")
-    source: fx.Node = argument(node, 0)
-    return source
-
-
-def push_up(graph: Graph, node: fx.Node, wish: Affine, blocked: set[fx.Node]) -> Changes:
-    """Find the changes of parameters that turn the value of `node` into scale * value + shift."""
-    return Upstream(graph, blocked).push(node, wish)

@@ -1,27 +1,24 @@
-"""A generator as a graph: its operations, where in it a layer's output stands, and which parameters feed it.
+"""Tracing a module with torch.export, its wanted layers marked.
 
-    graph = trace(module, args, kwargs, layers=["layer4"])
-    graph.sites                             # [Site(layer="layer4", call=0, node=mark)]
+    program = marked(module, args, {}, layers=["layer4"])
 
-`torch.export` gives the graph. A small marking operation, set by a hook on every wanted layer, stands in it exactly
-where the hook of an edit would stand, once for every run of the layer.
+A small marking operation, set by a hook on every wanted layer, stands in the traced graph exactly where the hook of an
+edit would stand, once for every run of the layer.
 """
 
 import inspect
-import operator
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from ganpatch.errors import GanpatchError, explained
 from ganpatch.generator.layers import hooked, tensor_of, with_tensor
 from ganpatch.graph.grouped_convolutions import Unfused
 
-_MOST_CALLS = 1_000_000
+MOST_CALLS = 1_000_000
 
 
 @torch.library.custom_op("ganpatch::mark", mutates_args=())
@@ -38,70 +35,6 @@ def _mark_traced(y: Tensor, site: int) -> Tensor:  # noqa: ARG001 - the signatur
 MARK = torch.ops.ganpatch.mark.default
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
-    """One run of a layer in the graph; `node` gives the layer's output."""
-
-    layer: str
-    call: int
-    node: fx.Node
-
-
-class Graph:
-    """The traced graph, with the values of its parameters in float64; only `weights` ever changes."""
-
-    def __init__(self, program: torch.export.ExportedProgram, state: Mapping[str, Tensor], layers: list[str]) -> None:
-        signature = program.graph_signature
-        names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-        self._parameters = signature.inputs_to_parameters
-        self._constants: dict[str, Tensor] = {}
-        for placeholder, name in {**names, **signature.inputs_to_lifted_tensor_constants}.items():
-            found = program.state_dict.get(name, program.constants.get(name))
-            assert isinstance(found, Tensor)
-            if placeholder not in self._parameters:
-                self._constants[placeholder] = _wide(found)
-        self.weights = {name: _wide(program.state_dict[name]) for name in self._parameters.values()}
-        self._tied = _tied(state)
-        self.sites = [
-            Site(layers[number // _MOST_CALLS], number % _MOST_CALLS, node)
-            for node in program.graph.nodes
-            if node.target == MARK
-            for number in [int(node.args[1])]
-        ]
-        self.site_of = {site.node: site for site in self.sites}
-
-    def parameter(self, node: fx.Node) -> str | None:
-        """Return the name of the parameter that `node` is, if its tensor is used under no other name."""
-        name = self._parameters.get(node.name)
-        return None if name is None or name in self._tied else name
-
-    def is_fixed(self, node: Any) -> bool:
-        """Return whether a value depends on parameters and constants alone."""
-        if not isinstance(node, fx.Node):
-            return True
-        if node.op == "placeholder":
-            return node.name in self._parameters or node.name in self._constants
-        return node.op == "call_function" and all(self.is_fixed(arg) for arg in node.all_input_nodes)
-
-    def value(self, node: Any) -> Any:
-        """Compute a fixed value from the weights as they are now, in float64."""
-        if isinstance(node, list | tuple):
-            return type(node)(self.value(item) for item in node)
-        if not isinstance(node, fx.Node):
-            return node
-        if node.op == "placeholder":
-            name = self._parameters.get(node.name)
-            return self._constants[node.name] if name is None else self.weights[name]
-        arguments = {name: self.value(value) for name, value in node.kwargs.items()}
-        return node.target(*[self.value(arg) for arg in node.args], **arguments)  # type: ignore[operator]
-
-
-def trace(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], layers: Iterable[str]) -> Graph:
-    """Trace `module` with its `layers` marked; raise GanpatchError when torch.export cannot."""
-    named = list(dict.fromkeys(layers))
-    return Graph(marked(module, args, kwargs, named), module.state_dict(), named)
-
-
 def marked(
     module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], layers: list[str], shapes: Any = None
 ) -> torch.export.ExportedProgram:
@@ -112,7 +45,7 @@ def marked(
             tensor = tensor_of(output)
             if tensor is None:
                 raise GanpatchError(f"layer '{layers[index]}' gives a {type(output).__name__} without a tensor")
-            return with_tensor(output, mark(tensor, index * _MOST_CALLS + call))
+            return with_tensor(output, mark(tensor, index * MOST_CALLS + call))
 
         return on_output
 
@@ -136,52 +69,3 @@ def exported(
         warnings.simplefilter("ignore")  # torch's, of its own deprecations
         program = torch.export.export(module, args, dict(kwargs), dynamic_shapes=shapes)
         return program.run_decompositions({}) if decomposed else program
-
-
-def argument(node: fx.Node, index: int, name: str = "", default: Any = None) -> Any:
-    """Return an operation's argument, or its default where the graph leaves it out."""
-    return node.args[index] if index < len(node.args) else node.kwargs.get(name, default)
-
-
-def shape(node: fx.Node) -> tuple[int, ...]:
-    """Return the shape of a node's value."""
-    return tuple(int(size) for size in node.meta["val"].shape)
-
-
-def module_of(node: fx.Node) -> str:
-    """Name the innermost module that a node belongs to, "" for the root, for messages."""
-    stack = node.meta.get("nn_module_stack") or {}
-    return str(list(stack.values())[-1][0]) if stack else ""
-
-
-def operation(node: fx.Node) -> str:
-    """Name a node's operation as in `torch`: conv2d, add, leaky_relu."""
-    if node.target is operator.getitem:
-        return operation(node.args[0])  # type: ignore[arg-type]
-    overload = getattr(node.target, "overloadpacket", None)
-    return overload.__name__ if overload is not None else str(node.target)
-
-
-def uses(node: fx.Node) -> int:
-    """Count how often a node's value is used, twice when one operation takes it twice."""
-    return sum(sum(arg is node for arg in _flat(user)) for user in node.users)
-
-
-def _flat(node: fx.Node) -> list[Any]:
-    found: list[Any] = []
-    fx.map_arg((node.args, node.kwargs), found.append)
-    return found
-
-
-def _wide(tensor: Tensor) -> Tensor:
-    detached = tensor.detach().cpu()
-    return detached.double() if detached.is_floating_point() else detached
-
-
-def _tied(state: Mapping[str, Tensor]) -> set[str]:
-    """Find tensors that share their storage with another one."""
-    owners: dict[int, list[str]] = {}
-    for name, tensor in state.items():
-        if tensor.numel():
-            owners.setdefault(tensor.untyped_storage().data_ptr(), []).append(name)
-    return {name for shared in owners.values() if len(shared) > 1 for name in shared}

@@ -10,11 +10,14 @@ An edit changes the output y [N, C, h, w] of a layer to
 """
 
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from ganpatch.patch.edit import Edit
+
+Y = TypeVar("Y")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +62,36 @@ def terms(edit: Edit, *, dims: int) -> Terms:
     return Terms.of(alpha, spread(edit.value), above)
 
 
+class Steps(Protocol[Y]):
+    """The steps of the equation on what stands for an activation: a tensor, or a value of a graph."""
+
+    def affine(self, y: Y, scale: Tensor, shift: Tensor) -> Y:
+        """Return y * scale + shift."""
+
+    def where_above(self, y: Y, above: Tensor, changed: Y) -> Y:
+        """Return `changed` where y > above, else y."""
+
+
+def equation(y: Y, terms: Terms, steps: Steps[Y]) -> Y:
+    """Apply the equation to y, by `steps`."""
+    changed = steps.affine(y, terms.scale, terms.shift)
+    return changed if terms.above is None else steps.where_above(y, terms.above, changed)
+
+
+class _OnTensors:
+    def affine(self, y: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        return torch.addcmul(shift, y, scale)
+
+    def where_above(self, y: Tensor, above: Tensor, changed: Tensor) -> Tensor:
+        return torch.where(y > above, changed, y)
+
+
+_ON_TENSORS = _OnTensors()
+
+
 def edited(y: Tensor, terms: Terms) -> Tensor:
     """Apply the equation to an activation y [N, C, ...]; where `above` is not exceeded, y stays bit for bit."""
-    changed = torch.addcmul(terms.shift, y, terms.scale)
-    return changed if terms.above is None else torch.where(y > terms.above, changed, y)
+    return equation(y, terms, _ON_TENSORS)
 
 
 def replaced(y: Tensor, amount: Tensor, value: Tensor) -> Tensor:

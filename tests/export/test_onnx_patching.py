@@ -19,6 +19,7 @@ from ganpatch import Edit, GanpatchError, Generator, Patch, export_onnx
 from ganpatch.export.file_runners import TOLERANCES, compared, open_onnx, output_of
 from ganpatch.export.onnx_patching import PatchedGraph, list_onnx_layers, patch_onnx
 from ganpatch.export.patch_record import KEY, Record
+from ganpatch.fold import upstream
 from ganpatch.forward.activations import list_layers
 from ganpatch.option_values import Mode
 from tests.support.nets import NETS, loaded_net, repeated
@@ -102,13 +103,11 @@ def test_a_naive_fold_would_be_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_patch: Callable[..., Patch]
 ) -> None:
     """Break a rule on purpose: what is written is the inserted graph, which equals the hooks."""
-    from ganpatch import onnx_edit
-
     generator = loaded_net("dcgan")
     source = torch_export(generator, tmp_path / "model.onnx")
     patch = make_patch(generator, {**DCGAN_EDIT, "value": 0.5})
-    right = onnx_edit._RULES["Relu"]
-    monkeypatch.setitem(onnx_edit._RULES, "Relu", lambda node, wish: right(node, wish.scaled_only()))
+    right = upstream._RULES["rectifier"]
+    monkeypatch.setitem(upstream._RULES, "rectifier", lambda up, node, change: right(up, node, change.scaled_only()))
     result = patch_onnx(source, patch, tmp_path / "fixed.onnx")
     assert [decision.outcome for decision in result.decisions] == ["inserted"]
     assert_equal_to_hooks(generator, patch, result.path)
@@ -147,7 +146,7 @@ def test_what_one_file_cannot_hold_goes_into_a_second(
 ) -> None:
     """A limit of 1000 bytes stands for protobuf's 2 GB."""
     source = torch_export(small_dcgan, tmp_path / "model.onnx")
-    monkeypatch.setattr("ganpatch.export.onnx_patching.LARGEST_SINGLE", 1000)
+    monkeypatch.setattr("ganpatch.export.onnx_graphs.LARGEST_SINGLE", 1000)
     patch = make_patch(small_dcgan, {**DCGAN_EDIT, "above": 0.1})
     assert_equal_to_hooks(small_dcgan, patch, patched(tmp_path, source, patch).path)
     assert (tmp_path / "fixed.onnx.data").stat().st_size > 10_000

@@ -205,8 +205,8 @@ def test_a_fold_that_the_proof_does_not_bear_out_is_inserted(
     """Break a rule on purpose: nothing wrong comes out, the edit is inserted and says why."""
     from ganpatch.fold import upstream
 
-    right = upstream._RULES["relu"]
-    monkeypatch.setitem(upstream._RULES, "relu", lambda up, node, wish: right(up, node, wish.scaled_only()))
+    right = upstream._RULES["rectifier"]
+    monkeypatch.setitem(upstream._RULES, "rectifier", lambda up, node, change: right(up, node, change.scaled_only()))
     generator = loaded_net("dcgan")
     patch = make_patch(generator, {"id": "bad", "layer": "main.2", "channels": 12, "units": [1], "value": 0.7},
                        {"id": "good", "layer": "main.4", "channels": 8, "units": [2]})  # fmt: skip
