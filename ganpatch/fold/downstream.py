@@ -12,7 +12,7 @@ from torch import Tensor
 from ganpatch.fold.affine import Affine, Unfoldable, known_shape
 from ganpatch.fold.upstream import Changes, Upstream, first_of, joined
 from ganpatch.fold.upstream_shapes import refuse_across_maps, refuse_at_border
-from ganpatch.fold.upstream_weights import batch_statistics
+from ganpatch.fold.upstream_weights import batch_norm_terms, batch_statistics
 from ganpatch.graph.operations import Graph, Operation, Value, parts_of
 
 Rule = Callable[["Downstream", Operation, Value, Affine], Changes]
@@ -127,13 +127,17 @@ def _batch_norm(down: Downstream, reader: Operation, _value: Value, change: Affi
     moved = (change.shift + (change.scale - 1) * mean) / deviation
     if "gain" not in reader.inputs:
         return down.push(reader.output, change.with_shift(moved))
-    gain, bias = reader.inputs["gain"], reader.inputs["bias"]
-    if not gain.is_fixed:
-        raise Unfoldable(f"the gain of {reader} is computed")
-    scale, moved = change.with_shift(moved).only_over(1, "a normalisation's gain")
-    return joined(
-        down.up.push(gain, Affine.scaling(scale)), down.up.push(bias, Affine.shifting(down.graph.number(gain) * moved))
-    )
+    gain, bias = batch_norm_terms(down.graph, reader)
+
+    def by_gain() -> Changes:
+        scale, shift = change.with_shift(gain * moved).only_over(1, "a normalisation's gain")
+        return joined(
+            down.up.push(reader.inputs["gain"], Affine.scaling(scale)),
+            down.up.push(reader.inputs["bias"], Affine.shifting(shift)),
+        )
+
+    behind = change.with_shift(gain * moved + (1 - change.scale) * bias)
+    return first_of(by_gain, lambda: down.push(reader.output, behind))
 
 
 @rule("rectifier")

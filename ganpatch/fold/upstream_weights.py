@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ganpatch.fold.affine import Affine, Unfoldable, known_shape
-from ganpatch.fold.upstream import Changes, Upstream, joined, rule
+from ganpatch.fold.upstream import Changes, Upstream, first_of, joined, rule
 from ganpatch.graph.operations import Graph, Operation
 
 
@@ -48,10 +48,20 @@ def _weight_and_bias(up: Upstream, operation: Operation, rows: Tensor, of_bias: 
 
 @rule("batch_norm")
 def _batch_norm(up: Upstream, operation: Operation, change: Affine) -> Changes:
-    if "gain" in operation.inputs:
-        return _unit_norm(up, operation, change)
+    """In eval mode it is affine itself: its gain and bias change, else its input."""
+    attempts = [lambda: _unit_norm(up, operation, change)] if "gain" in operation.inputs else []
+    return first_of(*attempts, lambda: _into_batch_norm(up, operation, change))
+
+
+def _into_batch_norm(up: Upstream, operation: Operation, change: Affine) -> Changes:
     mean, deviation = batch_statistics(up.graph, operation)
-    shift = (1 - change.scale) * mean + deviation * change.shift
+    shift = change.shift
+    if "gain" in operation.inputs:
+        gain, bias = batch_norm_terms(up.graph, operation)
+        shift = (shift + (change.scale - 1) * bias) / gain
+        if not bool(torch.isfinite(shift).all()):
+            raise Unfoldable("a normalisation with a gain of zero does not pass it on")
+    shift = (1 - change.scale) * mean + deviation * shift
     return up.push(operation.inputs["value"], change.with_shift(shift))
 
 
@@ -76,6 +86,15 @@ def _layer_norm(up: Upstream, operation: Operation, change: Affine) -> Changes:
 def _refuse_without_gain(operation: Operation) -> None:
     if not {"gain", "bias"} <= operation.inputs.keys():
         raise Unfoldable("a normalisation without gain and bias mixes its units")
+
+
+def batch_norm_terms(graph: Graph, operation: Operation) -> tuple[Tensor, Tensor]:
+    """Return gain and bias [1, C, 1, ...] of a BatchNorm that has them."""
+    gain, bias = operation.inputs["gain"], operation.inputs["bias"]
+    if not (gain.is_fixed and bias.is_fixed):
+        raise Unfoldable(f"the gain of {operation} is computed")
+    across = [1, -1, *[1] * (len(known_shape(operation.inputs["value"])) - 2)]
+    return graph.number(gain).view(across), graph.number(bias).view(across)
 
 
 def batch_statistics(graph: Graph, operation: Operation) -> tuple[Tensor, Tensor]:
