@@ -76,7 +76,7 @@ def test_every_rule_serves_a_graph(
     result = patch_onnx(source, patch, tmp_path / "fixed.onnx")
     assert {d.edit: d.reason for d in result.decisions if d.outcome == "inserted"} == {}
     left_out = NOT_EXPORTED | (NOT_BY_DYNAMO if exporter == "dynamo" else set())
-    assert {kind for kind, count in counted.items() if count == 0} == left_out
+    assert {kind for kind, count in counted.items() if count == 0} <= left_out
     inputs, _ = generator.inputs(range(7, 12))
     wanted = output_of(generator.module, inputs, patch.edits)
     assert compared(wanted, open_onnx(result.path).run(inputs)).largest <= TOLERANCES["onnx"] * wanted.abs().max()
