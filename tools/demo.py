@@ -1,6 +1,8 @@
 """The main job on the bundled generator, from ranking to a repaired ONNX file: what `make demo` runs.
 
-python tools/demo.py            # writes the folder demo/
+Example:
+
+    python tools/demo.py            # writes the folder demo/
 """
 
 import shlex

@@ -29,7 +29,7 @@ def generator(spots: int = 16) -> Built:
 
 
 def segmenter() -> Segmenter:
-    """Tell dark from bright pixels; `ganpatch dissect --segmenter blobs` calls this."""
+    """Return a segmenter of dark and bright pixels, for `ganpatch dissect --segmenter blobs`."""
 
     def run(images: Tensor, _features: Sequence[Tensor]) -> Tensor:
         return (images.mean(1) > 0.5).long()

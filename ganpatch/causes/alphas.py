@@ -5,8 +5,8 @@
         alphas.descend()
     alphas.alpha                            # [C]
 
-Each step ablates by alpha at a place where the concept is, and inserts by alpha where it is not, on other images; the
-first should lower the concept's presence there, the second raise it. Both are read at the place where they were done.
+Each step ablates by alpha at a position where the concept is, and, on other images, inserts by alpha where it is not.
+The first should lower the presence of the concept there, the second raise it. Both are read at their own position.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ _PRESENT = 0.25  # from this mean probability on, a place holds the concept
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """How alphas are optimised: the optimiser, its rate, and what keeps alphas small."""
+    """How alphas are optimised: the optimiser, its rate, and the penalty."""
 
     optimizer: Callable[[list[Tensor]], torch.optim.Optimizer]
     penalty: Callable[[Tensor], Tensor]
@@ -38,9 +38,9 @@ def _iou_start(iou: Tensor) -> Tensor:
 
 
 # Under "sparse", which is ours, few alphas stay high, so that the first twenty of them can be ranked: with the smaller
-# penalty of the reference code dozens end at 1 (tools/documentation/show_dissection.py).
-# The paper's lambda of 100 is read as of presence in pixels: a place at 8x8 covers 1024 of its 256x256 images' pixels.
-# It names neither the rate nor where alphas start. The reference code starts at the IoU.
+# penalty of the reference code, dozens end at 1 (tools/documentation/show_dissection.py).
+# The paper's lambda of 100 is read as relative to presence in pixels: a position at 8x8 covers 1024 pixels of 256x256.
+# It gives neither the rate nor the initial value. The reference code starts at the IoU.
 PRESETS: Mapping[str, Preset] = {
     "sparse": Preset(
         optimizer=lambda parameters: torch.optim.Adam(parameters, lr=0.03),
@@ -76,7 +76,7 @@ class Study:
 
     @property
     def holding(self) -> Tensor:
-        """The images that hold the concept at some place, [M]."""
+        """The images that contain the concept at some position, [M]."""
         return (self.presence.flatten(1).amax(1) > _PRESENT).nonzero().flatten()
 
 
@@ -108,7 +108,7 @@ class Alphas:
         return loss.item()
 
     def _loss(self) -> Tensor:
-        """Presence after ablation minus presence after insertion, each at its own place."""
+        """Presence after ablation minus presence after insertion, each at its own position."""
         source = torch.Generator().manual_seed(self.step)
         from_images = self._holding[torch.randint(len(self._holding), (_BATCH,), generator=source)]
         into_images = torch.randint(len(self._study.presence), (_BATCH,), generator=source)

@@ -42,7 +42,7 @@ class ConceptChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConceptPatch:
-    """The patch, and what it does to all concepts: inside its mask, where it has one."""
+    """The patch, and its effect on all concepts, inside its mask if it has one."""
 
     patch: Patch
     change: ConceptChange

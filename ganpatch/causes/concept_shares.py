@@ -1,4 +1,4 @@
-"""How much of each concept images hold, with and without edits.
+"""How much of each concept images contain, before and after edits.
 
 Example:
 
@@ -28,7 +28,7 @@ class ConceptChange:
     after: Tensor
 
     def removed(self, concept: str) -> float:
-        """Return the share of the concept's pixels that went; negative where there are more."""
+        """Return the share of the concept's pixels that were removed; negative if there are more."""
         place = self.concepts.index(concept)
         return 1 - (self.after[place] / self.before[place].clamp(min=1e-12)).item()
 
@@ -56,7 +56,7 @@ def concept_change(
     within: Tensor | None = None,
     progress: Progress = unseen,
 ) -> ConceptChange:
-    """Measure the concepts on the images of `seeds` without and with `edits`; `within` [H, W] weighs pixels."""
+    """Measure the concepts in the images of `seeds` before and after `edits`; `within` [H, W] weights pixels."""
     total = 2 * len(seeds)
     before = _shares(generator, segmenter, seeds, within, lambda done: progress(done, total))
     with edits_applied(generator.module, edits):

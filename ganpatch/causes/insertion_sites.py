@@ -1,4 +1,4 @@
-"""Where a concept can be put: the effect of an insertion by what was at its place (Bau et al. 2018, section 4.4).
+"""Where a concept can be inserted: the effect of an insertion by what was there before (Bau et al. 2018, section 4.4).
 
 Example:
 
@@ -17,12 +17,12 @@ from ganpatch.causes.interventions import BATCH, Interventions, grown, inserted,
 from ganpatch.forward.activations import batched
 from ganpatch.pages.image_grids import Pixels, to_pixels
 
-_LEAST_SHARE = 0.5  # of a place that a concept must cover to be what was there
+_LEAST_SHARE = 0.5  # of a position that a concept must cover to count as what was there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """One insertion: the image's seed, the place (row, column) at the layer, the gain; pixels before and after."""
+    """One insertion: the seed of the image, the position (row, column), the gain, and pixels before and after."""
 
     seed: int
     place: tuple[int, int]
@@ -33,18 +33,18 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """The gain in a concept's presence at places, by what was there; `examples` have the largest gain of each."""
+    """The gain in a concept's presence, by what was there before; `examples` have the largest gain of each."""
 
     concept: str
     gains: dict[str, tuple[float, ...]]
     examples: dict[str, Example]
 
     def mean(self, before: str) -> float:
-        """Return the mean gain where `before` was."""
+        """Return the mean gain at positions where `before` was."""
         return sum(self.gains[before]) / len(self.gains[before])
 
     def rows(self) -> list[tuple[str, int, float]]:
-        """Return what was there, the number of places and the mean gain; the largest first."""
+        """Return what was there, the number of positions and the mean gain; the largest first."""
         rows = [(name, len(gains), self.mean(name)) for name, gains in self.gains.items()]
         return sorted(rows, key=lambda row: -row[2])
 
@@ -59,7 +59,7 @@ class _Try:
 def insertion_by_context(
     bench: Interventions, units: Tensor, values: Tensor, concept: str, seeds: Sequence[int], radius: int = 0
 ) -> Context:
-    """Insert `units` at `values` at one place per image and class, and read there how much of `concept` appears.
+    """Insert `units` at `values` at one position per image and class, and measure how much of `concept` appears there.
 
     The insertion also covers `radius` places around its own.
     """
@@ -90,7 +90,7 @@ def insertion_by_context(
 
 
 def _tries(presence: Tensor, seeds: Sequence[int]) -> list[_Try]:
-    """Draw for each image and class one place that the class mostly covers, where there is one."""
+    """Draw for each image and class one position that the class mostly covers, if there is one."""
     tries = []
     for row, seed in enumerate(seeds):
         source = torch.Generator().manual_seed(seed)

@@ -1,4 +1,4 @@
-"""What an intervention at a layer does to a concept: images with units ablated or inserted, and how they are segmented.
+"""The effect of an intervention at a layer on a concept: images with units ablated or inserted, and their segmentation.
 
     bench = Interventions(generator, segmenter, "layer4")
     prefix = bench.prefix(seeds)
@@ -78,7 +78,7 @@ class Interventions:
         return counts.cpu()
 
     def presence(self, probabilities: Tensor) -> Tensor:
-        """Return the mean probability in the part of the image that each place of the layer covers, [N, K, h, w]."""
+        """Return the mean probability in the part of the image that each position of the layer covers, [N, K, h, w]."""
         return F.adaptive_avg_pool2d(probabilities, self.size)
 
 
@@ -88,7 +88,7 @@ def unchanged(y: Tensor) -> Tensor:
 
 
 def ablated(units: Tensor, alpha: Tensor | float = 1.0, places: Tensor | None = None) -> Change:
-    """Return the change that ablates `units` by alpha, everywhere or at `places` [N, h, w] in [0, 1]."""
+    """Return the change that ablates `units` by alpha, everywhere or at positions `places` [N, h, w] in [0, 1]."""
     return inserted(units, torch.zeros(len(units)), alpha, places)
 
 
@@ -116,7 +116,7 @@ def one_place(weights: Tensor, seed: int) -> Tensor:
 
 
 def grown(places: Tensor, radius: int) -> Tensor:
-    """Grow masks [N, h, w] by `radius` places to all sides."""
+    """Grow masks [N, h, w] by `radius` positions in all directions."""
     if radius == 0:
         return places
     return F.max_pool2d(places.unsqueeze(1), 2 * radius + 1, stride=1, padding=radius)[:, 0]

@@ -1,6 +1,6 @@
-"""The report of an intervention study: curves of effect against units, and pictures with the concept taken away.
+"""The report of an intervention study: curves of effect against units, and pictures with the concept removed.
 
-The pictures lie beside the page in the causes folder.
+The pictures are next to the page in the causes folder.
 """
 
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ def _rows(found: tuple[Curve, ...]) -> list[list[str]]:
 
 
 def _context_parts(context: Context, folder: Path, name: str) -> list[str]:
-    """Show by what was there how much of the concept an insertion adds, and the best example of each."""
+    """Show how much of the concept an insertion adds, by what was there before, with the best example of each."""
     rows = [(before, places, gain) for before, places, gain in context.rows() if before in context.examples]
     examples = [context.examples[before] for before, _, _ in rows]
     captions = [f"{before} {context.examples[before].gain:+.2f}" for before, _, _ in rows]

@@ -4,8 +4,8 @@ Example:
 
     causes = Causes.load("causes")
     causes["tree"].ranked()                     # units by alpha, the most causal first
-    causes.removal("tree", units=20)            # an Edit that takes trees away
-    causes.insertion("door", units=20, mask=m)  # an Edit that puts doors where the mask is
+    causes.removal("tree", units=20)            # an Edit that removes trees
+    causes.insertion("door", units=20, mask=m)  # an Edit that inserts doors where the mask is
 """
 
 from collections.abc import Mapping
@@ -34,8 +34,9 @@ _LARGEST = 64_000_000
 class Curve(Section):
     """The effect of the first `units` of an order, on held-out seeds; several draws for random orders.
 
-    `removed` is the share of the concept's pixels that ablation takes away. `ace` is the average causal effect: at a
-    random place of each image, presence with the units inserted minus presence with them ablated, over mean presence.
+    `removed` is the share of the concept's pixels that ablation removes. `ace` is the average causal effect: at a
+    random position of each image, presence with the units inserted minus presence with them ablated, over mean
+    presence.
     """
 
     by: str
@@ -45,7 +46,7 @@ class Curve(Section):
 
 
 class ContextRow(Section):
-    """How much of the concept an insertion adds at a place, on average, by the class that was `before` there."""
+    """How much of the concept an insertion adds on average, by the class that was there `before`."""
 
     before: str
     places: int
@@ -79,8 +80,8 @@ class _Manifest(Section):
 class ConceptCauses:
     """One concept: per unit [C] the optimised `alpha`, the `iou`, the mean activation where the concept is.
 
-    `ace` [C] is the average causal effect of each unit alone on the share of the concept's pixels, or None where it was
-    not measured; `presence` is the share of all pixels that are the concept; `context` is where it can be put.
+    `ace` [C] is the average causal effect of each unit alone on the share of the concept's pixels, or None if it was
+    not measured; `presence` is the share of all pixels that are the concept; `context` is where it can be inserted.
     """
 
     alpha: Tensor
@@ -134,7 +135,7 @@ class Causes:
         return self.concepts[concept]
 
     def insertion_values(self, concept: str, level: Level = "mean") -> Tensor:
-        """Return the activation [C] that insertion puts in: the class-conditional mean, or a quantile."""
+        """Return the activation [C] of an insertion: the class-conditional mean, or a quantile."""
         return {"mean": self[concept].conditional_mean, "q99": self.q99, "q999": self.q999}[level]
 
     def only_concept(self) -> str:
@@ -204,7 +205,7 @@ class Causes:
 
     @classmethod
     def load(cls, folder: str | Path) -> "Causes":
-        """Read a causes folder; raise GanpatchError naming the file that is missing or broken."""
+        """Read a causes folder; raise GanpatchError with the file that is missing or broken."""
         folder = Path(folder)
         path = folder / MANIFEST
         if not path.is_file():

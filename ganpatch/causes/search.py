@@ -1,4 +1,4 @@
-"""Which units of a layer cause a concept: single units, optimised sets, and how much a set does, on held-out seeds.
+"""Find the units of a layer that cause a concept: single units, optimised sets, and their effect on held-out seeds.
 
     causes = find_causes(generator, segmenter, "layer4", ["tree", "door"])
     causes.save("causes")
@@ -150,7 +150,7 @@ class _Seen:
         _, self.iou = best_thresholds(sample.values, sample.labels, self.presence.shape[1])
 
     def study(self, index: int) -> Study:
-        """Return what is known of the concept at `index`; an insertion puts in the mean activation where it is."""
+        """Return what is known of the concept at `index`; an insertion uses the mean activation where it is."""
         presence = self.presence[:, index]
         activation = self.prefix.activation.float().cpu()
         values = torch.einsum("nchw,nhw->c", activation, presence) / presence.sum().clamp(min=1e-9)
@@ -211,7 +211,7 @@ class _Run:
         return replace(found, curves=curves)
 
     def _single(self) -> Tensor:
-        """Measure each unit alone [C, K]: by what share of its pixels ablation lessens each concept."""
+        """Measure each unit alone [C, K]: the share of its pixels that ablation removes from each concept."""
         bench, tensors = self._bench, self._kept.tensors
         each = max(1, _SINGLE_IMAGES // len(self._studies))
         holding = [study.presence.mean((1, 2)).topk(each).indices for study in self._studies.values()]

@@ -1,8 +1,10 @@
 """Help of a command: what it does, its examples, then its options in groups.
 
-@command()
-@click.option("--n", …)
-def rank(n): ...
+Example:
+
+    @command()
+    @click.option("--n", …)
+    def rank(n): ...
 """
 
 import inspect

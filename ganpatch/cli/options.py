@@ -87,7 +87,7 @@ def layers_option(help: str) -> Callable[[Function], Function]:
 
 
 def split_patch(arguments: Sequence[str]) -> tuple[str | None, Path]:
-    """Tell [MODEL] PATCH apart: a patch ends in .yaml or .yml."""
+    """Split the arguments [MODEL] PATCH: a patch ends in .yaml or .yml."""
     model, patch = split_optional_patch(arguments)
     if patch is None:
         raise click.UsageError("name a patch, a .yaml file")
@@ -95,7 +95,7 @@ def split_patch(arguments: Sequence[str]) -> tuple[str | None, Path]:
 
 
 def split_optional_patch(arguments: Sequence[str]) -> tuple[str | None, Path | None]:
-    """Tell [MODEL] [PATCH] apart."""
+    """Split the arguments [MODEL] [PATCH]."""
     patches = [text for text in arguments if text.lower().endswith(PATCH_SUFFIXES)]
     models = [text for text in arguments if text not in patches]
     if len(patches) > 1 or len(models) > 1:

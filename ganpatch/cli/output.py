@@ -49,7 +49,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numeri
 
 
 def print_decisions(decisions: Sequence["Decision"], written: Path | None, as_json: bool) -> None:
-    """Print what became of each edit, as a table or as JSON."""
+    """Print the outcome of each edit, as a table or as JSON."""
     from ganpatch.export.report_rows import decision_rows
 
     heading, *rows = decision_rows(decisions)

@@ -1,7 +1,9 @@
 """Keep other processes out of a folder while this one works in it; the kernel releases a lock when its process ends.
 
-with locked(Path("run")):           # GanpatchError naming the process, where another one is at work in there
-    …
+Example:
+
+    with locked(Path("run")):           # GanpatchError naming the process, where another one is at work in there
+        …
 """
 
 import datetime

@@ -19,7 +19,7 @@ from ganpatch.pages.report_frame import heading, paragraph, table, write_report
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One layer of one run: its units, the interpretable ones by concept, a quality figure of the model if given."""
+    """One layer of one run: its units, its interpretable units by concept, and the quality of the model if given."""
 
     name: str
     units: int
@@ -34,7 +34,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """All layers of all runs; `differing` says what about the runs is not equal and should be."""
+    """All layers of all runs; `differing` lists settings that should be equal in all runs but are not."""
 
     entries: tuple[Compared, ...]
     differing: tuple[str, ...]
@@ -76,13 +76,13 @@ class Comparison:
 
 
 def compare(folders: Sequence[str | Path], quality: Sequence[float] = ()) -> Comparison:
-    """Read dissections and set them side by side; `quality` is one figure per folder, or none.
+    """Read dissections and compare them; `quality` is one figure per folder, or empty.
 
-    Raises GanpatchError when a folder holds no dissection, or the figures are not as many as the folders.
+    Raises GanpatchError if a folder has no dissection, or the numbers of figures and folders differ.
     """
     if quality and len(quality) != len(folders):
         raise GanpatchError(
-            f"{len(quality)} quality figures for {len(folders)} runs; give one for each, in their order"
+            f"{len(quality)} quality figures for {len(folders)} runs; give one per run, in the same order"
         )
     found = [(Path(folder), Dissection.load(folder)) for folder in folders]
     entries = [

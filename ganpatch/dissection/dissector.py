@@ -1,10 +1,10 @@
-"""Dissecting: which unit is which concept, in the same streaming pass as ranking.
+"""Dissecting: measure the agreement of units and concepts, in the same streaming pass as ranking.
 
     dissection = dissect(generator, load_segmenter("churches", generator), layers=["layer4"], seeds=range(1000))
     dissection.save("run")
 
-Thresholds come from a sample of other seeds, behind the highest of `seeds`. Each batch's activations are kept until
-its images are segmented, and not longer. With `partial`, an interrupted pass goes on.
+Thresholds come from a sample of other seeds, after the highest of `seeds`. The activations of a batch are kept only
+until its images are segmented. With `partial`, an interrupted pass resumes.
 """
 
 import re
@@ -52,7 +52,7 @@ def dissect(
     """Rank the units of `layers` over `seeds` and measure the IoU of each with each concept of `segmenter`.
 
     `threshold` is "best", which maximises I/H per unit and concept, or a quantile per unit, "q0.99".
-    Raises GanpatchError when a layer does not exist, gives no maps, or the segmenter does not fit.
+    Raises GanpatchError if a layer does not exist or has no maps, or if the segmenter does not fit.
     """
     names = chosen_layers(generator, layers)
     check_choices(seeds, k, "max")
@@ -78,7 +78,7 @@ def dissect(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Other:
-    """Other images than those that are counted: the thresholds of `layers` come from them."""
+    """Images that are not counted, from which the thresholds of `layers` are estimated."""
 
     generator: Generator
     segmenter: Segmenter
@@ -116,7 +116,7 @@ class _Other:
 
 
 class _Dissector:
-    """A dissection on its way: a job for `run_pass`, which ranks as well."""
+    """A dissection in progress: a job for `run_pass`, which also ranks."""
 
     def __init__(self, ranker: Ranker, other: _Other, threshold: str) -> None:
         self.ranker, self.thresholds = ranker, dict[str, Tensor]()
@@ -134,7 +134,7 @@ class _Dissector:
         }
 
     def begin(self, group: Group) -> None:
-        """Find the thresholds, together and once: all processes count above the same ones."""
+        """Find the thresholds, once and together, so that all processes use the same ones."""
         self.thresholds = group.from_first(self.thresholds)
         if not self.thresholds:
             self.thresholds = group.from_first(self._other.thresholds(_level_of(self._threshold), group))

@@ -1,4 +1,4 @@
-"""How well units above their thresholds agree with concepts: running counts of pixels.
+"""Agreement of units above their thresholds with concepts: running counts of pixels.
 
     counts = ConceptCounts(thresholds, concepts=10)       # thresholds [C, K], or [C, 1] for all concepts
     counts.update(activation, labels)                     # [N, C, h, w], [N, H, W]
@@ -19,7 +19,7 @@ _MOST_ON_DEVICE = 1 << 26
 
 
 class ConceptCounts(Running):
-    """Pixels above the threshold, of them those in the concept, per unit and concept; pixels of each concept."""
+    """Pixels above the threshold, and of these those in the concept, per unit and concept; pixels of each concept."""
 
     def __init__(self, thresholds: Tensor, concepts: int) -> None:
         self.thresholds = thresholds
@@ -29,7 +29,7 @@ class ConceptCounts(Running):
         self.pixels = torch.zeros((), dtype=torch.float64)
 
     def update(self, activation: Tensor, labels: Tensor) -> None:
-        """Take an activation [N, C, h, w] and labels [N, H, W]; a label outside 0..K-1 is no concept."""
+        """Add an activation [N, C, h, w] and labels [N, H, W]; labels outside 0..K-1 belong to no concept."""
         self.move(activation.device)
         concepts, (height, width) = len(self.of_concept), labels.shape[-2:]
         among = torch.where((labels >= 0) & (labels < concepts), labels, concepts)
@@ -46,14 +46,14 @@ class ConceptCounts(Running):
                 self.both[units] += both.double()
 
     def merge(self, other: "ConceptCounts") -> None:
-        """Take in what another process saw, with the same thresholds."""
+        """Add the state of another process with the same thresholds."""
         self.above += other.above
         self.both += other.both
         self.of_concept += other.of_concept
         self.pixels += other.pixels
 
     def result(self) -> tuple[Tensor, Tensor]:
-        """Give IoU and pixel accuracy, each [C, K] float32; 0 where neither unit nor concept was ever there."""
+        """Return IoU and pixel accuracy, each [C, K] float32; 0 if neither unit nor concept ever occurs."""
         self.move(_CPU)
         union = self.above + self.of_concept - self.both
         agree = self.pixels - union + self.both

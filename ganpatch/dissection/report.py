@@ -1,6 +1,6 @@
 """The report of a dissection: how many units each layer has for each concept, and the units' top images, outlined.
 
-Figures 3 and 5 of Bau et al. 2018. The pictures lie in the folder `dissection` beside the page.
+See Figures 3 and 5 of Bau et al. 2018. The pictures are in the folder `dissection` next to the page.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ _UNITS, _IMAGES = 6, 8  # shown per concept
 
 
 def write_dissection_page(dissection: Dissection, folder: Path) -> Path:
-    """Write dissection.html and its pictures into a run folder; give the page's path."""
+    """Write dissection.html and its pictures into a run folder; return the path of the page."""
     parts = [paragraph(_lead(dissection)), heading("Interpretable units per layer")]
     parts.append(stacked_bars({layer: dissection.counts(layer) for layer in dissection.layers}, "units"))
     parts.append(paragraph(f"A unit counts for the concept that it agrees with best, where IoU > {LEAST_IOU:g} and "
@@ -60,7 +60,7 @@ def _layer_parts(dissection: Dissection, layer: str, folder: Path, index: int) -
 
 
 def _shown(dissection: Dissection, layer: str, concept: str) -> list[int]:
-    """Return the units to show for a concept: those that count for it; if none does, the best if its IoU is enough."""
+    """Return the units to show for a concept: its interpretable units, else the best unit if its IoU is high enough."""
     units = dissection.units_of(layer, concept)[:_UNITS]
     column = dissection[layer].iou[:, dissection.index(concept)]
     return units or ([int(column.argmax())] if column.max() > LEAST_IOU else [])

@@ -1,4 +1,4 @@
-"""The result of dissecting: per unit and concept how well they agree; saved in the run folder beside the ranking.
+"""The result of dissecting: the agreement of each unit with each concept; saved in the run folder next to the ranking.
 
 Example:
 
@@ -41,7 +41,7 @@ class LayerDissection:
 
     @property
     def best(self) -> Tensor:
-        """The concept of highest IoU per unit, [C]."""
+        """The concept with the highest IoU per unit, [C]."""
         return self.iou.argmax(1)
 
 
@@ -58,7 +58,7 @@ class _Manifest(Section):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dissection:
-    """All dissected layers of one run; `shares` is how much of the images each concept covers."""
+    """All dissected layers of one run; `shares` is the share of the images that each concept covers."""
 
     ranking: Ranking
     segmenter: str
@@ -90,7 +90,7 @@ class Dissection:
         return [unit for unit in order.tolist() if chosen[unit]]
 
     def index(self, concept: str) -> int:
-        """Return the place of a concept; raise GanpatchError with the near miss."""
+        """Return the index of a concept; raise GanpatchError with the nearest match."""
         if concept not in self.concepts:
             raise GanpatchError(
                 f"concept '{concept}' is not in this run; it has {', '.join(self.concepts)}"
@@ -127,10 +127,10 @@ class Dissection:
         ranking = Ranking.load(folder)
         path = folder / DISSECTION
         if not path.is_file():
-            raise GanpatchError(f"'{folder}' holds a ranking and no dissection; make one with ganpatch dissect")
+            raise GanpatchError(f"'{folder}' has a ranking but no dissection; make one with ganpatch dissect")
         manifest = read_section(path, _Manifest, limit=_LARGEST)
         if manifest.run != ranking.run or len(manifest.shares) != len(manifest.concepts):
-            raise GanpatchError(f"'{path}' does not belong to the ranking beside it; dissect again")
+            raise GanpatchError(f"'{path}' does not belong to the ranking next to it; dissect again")
         return cls(
             ranking=ranking,
             segmenter=manifest.segmenter,

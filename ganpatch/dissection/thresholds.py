@@ -1,4 +1,4 @@
-"""From what level on a unit counts as firing, from a sample of pixels with known activations and labels.
+"""The activation above which a unit counts as active, from a sample of pixels with activations and labels.
 
 Example:
 
@@ -31,7 +31,7 @@ class LabelledSample:
         self._count = 0
 
     def update(self, maps: Tensor, labels: Tensor, seed: int) -> None:
-        """Take the maps [C, P] and labels [P] of one image; its pixels are drawn by its seed."""
+        """Add the maps [C, P] and labels [P] of one image; its pixels are drawn by its seed."""
         source = torch.Generator().manual_seed(seed ^ 0x1ABE1)
         places = torch.randperm(len(labels), generator=source)[: self._each]
         stop = self._count + self._each
@@ -40,7 +40,7 @@ class LabelledSample:
         self._count = stop
 
     def update_images(self, activation: Tensor, labels: Tensor, seeds: Sequence[int]) -> None:
-        """Take the activation [N, C, h, w] and labels [N, H, W] of the images of `seeds`, upsampled to the labels."""
+        """Add the activation [N, C, h, w] and labels [N, H, W] of the images of `seeds`, upsampled to the labels."""
         upsampler = Upsampler((activation.shape[2], activation.shape[3]), (labels.shape[1], labels.shape[2]))
         for maps, of_image, seed in zip(activation, labels, seeds, strict=True):
             self.update(upsampler(maps).flatten(1), of_image.flatten(), seed)
@@ -59,10 +59,9 @@ class LabelledSample:
 def best_thresholds(values: Tensor, labels: Tensor, concepts: int) -> tuple[Tensor, Tensor]:
     """Return the threshold per unit and concept that maximises I / H (Bau et al. 2018, section 3.1), and the IoU at it.
 
-    Both are [C, K]; the IoU is of this sample, a first look.
-
-    I is the mutual information of "the unit is above" and "the pixel is of the concept", H their joint entropy.
-    `values` [C, S] are activations, `labels` [S]. A unit that never varies gets its highest value: it never fires.
+    Both are [C, K]; the IoU is that of this sample. I is the mutual information of "the unit is above" and "the pixel
+    belongs to the concept", H their joint entropy. `values` [C, S] are activations, `labels` [S]. A unit that never
+    varies gets its highest value, so it is never active.
     """
     size = len(labels)
     edges = _edges(size)
@@ -79,11 +78,11 @@ def quantile_thresholds(values: Tensor, level: float) -> Tensor:
 
 
 def _of_units(values: Tensor, labels: Tensor, edges: Tensor, of_concept: Tensor) -> tuple[Tensor, Tensor]:
-    """Try the values at the places `edges` of each unit's falling order as thresholds."""
+    """Try as thresholds the values at the positions `edges` of each unit's descending order."""
     units, size, concepts = len(values), len(labels), len(of_concept)
     falling, order = values.sort(1, descending=True)
     candidates = falling[:, edges].contiguous()
-    starts = torch.searchsorted(-falling, -candidates)  # how many are above: equal values cannot be parted
+    starts = torch.searchsorted(-falling, -candidates)  # how many are above: equal values cannot be separated
     places = torch.arange(size).expand(units, -1).contiguous()
     piece = torch.searchsorted(starts, places, right=True)
     code = (torch.arange(units)[:, None] * (len(edges) + 1) + piece) * (concepts + 1) + labels.clamp(0, concepts)[order]
@@ -96,7 +95,7 @@ def _of_units(values: Tensor, labels: Tensor, edges: Tensor, of_concept: Tensor)
     iou = (both / (above + of_concept - both).clamp(min=1)).gather(1, place.unsqueeze(1))[:, 0]
     found = best >= 0
     lowest_above = falling.gather(1, (starts.gather(1, place) - 1).clamp(min=0))
-    between = (candidates.gather(1, place) + lowest_above) / 2  # a threshold that equals a value parts by rounding
+    between = (candidates.gather(1, place) + lowest_above) / 2  # a threshold equal to a value would depend on rounding
     return torch.where(found, between, falling[:, :1]), iou.float() * found
 
 
@@ -115,7 +114,7 @@ def _entropy(shares: Tensor) -> Tensor:
 
 
 def _edges(size: int) -> Tensor:
-    """Return the numbers of pixels above a threshold that are tried: dense among the few, even among the many."""
+    """Return the numbers of pixels above a threshold to try: dense for small numbers, evenly spaced for large ones."""
     most = max(1.0, _COMMONEST * size)
     few = torch.logspace(math.log10(max(1.0, _RAREST * size)), math.log10(most), _EDGES)
     tried: Tensor = torch.cat([few, torch.linspace(1, most, _EDGES // 2)]).long().clamp(1, size - 1).unique()

@@ -3,8 +3,8 @@
 folder/index.html, folder/pairs/*.png       what the person sees
 folder/comparison.json, answers.json        which image is which; what was answered
 
-write_judge_page(folder, comparison)
-serve_pairs(folder, port=0, announce=print)
+    write_judge_page(folder, comparison)
+    serve_pairs(folder, port=0, announce=print)
 """
 
 import secrets

@@ -167,7 +167,7 @@ def damage(before: Tensor, after: Tensor, perceptual: Perceptual | None = None) 
 
 
 def perceptual_distance(*, fetch: bool = False) -> Perceptual | None:
-    """Give LPIPS (Zhang et al. 2018), or None where the weights of its AlexNet are not in the cache.
+    """Return LPIPS (Zhang et al. 2018), or None if the weights of its AlexNet are not in the cache.
 
     With `fetch` they are downloaded, and GanpatchError is raised when that fails.
     """

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ganpatch.families.churches.targets import held_out_images, is_bundled, target_images
 from ganpatch.finding.image_features import Features
-from ganpatch.finding.typical import Usual
+from ganpatch.finding.typical import Typical
 from ganpatch.forward.activations import BATCH, batched
 from ganpatch.generator.generator import Generator
 from ganpatch.pages.image_grids import read_images
@@ -52,7 +52,7 @@ class Reference:
 
 @torch.inference_mode()
 def choose_reference(generator: Generator, compared: Compared) -> Reference:
-    """Return the best reference at hand: `real` images, the scenes of the bundled generator, or its typical half."""
+    """Return the best available reference: `real` images, the scenes of the bundled generator, or its typical half."""
     features, count = compared.features, compared.count
     if compared.real is not None:
         height, width = generator.sample([0]).shape[-2:]
@@ -80,7 +80,7 @@ def _typical_half(generator: Generator, features: Features, count: int) -> Refer
         maps.append(features.maps(images))
         vectors.append(features.vectors(images))
     own = torch.cat(maps)
-    odd = torch.cat([Usual(own[count:]).oddity(own[:count]), Usual(own[:count]).oddity(own[count:])])
+    odd = torch.cat([Typical(own[count:]).oddity(own[:count]), Typical(own[:count]).oddity(own[count:])])
     typical = odd.mean((1, 2)).argsort()[:count].cpu()
     return Reference(
         description=f"the {count} most typical of {2 * count} generated images (no real images given)",

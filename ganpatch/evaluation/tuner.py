@@ -1,13 +1,13 @@
-"""The softest repair that does it: for each unit of a patch an edit, as strong as it helps and no stronger.
+"""Soften a patch: for each unit, an edit that is as strong as it helps and no stronger.
 
     tuned = tune(generator, patch, Bound(damage=0.01))
-    tuned.patch, tuned.curve                # the trade-off: (damage, gain) of each stop
+    tuned.patch, tuned.curve                # the trade-off: (damage, gain) of each point
 
-Every unit may be left alone, blended by half, switched off, or held at its 99 or 99.9 % level (`above` and `value`).
-Its gain is how much more usual the images become that activate it most; its damage, how much those change that
-activate it least. For a price of damage every unit takes the option of highest gain - price * damage; a sweep of prices
-gives the curve. Each stop is then measured with all its edits together, and the one of highest gain within the bound is
-taken.
+Every unit may be left unchanged, blended by half, switched off, or held at its 99 or 99.9 % level (`above`, `value`).
+Its gain is how much more typical the images become that activate it most; its damage is how much those change that
+activate it least. At a price of damage, every unit takes the option with the highest gain - price * damage. A sweep
+over prices gives the curve. Each stop is then measured with all its edits together, and the stop with the highest gain
+within the bound is chosen.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from torch import Tensor
 from ganpatch.errors import GanpatchError
 from ganpatch.finding.image_features import Features, feature_maps, load_features
 from ganpatch.finding.task import REFERENCE
-from ganpatch.finding.typical import Usual
+from ganpatch.finding.typical import Typical
 from ganpatch.forward.activations import BATCH, Progress, unseen
 from ganpatch.generator.generator import Generator
 from ganpatch.graph.remainder import Remainder
@@ -33,13 +33,13 @@ from ganpatch.ranking.ranker import rank
 from ganpatch.ranking.result import LayerRanking
 
 SEEDS = TUNING_SEEDS
-TOP, FINE = 12, 24  # images per unit on which gain and damage are read
+TOP, FINE = 12, 24  # images per unit on which gain and damage are measured
 STOPS = 12  # prices tried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """What a repair may cost: the mean absolute change, in [0, 1], of images that activate its units least."""
+    """The largest damage of a repair: the mean absolute change, in [0, 1], of images that activate its units least."""
 
     damage: float = 0.01
     seeds: Sequence[int] = SEEDS
@@ -49,7 +49,7 @@ class Bound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One way to edit one unit: the fields of the edit, and what it gains and costs."""
+    """One way to edit one unit: the fields of the edit, its gain and its damage."""
 
     layer: str
     unit: int
@@ -62,7 +62,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """A choice of options, and what it gains and costs together."""
+    """A choice of options, with their joint gain and damage."""
 
     options: tuple[Option, ...]
     gain: float
@@ -71,7 +71,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuned:
-    """The tuned patch, what the given one gains and costs, and the stops of the curve by rising damage."""
+    """The tuned patch, the gain and damage of the given one, and the stops of the curve by increasing damage."""
 
     patch: Patch
     given: tuple[float, float]
@@ -80,7 +80,7 @@ class Tuned:
 
 
 def tune(generator: Generator, patch: Patch, bound: Bound | None = None, *, progress: Progress = unseen) -> Tuned:
-    """Soften `patch` within `bound`; raise GanpatchError when no edit of its units makes images more usual."""
+    """Soften `patch` within `bound`; raise GanpatchError if no edit of its units makes images more typical."""
     bound = bound or Bound()
     for edit in patch.edits:
         if edit.mask is not None or edit.call is not None:
@@ -97,7 +97,7 @@ def tune(generator: Generator, patch: Patch, bound: Bound | None = None, *, prog
         least = min((stop.damage for stop in stops), default=0.0)
         raise GanpatchError(
             f"no softer edit of these units gains anything within a damage of {bound.damage:g}"
-            + (f"; the least that gains costs {least:.2g}: --damage" if stops else ": images get no more usual")
+            + (f"; the least that gains costs {least:.2g}: --damage" if stops else ": images become no more typical")
         )
     chosen = max(within, key=lambda stop: stop.gain)
     given = judge.measure(patch.edits)
@@ -105,7 +105,7 @@ def tune(generator: Generator, patch: Patch, bound: Bound | None = None, *, prog
 
 
 def _chosen(options: Sequence[Option], price: float) -> tuple[Option, ...]:
-    """Return each unit's best option at a price of damage; units that gain nothing get none."""
+    """Return the best option of each unit at a price of damage; units without a gain get none."""
     best: dict[tuple[str, int], Option] = {}
     for option in options:
         key, worth = (option.layer, option.unit), option.gain - price * option.damage
@@ -115,7 +115,7 @@ def _chosen(options: Sequence[Option], price: float) -> tuple[Option, ...]:
 
 
 class _Judge:
-    """Measures what edits gain and cost."""
+    """Measures the gain and damage of edits."""
 
     def __init__(self, generator: Generator, patch: Patch, bound: Bound, progress: Progress) -> None:
         self.generator, self._patch, self._progress, self._done = generator, patch, progress, 0
@@ -125,7 +125,7 @@ class _Judge:
             self.units[edit.layer] = sorted({*self.units.get(edit.layer, []), *edit.units})
         self._ranked = rank(generator, list(self.units), bound.seeds, k=TOP)
         self._total = (len(_OPTIONS) * (TOP + FINE) + 1) * sum(map(len, self.units.values())) + bound.references
-        self._usual = Usual(self._maps(range(REFERENCE, REFERENCE + bound.references)))
+        self._typical = Typical(self._maps(range(REFERENCE, REFERENCE + bound.references)))
         tops = [self._ranked[layer].top_seeds[units].flatten() for layer, units in self.units.items()]
         active = torch.cat(tops).unique().tolist()
         self._most = active
@@ -140,10 +140,10 @@ class _Judge:
         found = []
         for unit in self.units[layer]:
             top = remainder.prefix(ranked.top_seeds[unit].tolist())
-            before = self._usual.oddity(self._features.maps(remainder(top, lambda y: y)))
+            before = self._typical.oddity(self._features.maps(remainder(top, lambda y: y)))
             for option in _options(layer, unit, ranked):
                 change = as_change([_edit([option], ranked.units, "option")])
-                after = self._usual.oddity(self._features.maps(remainder(top, change)))
+                after = self._typical.oddity(self._features.maps(remainder(top, change)))
                 gain, harm = (before - after).mean(), (remainder(fine, change) - plain).abs().mean()
                 found.append(replace(option, gain=float(gain), damage=float(harm)))
                 self._report(len(top) + len(fine))
@@ -158,9 +158,9 @@ class _Judge:
     def measure(self, edits: Sequence[Edit]) -> tuple[float, float]:
         """Return gain and damage of edits together."""
         most, fine = self._most[: 4 * BATCH], self._fine
-        before, plain = self._usual.oddity(self._maps(most)), self.generator.sample(fine)
+        before, plain = self._typical.oddity(self._maps(most)), self.generator.sample(fine)
         with edits_applied(self.generator.module, edits):
-            after, changed = self._usual.oddity(self._maps(most)), self.generator.sample(fine)
+            after, changed = self._typical.oddity(self._maps(most)), self.generator.sample(fine)
         return float((before - after).mean()), float((changed - plain).abs().mean())
 
     def _maps(self, seeds: Sequence[int]) -> Tensor:
@@ -182,7 +182,7 @@ def _options(layer: str, unit: int, ranked: LayerRanking) -> list[Option]:
 
 
 def _edit(options: Sequence[Option], channels: int, name: str, reason: str = "") -> Edit:
-    """Write options of one layer, all gated or none, as one edit."""
+    """Return options of one layer, all with `above` or all without, as one edit."""
     levels = tuple(option.above for option in options if option.above is not None)
     return Edit(
         id=name,
@@ -197,7 +197,7 @@ def _edit(options: Sequence[Option], channels: int, name: str, reason: str = "")
 
 
 def _edits(options: Sequence[Option], patch: Patch) -> list[Edit]:
-    """Write options as edits: one per layer, reason and kind."""
+    """Return options as edits: one per layer, reason and kind."""
     about = {(edit.layer, unit): edit for edit in patch.edits for unit in edit.units}
     groups: dict[tuple[str, str, bool], list[Option]] = {}
     for option in sorted(options, key=lambda option: (option.layer, option.unit)):

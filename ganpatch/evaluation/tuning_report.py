@@ -1,4 +1,4 @@
-"""What tuning a patch found, as rows and as a page with the curve of gain against damage."""
+"""The result of tuning a patch, as rows and as a page with the curve of gain against damage."""
 
 from collections import Counter
 from pathlib import Path

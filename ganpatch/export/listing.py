@@ -1,8 +1,10 @@
 """The layers of a model or of an ONNX graph, as a table for people and as plain data.
 
-found = list_model_layers("model.pt")
-found.heading, found.rows               # for a table
-found.facts                             # [{"name": "main.3", "units": 8, ...}, ...]
+Example:
+
+    found = list_model_layers("model.pt")
+    found.heading, found.rows               # for a table
+    found.facts                             # [{"name": "main.3", "units": 8, ...}, ...]
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,9 @@
 """A patch in an ONNX graph: folded into initialisers where the rules of `ganpatch.fold` say how, else inserted.
 
-measured = measure(source, patch, folder, inputs)
-model, decisions = edited_graph(source, patch, "auto", measured)
+Example:
+
+    measured = measure(source, patch, folder, inputs)
+    model, decisions = edited_graph(source, patch, "auto", measured)
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +40,7 @@ def measure(source: Path, patch: Patch, folder: Path, inputs: tuple[Tensor, ...]
 def edited_graph(
     source: Path, patch: Patch, mode: Mode, measured: Measured, forced: Mapping[str, str]
 ) -> tuple[ir.Model, list[Decision]]:
-    """Load the graph anew and edit it, upstream first, in the order of the list within a layer.
+    """Load the graph again and edit it, upstream first, in the order of the list within a layer.
 
     Edits in `forced` are inserted, for the reason given. Raises GanpatchError when a layer cannot be addressed, or
     `mode` is "fold" and an edit cannot be folded.

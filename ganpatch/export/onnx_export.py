@@ -42,7 +42,7 @@ _RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """An ONNX file: its largest difference to the hooks in torch, the largest output, what became of each edit."""
+    """An ONNX file: its largest difference to the hooks in torch, the largest output, the outcome of each edit."""
 
     path: Path
     difference: float
@@ -164,7 +164,7 @@ def _refuse_large(generator: Generator, model: onnx_ir.Model) -> None:
 
 
 def _clean(model: onnx_ir.Model) -> None:
-    """Take local paths and code out of the metadata."""
+    """Remove local paths and code from the metadata."""
     for node in model.graph:
         for key in [key for key in node.metadata_props if key != SCOPES]:
             del node.metadata_props[key]

@@ -1,7 +1,9 @@
 """ONNX graphs as files: loaded with the shapes of their values, saved with their tensors inside or beside them.
 
-model = load_graph(Path("model.onnx"))
-save_graph(model, Path("fixed.onnx"), "fixed.onnx.data")
+Example:
+
+    model = load_graph(Path("model.onnx"))
+    save_graph(model, Path("fixed.onnx"), "fixed.onnx.data")
 """
 
 import os

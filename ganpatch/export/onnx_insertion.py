@@ -1,6 +1,8 @@
 """Putting an edit into an ONNX graph as operations: Mul, Add, and Greater and Where for `above`.
 
-new = insert(value, terms, name="smears", keeps=inside)     # all other readers of `value` read `new`
+Example:
+
+    new = insert(value, terms, name="smears", keeps=inside)     # all other readers of `value` read `new`
 """
 
 from collections.abc import Container

@@ -1,4 +1,4 @@
-"""A patch for a graph that is already ONNX: edited in place, with no torch model at hand.
+"""A patch for a graph that is already ONNX: edited in place, without a torch model.
 
     patch_onnx(Path("model.onnx"), patch, Path("fixed.onnx"))
 
@@ -31,7 +31,7 @@ _BATCHES = (3, 1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchedGraph:
-    """A patched ONNX file: what became of each edit, how far folded and inserted differ, and the patch's effect."""
+    """A patched ONNX file: the outcome of each edit, how far folded and inserted differ, and the patch's effect."""
 
     path: Path
     decisions: tuple[Decision, ...]

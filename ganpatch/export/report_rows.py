@@ -1,4 +1,4 @@
-"""What was decided and proved, as rows and sentences for people."""
+"""Decisions and proofs as rows and sentences for people."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def decision_rows(decisions: Sequence["Decision"]) -> list[tuple[str, ...]]:
-    """Return a table of what became of each edit, its heading first."""
+    """Return a heading and a table with the outcome of each edit."""
     rows = [(d.edit, d.layer, d.outcome, ", ".join(d.where) or d.reason) for d in decisions]
     return [("edit", "layer", "outcome", "where or why"), *rows]
 

@@ -1,10 +1,10 @@
 """One way to call any module: tensors in, one tensor of images out.
 
     module = adapted(generator, call={"noise_mode": "const"}, as_list=True)
-    module(z)                        # generator([z], noise_mode="const"), and the images out of whatever that gives
+    module(z)                        # generator([z], noise_mode="const"), and the images in whatever it returns
 
-The result is a view: a module of its own with the very parameters, layers and names of the original, and another
-`forward`. So hooks, fingerprints, state dicts, baking and exporting see the user's model, and nothing wraps it.
+The result is a view: a separate module with the same parameters, layers and names as the original, and another
+`forward`. So hooks, fingerprints, state dicts, baking and exporting see the user's model without a wrapper.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +21,7 @@ _NAMES = ("image", "images", "img", "imgs", "sample", "samples", "fake", "output
 
 
 def adapted(module: nn.Module, *, call: Mapping[str, Any] | None = None, as_list: bool = False) -> nn.Module:
-    """Return a view of `module` that passes `call` to its forward, z in a list if `as_list`, and gives images."""
+    """Return a view of `module` that passes `call` to its forward, z in a list if `as_list`, and returns images."""
     given = dict(call or {})
 
     def forward(own: Forward, z: Tensor, *rest: Tensor) -> Any:
@@ -50,9 +50,9 @@ def _stored(layer: nn.Module) -> Iterator[Any]:
 
 
 def viewed(module: nn.Module, forward: Forward, *, wide: bool = True) -> nn.Module:
-    """Return a view of `module` whose forward is `forward(own, *inputs)`, `own` being the module's own forward.
+    """Return a view of `module` whose forward is `forward(own, *inputs)`, where `own` is the module's own forward.
 
-    `wide` says whether it can compute in float64; a module that cannot keeps its weights when it is asked to.
+    `wide` says whether it can compute in float64; a module that cannot ignores a conversion to it.
     """
     kind = type(module)
 
@@ -77,9 +77,9 @@ def viewed(module: nn.Module, forward: Forward, *, wide: bool = True) -> nn.Modu
 
 
 def image_of(output: Any) -> Any:
-    """Return the images [N, 1 or 3, H, W] inside a tuple, list, dict or object; the output itself where there are none.
+    """Return the images [N, 1 or 3, H, W] inside a tuple, list, dict or object; the output itself if there are none.
 
-    A member named image, sample or output goes before others, and the first before later ones.
+    A member called image, sample or output is preferred, then the first one.
     """
     if isinstance(output, Tensor):
         return output
@@ -89,7 +89,7 @@ def image_of(output: Any) -> Any:
 
 
 def _tensors(output: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Walk through the tensors of nested containers and of plain objects, with the name of each."""
+    """Yield the tensors in nested containers and plain objects, with their names."""
     if isinstance(output, Tensor):
         yield name, output
     elif isinstance(output, Mapping):

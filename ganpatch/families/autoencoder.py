@@ -2,8 +2,8 @@
 
 latent [N, 4, h, w] -> post_quant_conv -> decoder.mid_block -> decoder.up_blocks.0, … -> image [N, 3, 8h, 8w].
 
-Latents are as the diffusion model gives them, of about unit variance; `scaling_factor` of config.json (0.18215 when
-there is none) undoes their scaling. Random latents give texture; --inputs takes the latents of real pictures.
+Latents are those of the diffusion model, with about unit variance; `scaling_factor` of config.json (default 0.18215)
+undoes their scaling. Random latents give textures; --inputs reads the latents of real pictures.
 """
 
 import re
@@ -20,7 +20,7 @@ from ganpatch.untrusted.weight_files import State
 NAME = "AutoencoderKL"
 
 _SCALING = 0.18215
-_SIDE = 32  # the latent's, where config.json says nothing: small enough for a CPU
+_SIDE = 32  # of the latent, if config.json has no size: small enough for a CPU
 _OLD = ("query", "key", "value", "proj_attn")  # names before diffusers 0.18
 
 
@@ -133,7 +133,7 @@ class Decoder(nn.Module):
 
 
 class LatentDecoder(nn.Module):
-    """What diffusers calls `decode`, of latents as a diffusion model gives them."""
+    """The decoder as diffusers' `decode` runs it, for latents of a diffusion model."""
 
     def __init__(self, state: State, config: dict[str, Any]) -> None:
         super().__init__()
@@ -151,13 +151,13 @@ class LatentDecoder(nn.Module):
 
 
 def detect(state: State) -> bool:
-    """Has it a decoder with a middle and up blocks of residual layers?"""
+    """Return whether `state` has a decoder with a middle and up blocks of residual layers."""
     wanted = {"decoder.conv_in.weight", "decoder.mid_block.resnets.0.conv1.weight", "decoder.conv_norm_out.weight"}
     return wanted <= set(state) and bool(numbered(state, r"decoder\.up_blocks\.(\d+)\.resnets\.0\.conv1\.weight"))
 
 
 def build(state: State, wish: Wish) -> Built:
-    """Build the decoder of `state`; its latent is as large as config.json says, at most 32x32."""
+    """Build the decoder of `state`; its latent has the size in config.json, at most 32x32."""
     wish.without(NAME, "labels", "repo", "truncation")
     config = dict(wish.config)
     channels = state["decoder.conv_in.weight"].shape[1]

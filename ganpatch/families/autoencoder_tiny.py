@@ -41,7 +41,7 @@ class TinyDecoder(nn.Module):
         numbers = numbered(state, r"decoder\.layers\.(\d+)\.")
         for number in numbers:
             name = f"decoder.layers.{number}"
-            if number > len(layers):  # a place without tensors: the rectifier behind the first, or an upsampling
+            if number > len(layers):  # an index without tensors: the rectifier after the first layer, or an upsampling
                 layers.append(nn.ReLU() if number == 2 else nn.Upsample(scale_factor=2, mode="nearest"))
             if f"{name}.conv.0.weight" in state:
                 layers.append(Block(state[f"{name}.conv.0.weight"].shape[0]))
@@ -55,7 +55,7 @@ class TinyDecoder(nn.Module):
 
 
 class TinyLatentDecoder(nn.Module):
-    """What diffusers calls `decode`."""
+    """The decoder as diffusers' `decode` runs it."""
 
     def __init__(self, state: State, config: Mapping[str, Any]) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class TinyLatentDecoder(nn.Module):
 
 
 def detect(state: State) -> bool:
-    """Is its decoder one sequence that begins with a convolution and a block of three?"""
+    """Return whether the decoder of `state` is a sequence that begins with a convolution and a block of three."""
     return {"decoder.layers.0.weight", "decoder.layers.2.conv.0.weight", "decoder.layers.2.conv.4.weight"} <= set(state)
 
 

@@ -2,9 +2,9 @@
 
 z [N, Z], class -> linear (4x4) -> blocks.0.0, blocks.1.0, … (some with attention behind) -> output_layer -> tanh.
 
-A class is drawn as an index; `shared` embeds it, as the code that trained it does before it calls the generator.
-Spectral norm divides a weight by a singular value that depends on the weight itself: an edit that would go into such a
-weight is inserted instead.
+A class is drawn as an index; `shared` embeds it, as the training code does before it calls the generator. Spectral norm
+divides a weight by a singular value that depends on the weight itself, so an edit that would fold into such a weight is
+inserted instead.
 """
 
 import torch
@@ -22,7 +22,7 @@ _EPS_NORM, _EPS_SPECTRAL = 1e-5, 1e-12
 
 
 class Normalised(nn.Module):
-    """A convolution or a linear layer; its weight divided by its largest singular value where the file holds `u0`."""
+    """A convolution or a linear layer; its weight is divided by its largest singular value if the file has `u0`."""
 
     u0: Tensor
 
@@ -51,7 +51,7 @@ class Normalised(nn.Module):
 
 
 class ConditionalNorm(nn.Module):
-    """BatchNorm whose gain and bias come from the class: embedded already, or by an embedding of its own."""
+    """BatchNorm whose gain and bias come from the class, which is embedded already or by an embedding of its own."""
 
     def __init__(self, state: State, name: str, *, embedded: bool) -> None:
         super().__init__()
@@ -158,14 +158,14 @@ class BigGANGenerator(nn.Module):
 
 
 def detect(state: State) -> bool:
-    """Has it a linear layer, nested residual blocks and an output layer of ajbrock's names?"""
+    """Return whether `state` has a linear layer, nested residual blocks and an output layer of ajbrock's names."""
     return {"linear.weight", "blocks.0.0.conv1.weight", "blocks.0.0.bn1.gain.weight", "output_layer.0.gain"} <= set(
         state
     )
 
 
 def build(state: State, wish: Wish) -> Built:
-    """Build the generator of `state`; `hier` models take one latent that is cut into pieces, one per block."""
+    """Build the generator of `state`; `hier` models take one latent that is split into parts, one per block."""
     wish.without(NAME, "repo")
     inputs = state["linear.weight"].shape[1]
     gain = state["blocks.0.0.bn1.gain.weight"]
@@ -173,7 +173,7 @@ def build(state: State, wish: Wish) -> Built:
     deep = "blocks.0.0.conv4.weight" in state
     if "shared.weight" in state:
         classes, width = state["shared.weight"].shape
-        extra = gain.shape[1] - width  # beside the class, a part of the latent
+        extra = gain.shape[1] - width  # in addition to the class, a part of the latent
         pieces = stages + 1 if extra and not deep else 1
         size = inputs - width if deep and extra else inputs * pieces
     else:
@@ -199,7 +199,7 @@ def _stage(state: State, number: int) -> nn.ModuleList:
 
 
 def _add_statistics(layer: nn.Module, state: State, name: str) -> None:
-    """Add the stored mean and variance where the file has them: at the layer, or in its `bn`."""
+    """Register the stored mean and variance as in the file: at the layer, or in its `bn`."""
     holder, place = layer, name
     if f"{name}.bn.stored_mean" in state:
         holder, place = nn.Module(), f"{name}.bn"

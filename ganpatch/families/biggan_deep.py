@@ -2,7 +2,7 @@
 
 z [N, Z] from a truncated normal, one-hot class -> generator.gen_z (4x4) -> generator.layers.0, … -> image in [-1, 1].
 
-BatchNorm's statistics stand in the file for 51 truncations from 0 to 1; --truncation chooses, 0.4 when not given.
+The file has BatchNorm statistics for 51 truncations from 0 to 1; --truncation selects one, by default 0.4.
 """
 
 import math
@@ -61,7 +61,7 @@ class Norm(nn.Module):
         return normal * (1 + self.scale(y))[:, :, None, None] + self.offset(y)[:, :, None, None]
 
     def _at(self, table: Tensor) -> Tensor:
-        """Return the row of the truncation; between two rows the package weighs the lower one by what is above it."""
+        """Return the row of the truncation; between two rows, interpolate as the package does."""
         if not self.share:
             return table[self.step]
         return table[self.step] * self.share + table[self.step + 1] * (1 - self.share)
@@ -147,12 +147,12 @@ class PretrainedBigGAN(nn.Module):
 
 
 def detect(state: State) -> bool:
-    """Has it the package's embeddings and generator?"""
+    """Return whether `state` has the package's embeddings and generator."""
     return {"embeddings.weight", "generator.gen_z.weight_orig", "generator.bn.running_means"} <= set(state)
 
 
 def build(state: State, wish: Wish) -> Built:
-    """Build the generator of `state`; where no config.json says which blocks double the size, every second one does."""
+    """Build the generator of `state`; without config.json, every second block doubles the size."""
     wish.without(NAME, "repo")
     truncation = _TRUNCATION if wish.truncation is None else wish.truncation
     if not 0 < truncation <= 1:
@@ -165,7 +165,7 @@ def build(state: State, wish: Wish) -> Built:
 
 
 def _ups(state: State, config: Mapping[str, Any]) -> dict[int, bool]:
-    """Tell of every block whether it doubles the size."""
+    """Return for every block whether it doubles the size."""
     numbers = numbered(state, r"generator\.layers\.(\d+)\.conv_0\.")
     given = config.get("layers")
     if isinstance(given, list) and len(given) == len(numbers):

@@ -1,15 +1,15 @@
-"""DCGAN (Radford et al. 2016) as the PyTorch tutorial writes it, and the many checkpoints made from it.
+"""DCGAN (Radford et al. 2016) as in the PyTorch tutorial, and the many checkpoints derived from it.
 
 z [N, Z, 1, 1] -> transposed convolutions with BatchNorm and ReLU between -> tanh -> image [N, 1 or 3, H, W]:
 
     {"main.0.weight": [100, 512, 4, 4], "main.1.weight": [512], ..., "main.12.weight": [64, 3, 4, 4]}
 
-A conditional one takes z and a one-hot class side by side, and says so by --labels onehot:10; or it embeds the class:
+A conditional DCGAN takes z and a one-hot class concatenated (--labels onehot:10), or it embeds the class:
 
     {"label_emb.weight": [10, 10], "main.0.weight": [110, 512, 4, 4], ...}
 
 The first convolution makes a 4x4 map, each further one doubles it. Module names are those of the tensors, so layers
-are called as in the code that trained it: main.5 is the ReLU after the 8x8 convolution.
+have the same names as in the code that trained it: main.5 is the ReLU after the 8x8 convolution.
 """
 
 import re
@@ -29,7 +29,7 @@ _ENTRY = re.compile(r"(?:(?P<parent>[A-Za-z_]\w*)\.)?(?P<place>\d+)\.(?P<kind>\w
 
 
 class DCGANGenerator(nn.Module):
-    """A sequence of layers under the name that the checkpoint gives it; no name: the layers are its own."""
+    """A sequence of layers under its name in the checkpoint; without a name, the layers are its own."""
 
     def __init__(self, layers: nn.Sequential, parent: str) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class DCGANGenerator(nn.Module):
 
 
 class ConditionalDCGAN(DCGANGenerator):
-    """z and the class side by side: a float one-hot row, or an index that `embedding` turns into a row."""
+    """A DCGAN of z and the class, concatenated: a one-hot row, or an index that `embedding` turns into a row."""
 
     def __init__(self, layers: nn.Sequential, parent: str, embedding: str, sizes: tuple[int, int] | None) -> None:
         super().__init__(layers, parent)
@@ -68,7 +68,7 @@ class ConditionalDCGAN(DCGANGenerator):
 
 
 def detect(state: State) -> bool:
-    """Is it one sequence of 4x4 transposed convolutions whose channels chain from a latent to 1 or 3?"""
+    """Return whether `state` is a chain of 4x4 transposed convolutions from a latent to 1 or 3 channels."""
     _, state = _without_embedding(state)
     convolutions = _convolutions(state)
     if len(convolutions) < 2 or len({_parent(name) for name in state}) != 1:
@@ -79,7 +79,7 @@ def detect(state: State) -> bool:
 
 
 def build(state: State, wish: Wish) -> Built:
-    """Build the generator of `state`: sizes, biases and BatchNorms as its tensors say."""
+    """Build the generator of `state`, with the sizes, biases and BatchNorms of its tensors."""
     wish.without(NAME, "repo", "truncation")
     embedding, state = _without_embedding(state)
     layers, parent = _layers(state)
@@ -94,7 +94,7 @@ def build(state: State, wish: Wish) -> Built:
         assert wish.labels is not None
         labels, width = wish.labels, wish.labels.classes
         if labels.kind == "index":
-            raise GanpatchError(f"{NAME}: the tensors hold no embedding of classes; say --labels onehot:{width}")
+            raise GanpatchError(f"{NAME}: the tensors contain no embedding of classes; add --labels onehot:{width}")
         module = ConditionalDCGAN(layers, parent, "", None)
     if inputs <= width:
         raise GanpatchError(f"{NAME}: its first layer takes {inputs} numbers, too few for a latent and {width} classes")
@@ -102,7 +102,7 @@ def build(state: State, wish: Wish) -> Built:
 
 
 def _layers(state: State) -> tuple[nn.Sequential, str]:
-    """Build the sequence, and give the name that it stands under."""
+    """Build the sequence, and return it with its name."""
     convolutions = _convolutions(state)
     parent = _parent(next(iter(state)))
     dotted = f"{parent}." if parent else ""
@@ -122,7 +122,7 @@ def _layers(state: State) -> tuple[nn.Sequential, str]:
 
 
 def _without_embedding(state: State) -> tuple[tuple[str, Tensor] | None, State]:
-    """Take an embedding of classes, the only 2-D tensor, out of the others: (its name and tensor, the others)."""
+    """Separate an embedding of classes, the only 2-D tensor, from the others: (its name and tensor, the others)."""
     found = [name for name, tensor in state.items() if tensor.ndim == 2]
     if len(found) != 1 or not re.fullmatch(r"[A-Za-z_]\w*\.weight", found[0]):
         return None, state
@@ -131,7 +131,7 @@ def _without_embedding(state: State) -> tuple[tuple[str, Tensor] | None, State]:
 
 
 def _convolutions(state: State) -> dict[int, Tensor]:
-    """Return the 4-D weights by their place in the sequence, in order; empty when the names are no sequence."""
+    """Return the 4-D weights by their index in the sequence, in order; empty if the names are not a sequence."""
     found: dict[int, Tensor] = {}
     for name, tensor in state.items():
         match = _ENTRY.fullmatch(name)

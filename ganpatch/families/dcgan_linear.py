@@ -1,11 +1,11 @@
-"""DCGAN that begins with a linear layer, as Udacity's course teaches it, and the many made after it.
+"""DCGAN that begins with a linear layer, as in Udacity's course, and the many models derived from it.
 
 z [N, Z] uniform in [-1, 1] -> fc (4x4) -> t_conv1, t_conv2, … -> tanh -> image [N, 1 or 3, H, W]:
 
     {"fc.weight": [2048, 100], "t_conv1.0.weight": [128, 64, 4, 4], "t_conv1.1.running_mean": [64], …}
 
-A layer is a transposed convolution alone, or a sequence of one and its BatchNorm. How z was drawn is not in the
-tensors: the course draws it uniformly; --latent normal:100 says otherwise.
+A layer is a transposed convolution alone, or a sequence of one and its BatchNorm. The tensors do not show how z
+is distributed: the course draws it uniformly; --latent normal:100 changes that.
 """
 
 import re
@@ -54,7 +54,7 @@ class LinearDCGAN(nn.Module):
 
 
 def detect(state: State) -> bool:
-    """Is it one linear layer and numbered transposed convolutions whose channels chain from it to 1 or 3?"""
+    """Return whether `state` is a linear layer and a chain of numbered transposed convolutions to 1 or 3 channels."""
     first, convolutions = _linear(state), list(_convolutions(state).values())
     if first is None or len(convolutions) < 2 or len(convolutions) + 1 != sum(t.ndim in (2, 4) for t in state.values()):
         return False
@@ -80,7 +80,7 @@ def _linear(state: State) -> str | None:
 
 
 def _convolutions(state: State) -> dict[str, Tensor]:
-    """Return the 4-D weights by name, in the order of their numbers; empty when the names are of several kinds."""
+    """Return the 4-D weights by name, in the order of their numbers; empty if the names are of several kinds."""
     found = {name: match for name, t in state.items() if t.ndim == 4 and (match := _WEIGHT.fullmatch(name))}
     if len({match[1] for match in found.values()}) != 1:
         return {}

@@ -1,4 +1,4 @@
-"""What a family of generators answers: is this state dict mine, and the module that it belongs to."""
+"""The interface of a family of generators: whether a state dict belongs to it, and the module for that state dict."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -15,10 +15,10 @@ from ganpatch.untrusted.weight_files import State
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """A module, without its weights where they come from a file, and what is known of its inputs and its output.
+    """A module (without its weights if they come from a file), and what is known about its inputs and its output.
 
-    `unused` are patterns of tensor names that a file holds beside the generator: a discriminator, an encoder.
-    `finish` is called once the weights are there.
+    `unused` are patterns of the names of other tensors in a file: a discriminator, an encoder. `finish` is called once
+    the weights are loaded.
     """
 
     module: nn.Module
@@ -29,15 +29,15 @@ class Built:
     finish: Callable[[], None] | None = None
 
     def used(self, state: State) -> State:
-        """Return the tensors of `state` without those that the file holds beside the generator."""
+        """Return the tensors of `state` that belong to the generator."""
         return {name: tensor for name, tensor in state.items() if not any(re.match(one, name) for one in self.unused)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What a family may need beside the tensors: what the user asked for, and what the file or its folder says.
+    """What a family may need in addition to the tensors: options of the user, and settings in the file or its folder.
 
-    `config` is the config.json beside the weights, or what a pickle says about its network.
+    `config` is the config.json next to the weights, or the arguments of the network in a pickle.
     """
 
     labels: Labels | None = None
@@ -46,14 +46,14 @@ class Wish:
     config: Mapping[str, Any] = field(default_factory=dict)
 
     def without(self, name: str, *options: str) -> None:
-        """Raise GanpatchError where one of `options` is wished for and family `name` does not have it."""
+        """Raise GanpatchError if one of `options` is set and family `name` does not support it."""
         for option in options:
             if getattr(self, option) is not None:
                 raise GanpatchError(f"{name} takes no --{option}")
 
 
 class Family(Protocol):
-    """A module of this room."""
+    """The interface of a family: a module of this room."""
 
     NAME: str
 
@@ -61,4 +61,4 @@ class Family(Protocol):
         """Return from names and shapes whether `state` belongs to this family."""
 
     def build(self, state: State, wish: Wish) -> Built:
-        """Build the module that `state` fits, sizes read from its tensors; it need not hold the weights yet."""
+        """Build the module for `state`, with sizes read from its tensors; it need not have the weights yet."""

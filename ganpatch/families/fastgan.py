@@ -1,8 +1,8 @@
 """FastGAN (Liu et al. 2021): spectral norm, gated linear units, and small maps that excite large ones.
 
-z [N, Z] -> init (4x4) -> feat_8, feat_16, … -> to_big -> image; se_64 scales feat_64 by what feat_4 says, and so on.
+z [N, Z] -> init (4x4) -> feat_8, feat_16, … -> to_big -> image; se_64 scales feat_64 by gates from feat_4, and so on.
 
-Noise is one fixed map per layer. The small image of `to_128` is a training aid and is not drawn.
+Noise is one fixed map per layer. The small image of `to_128` only helps training and is not drawn.
 """
 
 import torch
@@ -33,7 +33,7 @@ class First(nn.Module):
 
 
 class Excitation(nn.Module):
-    """Scale the channels of a large map by what a small one says."""
+    """Scale the channels of a large map by gates from a small one."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class FastGANGenerator(nn.Module):
 
 
 def detect(state: State) -> bool:
-    """Has it FastGAN's first layer, features and outputs?"""
+    """Return whether `state` has FastGAN's first layer, features and outputs."""
     return {"init.init.0.weight_orig", "feat_8.1.weight_orig", "to_big.weight_orig", "to_128.weight_orig"} <= set(state)
 
 

@@ -23,7 +23,7 @@ _PROGRESSIVE = {"formatLayer.module.weight", "groupScale0.0.module.weight", "toR
 
 
 class Equalised(nn.Module):
-    """A layer whose whole output, bias and all, is scaled by He's constant at run time."""
+    """A layer whose output, including the bias, is scaled by He's constant at run time."""
 
     def __init__(self, state: State, name: str) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class ZooDCGAN(nn.Module):
 
 
 def detect(state: State) -> bool:
-    """Has it the zoo's format layer, and either kind's other layers?"""
+    """Return whether `state` has the zoo's format layer, and either kind's other layers."""
     return set(state) >= _PROGRESSIVE or set(state) >= _DC
 
 

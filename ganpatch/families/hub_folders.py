@@ -1,4 +1,4 @@
-"""Folders as model hubs lay them out: config.json and one file of weights, as PyTorchModelHubMixin and diffusers write.
+"""Folders of model hubs: config.json and one file of weights, as PyTorchModelHubMixin and diffusers write them.
 
 Example:
 
@@ -29,14 +29,14 @@ _LARGEST = 10_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubFiles:
-    """The weights of a folder, and what its config.json says."""
+    """The weights of a folder, and the content of its config.json."""
 
     weights: Path
     config: dict[str, Any]
 
 
 def hub_files(folder: Path) -> HubFiles:
-    """Find the weights in `folder`, or in its part `vae`; raise GanpatchError when there are none, or several."""
+    """Find the weights in `folder`, or in its subfolder `vae`; raise GanpatchError if there are none, or several."""
     for place in (folder, folder / "vae"):
         found = [place / name for name in _WEIGHTS if (place / name).is_file()]
         if found:
@@ -49,7 +49,7 @@ def hub_files(folder: Path) -> HubFiles:
 
 
 def read_config(weights: Path) -> dict[str, Any]:
-    """Read the config.json beside `weights`; none, where there is no such file."""
+    """Read the config.json next to `weights`; return {} if there is none."""
     path = weights.parent / _CONFIG
     if not path.is_file():
         return {}

@@ -1,9 +1,10 @@
-"""CycleGAN's and pix2pix's generators (Zhu et al. 2017, Isola et al. 2017), which turn images into images.
+"""The generators of CycleGAN and pix2pix (Zhu et al. 2017, Isola et al. 2017), from images to images.
 
 ResNet: image -> model.1 (7x7) -> down twice -> model.10 … model.18 (blocks) -> up twice -> tanh -> image.
 U-Net: image -> model.model.0 -> … nested blocks, each beside its skip … -> tanh -> image.
 
-Their input is a folder of images: --inputs DIR. InstanceNorm keeps no tensors, so a file without BatchNorm's has that.
+Their input is a folder of images: --inputs DIR. InstanceNorm has no tensors, so a file without those of BatchNorm has
+InstanceNorm.
 """
 
 import torch
@@ -101,12 +102,12 @@ class UNetGenerator(nn.Module):
 
 
 def detect(state: State) -> bool:
-    """Is it a ResNet between 7x7 convolutions, or nested U-Net blocks?"""
+    """Return whether `state` is a ResNet between 7x7 convolutions, or nested U-Net blocks."""
     return _is_resnet(state) or _is_unet(state)
 
 
 def build(state: State, wish: Wish) -> Built:
-    """Build the generator of `state`; images are 256x256 unless --latent images:3,512,512 says otherwise."""
+    """Build the generator of `state`; images are 256x256 by default; --latent images:3,512,512 changes that."""
     wish.without(NAME, "labels", "repo", "truncation")
     resnet = _is_resnet(state)
     channels = _shape(state, "model.1" if resnet else "model.model.0")[1]
@@ -145,7 +146,7 @@ def _mirrored(state: State, name: str) -> list[nn.Module]:
 
 
 def _convolutions(state: State, name: str) -> list[int]:
-    """Return the places of the convolutions in the sequence `name`."""
+    """Return the indices of the convolutions in the sequence `name`."""
     return [n for n in numbered(state, rf"{name}\.(\d+)\.weight") if state[f"{name}.{n}.weight"].ndim == 4]
 
 

@@ -1,8 +1,8 @@
-"""lightweight-gan: FastGAN's ideas with the tensor names of lucidrains' implementation; GE is the averaged generator.
+"""lightweight-gan, similar to FastGAN, with the tensor names of lucidrains' code; GE is the averaged generator.
 
 z [N, Z] -> GE.initial_conv (4x4) -> GE.layers.0.0 (8x8), GE.layers.1.0, … -> GE.out_conv -> image in [0, 1].
 
-A layer may carry attention before it (`layers.i.2`), and excite a layer four sizes up (`layers.i.1`). Noise is fixed.
+A layer may have attention before it (`layers.i.2`), and excite a layer four sizes up (`layers.i.1`). Noise is fixed.
 """
 
 from typing import cast
@@ -21,7 +21,7 @@ from ganpatch.untrusted.weight_files import State
 NAME = "lightweight-gan"
 
 _HEAD = 64  # channels per head of attention
-_AHEAD = 4  # an excited layer stands so many sizes above the one that excites it
+_AHEAD = 4  # an excited layer is this many sizes above the one that excites it
 
 
 class Shuffled(nn.Module):
@@ -63,7 +63,7 @@ class FrequencyContext(nn.Module):
 
 
 class Attention(nn.Module):
-    """Linear attention beside full attention over each pixel's 3x3 neighbours."""
+    """Linear attention, and full attention over the 3x3 neighbours of each pixel."""
 
     def __init__(self, channels: int, inner: int) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class LightweightGenerator(nn.Module):
 
 
 def detect(state: State) -> bool:
-    """Has it GE with shuffled upsampling in its layers?"""
+    """Return whether `state` has GE with shuffled upsampling in its layers."""
     return {"GE.initial_conv.0.weight", "GE.layers.0.0.0.net.0.weight", "GE.out_conv.weight"} <= set(state)
 
 

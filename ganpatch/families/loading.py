@@ -6,7 +6,7 @@
     load("net.py:make_generator", latent="normal:100")
     load(module, latent="normal:100")
 
-Each family of generators is one file of this room that answers `detect(state)` and `build(state, wish)`.
+Each family of generators is one file of this room with `detect(state)` and `build(state, wish)`.
 """
 
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ _LISTED = "["  # --latent [normal:512]: the module takes a list of latents
 
 
 class UnknownLatent(GanpatchError):
-    """Nothing says what the model takes, or only its `shape`."""
+    """The input of the model is unknown, or only its `shape` is known."""
 
     shape: tuple[int, ...] = ()
 
@@ -51,15 +51,15 @@ class UnknownLatent(GanpatchError):
 def load(model: str | Path | nn.Module | None = None, **options: Any) -> Generator:
     """Load a generator and try it with two seeds; `options` are the fields of LoadOptions.
 
-    Without `model`: the one in `ganpatch.toml` of the working folder, else "churches". Raises GanpatchError when the
-    model cannot be found, recognised or loaded, or its output is not finite images that change with the seed.
-    A module in training mode stays in it: the generator then holds a copy in eval mode that shares its parameters.
+    Without `model`: the one in `ganpatch.toml` of the working folder, else "churches". Raises GanpatchError if the
+    model cannot be found, recognised or loaded, or if its output is not finite images that change with the seed.
+    A module in training mode stays in it: the generator then has a copy in eval mode that shares its parameters.
     """
     return checked(opened(model, LoadOptions.of(**options)))
 
 
 def opened(model: str | Path | nn.Module | None, given: LoadOptions) -> Generator:
-    """Load a generator without trying it; raise UnknownLatent when nothing says what it takes."""
+    """Load a generator without trying it; raise UnknownLatent if its input is unknown."""
     if isinstance(model, nn.Module):
         module = in_eval_mode(unwrapped(model))
         return _generator(type(module).__name__, _own(module, given, type(module).__name__), given)
@@ -69,9 +69,9 @@ def opened(model: str | Path | nn.Module | None, given: LoadOptions) -> Generato
 
 
 def weights_file(model: str | Path | None) -> Path | None:
-    """Return the file whose weights `load(model)` reads, or None where the user's code makes them.
+    """Return the file whose weights `load(model)` reads, or None if the user's code makes them.
 
-    Raises GanpatchError when there is no such model.
+    Raises GanpatchError if there is no such model.
     """
     named, _ = _with_settings(None if model is None else str(model), LoadOptions())
     path = BUNDLED.get(named) or Path(named)
@@ -83,7 +83,7 @@ def weights_file(model: str | Path | None) -> Path | None:
 
 
 def _with_settings(model: str | None, given: LoadOptions) -> tuple[str, LoadOptions]:
-    """Complete what was given by `ganpatch.toml`, where that speaks of the same model."""
+    """Complete the options from `ganpatch.toml`, if it is about the same model."""
     settings = read_settings(Path()).model
     if model is None:
         model = settings.path or settings.arch or "churches"
@@ -122,7 +122,7 @@ def _build(model: str, options: LoadOptions) -> Built:
 
 
 def _wish(options: LoadOptions) -> Wish:
-    """Return what of the options a family needs to know."""
+    """Return the options that a family may need."""
     return Wish(
         labels=parse_labels(options.labels) if options.labels else None,
         truncation=options.truncation,
@@ -131,7 +131,7 @@ def _wish(options: LoadOptions) -> Wish:
 
 
 def _made(text: str, options: LoadOptions) -> Built:
-    """Call the user's factory, or the plugin of that name; it may know its inputs itself."""
+    """Call the user's factory, or the plugin of that name; it may define its own inputs."""
     made = make_model(text, options.arch_args)
     if isinstance(made, Built):
         return replace(made, module=unwrapped(made.module).float())
@@ -139,7 +139,7 @@ def _made(text: str, options: LoadOptions) -> Built:
 
 
 def _own(module: nn.Module, options: LoadOptions, name: str) -> Built:
-    """Take a module of the user's, called the way that the options say."""
+    """Return a generator from the user's module, called as the options say."""
     text = options.latent or ""
     if options.call or text.startswith(_LISTED):
         module = adapted(module, call=options.call, as_list=text.startswith(_LISTED))
@@ -160,7 +160,7 @@ def _fitting(config: Mapping[str, Any], options: LoadOptions) -> Mapping[str, An
 
 
 def _from_program(path: Path, options: LoadOptions) -> Built:
-    """Build from an exported program; of its inputs the shape is known, and the distribution is not."""
+    """Return a generator from an exported program; it defines the shape of its inputs, but not their distribution."""
     program = load_program(path)
     if program.batch is not None:
         raise GanpatchError(

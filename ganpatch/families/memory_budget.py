@@ -1,10 +1,10 @@
-"""How much memory a family's module may take when it is built: about as much as the tensors that it is built for.
+"""A limit on the memory of a family's module while it is built: about as much as the tensors that it is built for.
 
     with budgeted(state, where):
         built = family.build(state, wish)
 
-Sizes come from names and shapes in a file that nobody vouches for, and a few bytes could claim any. Whoever makes a
-tensor is asked before it takes memory.
+Sizes come from names and shapes in an untrusted file, and a few bytes could claim any size. Every creation of a tensor
+is checked before it takes memory.
 """
 
 import math
@@ -19,14 +19,14 @@ from torch.overrides import TorchFunctionMode
 from ganpatch.errors import GanpatchError
 from ganpatch.untrusted.weight_files import State
 
-_MOST_TIMES = 4  # as many numbers as the tensors have, in all: what initialisation needs on its way
+_MOST_TIMES = 4  # times as many numbers as the tensors have, in total: initialisation needs temporary ones
 _ALWAYS = 1 << 24
 _MAKERS = (torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.full)
 
 
 @contextmanager
 def budgeted(state: State, where: str) -> Iterator[None]:
-    """Raise GanpatchError when more is made than `state` needs."""
+    """Raise GanpatchError if more memory is requested than `state` needs."""
     with _Budget(_ALWAYS + _MOST_TIMES * sum(tensor.numel() for tensor in state.values()), where):
         yield
 
@@ -51,6 +51,6 @@ class _Budget(TorchFunctionMode):
 
 
 def _edges(args: Any, kwargs: Any) -> list[int]:
-    """Return the size that a maker of tensors is told: numbers, or a list of numbers."""
+    """Return the size passed to a function that creates a tensor: numbers, or a list of numbers."""
     told = kwargs.get("size", args[0] if args and isinstance(args[0], list | tuple) else args)
     return [int(edge) for edge in told if isinstance(edge, int)]

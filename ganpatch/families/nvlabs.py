@@ -1,12 +1,12 @@
-"""StyleGAN2-ADA and StyleGAN3 as NVlabs publish them: their pickles' tensors in a network of the user's own checkout.
+"""StyleGAN2-ADA and StyleGAN3 of NVlabs: tensors of their pickles in a network of the user's own checkout.
 
 z [N, 512] -> mapping -> synthesis.b4, b8, … (StyleGAN2), or synthesis.L0_36_512, … (StyleGAN3) -> image [N, 3, H, W]:
 
     ganpatch rank network.pkl --repo stylegan3
 
-The network runs in float32, with the constant noise of its checkpoint, and StyleGAN2's convolutions un-fused, so that
-an export may have any batch size. NVlabs' code computes in float32 whatever the weights are: what is folded into
-weights cannot be proved in float64, so edits are inserted.
+The network runs in float32, with the constant noise of its checkpoint. Fused convolutions of StyleGAN2 are separated,
+so that an export allows any batch size. The code of NVlabs always computes in float32, so folding cannot be proved in
+float64, and edits are inserted.
 """
 
 import importlib
@@ -38,12 +38,12 @@ _DROPPED = "pkg_resources"  # setuptools 82 no longer has it; stylegan3 takes on
 
 
 def detect(state: State) -> bool:
-    """Has it NVlabs' mapping network and either synthesis network?"""
+    """Return whether `state` has NVlabs' mapping network and either synthesis network."""
     return {"mapping.fc0.weight", "mapping.w_avg"} <= set(state) and _generation(state) != ""
 
 
 def build(state: State, wish: Wish) -> Built:
-    """Build the network from the checkout, with the arguments that the pickle says."""
+    """Build the network from the checkout, with the arguments in the pickle."""
     generation = _generation(state)
     if wish.repo is None:
         raise GanpatchError(
@@ -68,7 +68,7 @@ def _generation(state: State) -> str:
 
 
 def _forward(network: nn.Module, psi: float | None, classes: int) -> Forward:
-    """Call the network with what every layer needs said: noise, precision, fusion."""
+    """Call the network with explicit noise, precision and fusion for every layer."""
     fixed: dict[str, Any] = {"truncation_psi": 1 if psi is None else psi, "noise_mode": "const", "force_fp32": True}
     if hasattr(network.synthesis, "b4"):
         fixed["fused_modconv"] = False
@@ -81,7 +81,7 @@ def _forward(network: nn.Module, psi: float | None, classes: int) -> Forward:
 
 
 def _network(repo: Path, generation: str, config: Mapping[str, Any]) -> nn.Module:
-    """Make the Generator of a checkout with the arguments that stand in the pickle."""
+    """Return the Generator of a checkout, created with the arguments in the pickle."""
     arguments = config["init_kwargs"]
     try:
         with warnings.catch_warnings():
@@ -116,7 +116,7 @@ def _class_of(repo: Path, generation: str) -> Any:
 
 @contextmanager
 def _importable(repo: Path) -> Iterator[None]:
-    """Import from `repo` first; afterwards its packages are as unknown as before: another checkout can follow."""
+    """Import from `repo` first; remove its packages afterwards, so that another checkout can follow."""
 
     def ours(name: str) -> bool:
         return name.partition(".")[0] in _PACKAGES

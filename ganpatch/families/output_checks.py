@@ -1,8 +1,8 @@
-"""A generator is tried with two seeds before it is given out, and told what is wrong with it.
+"""Try a generator with two seeds before it is returned, and report what is wrong with it.
 
 Example:
 
-    checked(generator)                      # the generator in eval mode, its output a tensor of images
+    checked(generator)                      # the generator in eval mode, with a tensor of images as output
 """
 
 from collections.abc import Iterator
@@ -20,14 +20,14 @@ from ganpatch.generator.layers import hooked, hooked_layers, layer_names, refuse
 
 _SEEDS = (0, 1)
 _LARGE = 1 << 22  # numbers in an activation of one image
-_MOST_TIMES = 256  # as many as the weights have: a decoder of a million weights at 1024x1024 has 60 times as many
+_MOST_TIMES = 256  # times as many as the weights have: a decoder of a million weights at 1024x1024 has 60 times as many
 
 
 def checked(generator: Generator) -> Generator:
-    """Return `generator` in eval mode after a trial of two seeds; images inside a larger output are taken out of it.
+    """Return `generator` in eval mode after a trial of two seeds; images are extracted from a larger output.
 
-    Raises GanpatchError saying which check failed: it runs, gives 1 or 3 channels, is finite, changes with the seed,
-    and gives the same for the same seed.
+    Raises GanpatchError with the check that failed: the module runs, returns 1 or 3 channels and finite values, changes
+    with the seed, and returns the same image for the same seed.
     """
     refuse_unhookable(generator.module)
     if hooks := hooked_layers(generator.module):
@@ -46,9 +46,9 @@ def checked(generator: Generator) -> Generator:
 
 @contextmanager
 def _bounded(generator: Generator) -> Iterator[None]:
-    """Stop a pass in which images grow far beyond their weights: a few bytes in a file can ask for any size.
+    """Stop a pass in which images grow far beyond their weights, because a few bytes in a file can claim any size.
 
-    The user's own code may draw what it likes.
+    The user's own code has no limit.
     """
     module = generator.module
     most = max(_LARGE, _MOST_TIMES * sum(parameter.numel() for parameter in module.parameters()))
@@ -66,7 +66,7 @@ def _bounded(generator: Generator) -> Iterator[None]:
 
 @torch.inference_mode()
 def tried(generator: Generator) -> Any:
-    """Run two seeds; raise GanpatchError with the shapes and the way out when that fails."""
+    """Run two seeds; if that fails, raise GanpatchError with the shapes and a way out."""
     inputs = generator.inputs_of(_SEEDS)
     try:
         return generator.module(*inputs)
@@ -81,7 +81,7 @@ def tried(generator: Generator) -> Any:
 
 
 def draws_noise(generator: Generator) -> bool:
-    """Return whether the same seeds give other images the second time: noise that no seed controls."""
+    """Return whether the same seeds give different images the second time, because of noise that no seed controls."""
     first, second = tensor_of(tried(generator)), tensor_of(tried(generator))
     return first is None or second is None or not torch.allclose(first, second, rtol=0, atol=1e-4)
 

@@ -1,10 +1,10 @@
-"""What a model takes, gives and allows, found out by trying: what `ganpatch init` writes into ganpatch.toml.
+"""Find out by trying what a model takes, returns and allows; `ganpatch init` writes the result into ganpatch.toml.
 
 Example:
 
     found = probe("model.pt", LoadOptions(arch="net.py:Generator"))
     found.latent, found.labels, found.range, found.layers       # settings
-    found.questions                         # what could not be answered, with the options
+    found.questions                         # what could not be found out, with the options
     found.notes                             # what hooks see, what runs, what exports
 """
 
@@ -52,7 +52,7 @@ _SEEDS = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A setting that the weights do not tell; `options` are lines for ganpatch.toml."""
+    """A setting that the weights do not show; `options` are lines for ganpatch.toml."""
 
     text: str
     options: tuple[str, ...]
@@ -60,7 +60,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
-    """The generator as it was found, and what to say about it."""
+    """The probed generator, its settings, open questions and notes."""
 
     generator: Generator
     latent: str
@@ -71,7 +71,7 @@ class Probed:
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
-    """One guess of what a module takes."""
+    """One guess of the inputs of a module."""
 
     latent: Drawn
     labels: Labels | None
@@ -84,9 +84,9 @@ class _Trial:
 
 @random_state_kept()
 def probe(model: str | Path | nn.Module | None, options: LoadOptions | None = None) -> Probed:
-    """Load `model`, find out what it takes where nothing says so, and try everything that later stages need.
+    """Load `model`, find out its unknown settings, and try everything that later stages need.
 
-    Raises GanpatchError that names the rule which a model breaks, and the way out.
+    Raises GanpatchError with the rule that the model breaks, and a way out.
     """
     options = options or LoadOptions()
     known, as_list = True, (options.latent or "").startswith("[")
@@ -120,7 +120,7 @@ def probe(model: str | Path | nn.Module | None, options: LoadOptions | None = No
 
 
 def _guessed(generator: Generator, options: LoadOptions, shape: tuple[int, ...]) -> tuple[Generator, bool]:
-    """Try what the module may take, the likeliest first, until one gives images."""
+    """Try possible inputs of the module, the most likely first, until one returns images."""
     tried, reason = 0, ""
     for trial in _trials(generator.module, generator.labels, shape):
         if tried == _MOST_TRIALS:
@@ -159,7 +159,7 @@ def _needed_arguments(module: nn.Module) -> int:
 
 
 def _shapes(module: nn.Module) -> Iterator[tuple[int, ...]]:
-    """Guess the shape of the latent: from attributes, the first layers, what classes leave over there, common sizes."""
+    """Guess the shape of the latent from attributes, the first layers (minus classes), and common sizes."""
     sizes = [value for name in _SIZES if isinstance(value := getattr(module, name, None), int) and value > 0]
     layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd)][:3]
     first = [layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels for layer in layers]
@@ -235,7 +235,7 @@ def _chosen(facts: Sequence[LayerFacts]) -> list[LayerFacts]:
 
 
 def _other_layers(facts: Sequence[LayerFacts], layers: Sequence[LayerFacts]) -> Iterator[Question]:
-    """Name the whole blocks at other sizes, one per size."""
+    """Return the whole blocks at other sizes, one per size."""
     if not layers:
         maps = [fact.name for fact in facts if len(fact.size) == 2]
         options = (f"layers = [{', '.join(json.dumps(name) for name in maps[:4])}]",)
@@ -271,7 +271,7 @@ def _notes(generator: Generator, facts: Sequence[LayerFacts]) -> Iterator[str]:
 
 
 def _overwritten(generator: Generator) -> list[str]:
-    """Name the layers whose output another layer changes in place."""
+    """Return the layers whose output another layer changes in place."""
     kept: dict[str, tuple[Tensor, int]] = {}
 
     def keep(name: str, output: Any) -> None:

@@ -81,7 +81,7 @@ class ProgressiveGenerator(nn.Sequential):
 
 
 def detect(state: State) -> bool:
-    """Has it layer1 … layerN, each with a convolution and an equalised bias, and one output block?"""
+    """Return whether `state` has layer1 … layerN, with convolutions and equalised biases, and one output block."""
     numbers = _layer_numbers(state)
     if not numbers or numbers != list(range(1, len(numbers) + 1)) or len(numbers) % 2:
         return False

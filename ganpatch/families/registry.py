@@ -1,4 +1,4 @@
-"""Weights into a module: that of the family which the tensors belong to, or one that the user's code made."""
+"""Load weights into a module: that of the family of the tensors, or one that the user's code made."""
 
 from pathlib import Path
 from typing import cast
@@ -59,9 +59,9 @@ def _detects(family: Family, state: State) -> bool:
 
 
 def from_weights(path: Path, key: str | None, wish: Wish, made: Built | None = None) -> Built:
-    """Load the weights in `path` into what was `made`, or into the module of their family.
+    """Load the weights in `path` into the module that was `made`, or into the module of their family.
 
-    Raises GanpatchError when no family knows the tensors, or they do not fit the module.
+    Raises GanpatchError if no family recognises the tensors, or they do not fit the module.
     """
     if kind_of(path) == "torchscript":  # hooks do not work on TorchScript: its weights go into the Python class
         key, state = "", load_script(path).state_dict()

@@ -1,4 +1,4 @@
-"""What was found out about a model, for people and as ganpatch.toml.
+"""The result of probing a model, as text and as ganpatch.toml.
 
 Example:
 
@@ -15,7 +15,7 @@ from ganpatch.generator.load_options import LoadOptions
 
 
 def probed_lines(found: Probed) -> list[str]:
-    """Describe what was found out about a model."""
+    """Return lines of text about a probed model."""
     low, high = found.generator.range
     lines = [f"latent  {found.latent}"]
     lines += [f"labels  {found.generator.labels}"] if found.generator.labels else []
@@ -25,7 +25,7 @@ def probed_lines(found: Probed) -> list[str]:
 
 
 def probed_json(found: Probed) -> dict[str, Any]:
-    """Return what was found out as JSON."""
+    """Return the result of probing as JSON."""
     labels = found.generator.labels
     return {
         "latent": found.latent,

@@ -1,4 +1,4 @@
-"""Layers that several families share, under no names of their own in a checkpoint."""
+"""Layers that several families share, without names of their own in a checkpoint."""
 
 import re
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class Noise(nn.Module):
 
 
 class Gate(nn.Module):
-    """Half of the channels times the sigmoid of the other half: [N, 2C, H, W] -> [N, C, H, W]."""
+    """Half of the channels, multiplied by the sigmoid of the other half: [N, 2C, H, W] -> [N, C, H, W]."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.glu(x, dim=1)
@@ -41,7 +41,7 @@ class SoftAttention(nn.Module):
     """What BigGAN's two attention layers compute: every pixel looks at a pooled map (Zhang et al. 2019)."""
 
     def attend(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
-        """Mix g by the likeness of theta [N, K, H, W] and phi: [N, V, H, W]."""
+        """Return the mean of g, weighted by the similarity of theta [N, K, H, W] and phi: [N, V, H, W]."""
         height, width = theta.shape[2:]
         phi, g = F.max_pool2d(phi, 2).flatten(2), F.max_pool2d(g, 2).flatten(2)
         likeness = torch.bmm(theta.flatten(2).transpose(1, 2), phi).softmax(-1)
@@ -49,7 +49,7 @@ class SoftAttention(nn.Module):
 
 
 def fixed_noise(size: int) -> Tensor:
-    """Draw the noise map [1, 1, size, size] that stands for the random ones of training."""
+    """Return the fixed noise map [1, 1, size, size] that replaces the random ones of training."""
     return torch.randn(1, 1, size, size, generator=torch.Generator().manual_seed(size))
 
 
@@ -59,7 +59,7 @@ def map_of(x: Tensor) -> Tensor:
 
 
 class Truncation(nn.Module):
-    """Pull latents w [N, W] towards their mean by 1 - psi: fewer odd images, and fewer kinds of them."""
+    """Move latents w [N, W] towards their mean by 1 - psi: fewer odd images, and less variety."""
 
     mean: Tensor
 
@@ -73,7 +73,7 @@ class Truncation(nn.Module):
 
     @torch.no_grad()
     def settle(self, mapping: nn.Module, size: int) -> None:
-        """Take the mean over the w of 4096 latents [size] of fixed seeds."""
+        """Compute the mean w of 4096 latents [size] of fixed seeds."""
         z = torch.randn(4096, size, generator=torch.Generator().manual_seed(0))
         self.mean.copy_(mapping(z).mean(0))
 

@@ -2,8 +2,8 @@
 
 z [N, Z] -> style -> a learned 4x4 map -> conv1, convs.0, convs.1, … with to_rgbs in between -> image [N, 3, H, W].
 
-Styles scale a convolution's input and demodulation its output, one by one: so the batch size stays free in an export.
-The noise of each layer is the one that the checkpoint holds (`noises`), the same for every image.
+Styles scale the input of a convolution and demodulation its output, each separately, so an export allows any batch
+size. The noise of each layer is that of the checkpoint (`noises`), the same for every image.
 """
 
 import torch
@@ -54,7 +54,7 @@ class Smooth(nn.Module):
 
 
 class ModulatedConv(nn.Module):
-    """A convolution whose input channels are scaled by a style, and whose output is brought back to unit variance."""
+    """A convolution whose input channels are scaled by a style, and whose output is rescaled to unit variance."""
 
     def __init__(self, shape: tuple[int, ...], style: int, *, up: int, demodulate: bool) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ class StyleGAN2Generator(nn.Module):
         self.truncation = None if psi is None else Truncation(latent, psi)
 
     def settle(self) -> None:
-        """Measure what truncation needs, once the weights are there."""
+        """Compute the mean latent for truncation, once the weights are loaded."""
         if self.truncation is not None:
             self.truncation.settle(self.style, self.latent)
 
@@ -183,7 +183,7 @@ class StyleGAN2Generator(nn.Module):
 
 
 def detect(state: State) -> bool:
-    """Has it a mapping network `style`, a learned input and modulated convolutions of rosinality's names?"""
+    """Return whether `state` has a mapping network `style`, a learned input and rosinality's modulated convolutions."""
     wanted = {"style.1.weight", "input.input", "conv1.conv.modulation.weight", "to_rgb1.bias", "noises.noise_0"}
     return wanted <= set(state) and state["conv1.conv.weight"].ndim == 5
 

@@ -2,8 +2,8 @@
 
 z [N, Z] -> SE -> a learned 4x4 map -> GE.blocks.0, GE.blocks.1, … -> image [N, 3 or 4, H, W] in [0, 1].
 
-The noise image, which training draws for each image, is one fixed image. What else the file holds (S, G without
-averaging, the discriminator) is not used, and stays in a repaired file as it was.
+The noise image, which training draws for each image, is one fixed image. The rest of the file (S, G without averaging,
+the discriminator) is not used, and stays unchanged in a repaired file.
 """
 
 from collections.abc import Sequence
@@ -223,7 +223,7 @@ class LucidGenerator(nn.Module):
         self.truncation = None if psi is None else Truncation(self.latent, psi)
 
     def settle(self) -> None:
-        """Measure what truncation needs, once the weights are there."""
+        """Compute the mean latent for truncation, once the weights are loaded."""
         if self.truncation is not None:
             self.truncation.settle(self.SE, self.latent)
 
@@ -242,7 +242,7 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def detect(state: State) -> bool:
-    """Has it the averaged mapping SE and the averaged generator GE?"""
+    """Return whether `state` has the averaged mapping SE and the averaged generator GE."""
     return {"SE.net.0.weight", "GE.initial_conv.weight", "GE.blocks.0.to_style1.weight"} <= set(state)
 
 

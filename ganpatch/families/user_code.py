@@ -2,8 +2,8 @@
 
     module = make_model("net.py:Generator", {"nz": 100})
 
-It may give a Built instead, which also says how its inputs are drawn. An installed package offers factories by name
-(plugins.py). This runs code that the user names on the command line or in ganpatch.toml; a patch file never can.
+The factory may return a Built instead, which also says how its inputs are drawn. Plugins offer factories by name
+(plugins.py). This runs code that the user names on the command line or in ganpatch.toml; a patch file cannot name code.
 """
 
 import importlib
@@ -33,19 +33,19 @@ def is_factory(text: str) -> bool:
 def make_model(text: str, arguments: Mapping[str, Any]) -> nn.Module | Built:
     """Call the factory, or the plugin of that name, with keyword `arguments`.
 
-    Raises GanpatchError when there is none, it raises, or it gives neither an nn.Module nor a Built.
+    Raises GanpatchError if there is none, it raises, or it returns neither an nn.Module nor a Built.
     """
     made = _called(text, _factory(text), arguments)
     if not isinstance(made, nn.Module | Built):
-        raise GanpatchError(f"{text} gave a {type(made).__name__}, not an nn.Module")
+        raise GanpatchError(f"{text} returned a {type(made).__name__}, not an nn.Module")
     return made
 
 
 def make_module(text: str, arguments: Mapping[str, Any]) -> nn.Module:
-    """Call the user's factory of any module; raise GanpatchError when it raises or gives no nn.Module."""
+    """Call the user's factory of any module; raise GanpatchError if it raises or returns no nn.Module."""
     module = _called(text, _factory(text), arguments)
     if not isinstance(module, nn.Module):
-        raise GanpatchError(f"{text} gave a {type(module).__name__}, not an nn.Module")
+        raise GanpatchError(f"{text} returned a {type(module).__name__}, not an nn.Module")
     return module
 
 
@@ -56,7 +56,7 @@ def _factory(text: str) -> Callable[..., Any]:
             raise GanpatchError(f"'{text}' is not of the form file.py:factory or pkg.mod:factory")
         found = find_plugin("ganpatch.generators", text)
         if not callable(found):
-            raise GanpatchError(f"the generator '{text}' of an installed package is no function")
+            raise GanpatchError(f"the generator '{text}' of a plugin is not a function")
         return found
     code = _import_file(Path(match["place"])) if match["place"].endswith(".py") else _import_module(match["place"])
     factory = getattr(code, match["name"], None)
@@ -82,9 +82,9 @@ def _import_file(path: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickling look their module up there
+    sys.modules[name] = module  # dataclasses and pickle look up their module there
     folder = str(path.parent.resolve())
-    sys.path.insert(0, folder)  # so that it finds the files beside it
+    sys.path.insert(0, folder)  # so that it finds the files next to it
     try:
         spec.loader.exec_module(module)
     except Exception as fault:

@@ -1,10 +1,10 @@
 """The images that most activate a layer's units: how odd they are, and how much more typical without the unit.
 
-    look = Look(task, "layer4")
+    look = Look(task, "layer4", with_cuts=True)
     look.oddity()                           # [C, K] per unit and top image
     look.gain()                             # [C]
 
-Typicality, oddity and first-look are made of these two.
+Typicality, oddity and first-look are computed from these two.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,20 +16,20 @@ from torch import Tensor
 
 from ganpatch.finding.image_features import feature_maps
 from ganpatch.finding.task import Count, Task
-from ganpatch.finding.typical import Usual
+from ganpatch.finding.typical import Typical
 from ganpatch.forward.activations import BATCH, batched
 from ganpatch.generator.layers import hooked, tensor_of
 from ganpatch.graph.remainder import Remainder
 from ganpatch.patch.equation import Terms, edited
 
-PLACES = 1 / 128  # the share of an image's places at which a gain is read
-CLOSER = 1 / 3  # the share of the units that are looked at closer
-MORE = 2  # times as many images then, in addition
+PLACES = 1 / 128  # share of the positions of an image over which a gain is averaged
+CLOSER = 1 / 3  # share of the units that are cut in more images
+MORE = 2  # how many times as many images, in addition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Images:
-    """Images in which units are cut: `seeds` [N], feature `maps` [N, D, h, w], and which references they are [N]."""
+    """Images in which units are cut: `seeds` [N], feature `maps` [N, D, h, w], indices `own` in the references [N]."""
 
     seeds: Tensor
     maps: Tensor
@@ -49,7 +49,7 @@ class Look:
         cuts = top.numel() + self._closer * self._more if with_cuts else 0
         self._report = Count(task, len(references) + len(seeds) + cuts)
         maps, self._peaks = self._seen(references)
-        self._usual = Usual(maps)
+        self._typical = Typical(maps)
         self._references = _Images(
             seeds=torch.tensor(references), maps=maps, own=torch.arange(len(maps)).to(maps.device)
         )
@@ -57,8 +57,8 @@ class Look:
         self._ranked = _Images(seeds=seeds, maps=maps, own=torch.full((len(maps),), -1).to(maps.device))
 
     def oddity(self) -> Tensor:
-        """Return how odd each top image is as a whole [C, K]: the mean over its places."""
-        return self._usual.oddity(self._ranked.maps).mean((1, 2)).cpu()[self._rows]
+        """Return the oddity of each top image [C, K]: the mean over its positions."""
+        return self._typical.oddity(self._ranked.maps).mean((1, 2)).cpu()[self._rows]
 
     @torch.no_grad()
     def gain(self) -> Tensor:
@@ -77,7 +77,7 @@ class Look:
         return gain
 
     def _gains(self, remainder: Remainder, images: _Images, rows: Tensor, units: Tensor) -> Tensor:
-        """Return the gains [U, K] of `units` [U] in the images `rows` [U, K]; each image runs to the layer once."""
+        """Return the gains [U, K] of `units` [U] in the images `rows` [U, K]; each image runs up to the layer once."""
         used, image = rows.flatten().unique(return_inverse=True)
         image, order = image.sort(stable=True)
         unit = units.repeat_interleave(rows.shape[1])[order]
@@ -85,12 +85,12 @@ class Look:
         def gains_of(start: int) -> Tensor:
             here = used[start : start + BATCH]
             prefix, own = remainder.prefix(images.seeds[here].tolist()), images.own[here]
-            before = self._usual.distance(images.maps[here], own)
+            before = self._typical.distance(images.maps[here], own)
             found = []
             for pairs in _evenly(((image >= start) & (image < start + BATCH)).nonzero().flatten()):
                 row, of = image[pairs] - start, unit[pairs]
                 changed = self._task.features.maps(remainder(prefix.rows(row), cut(of, self.levels[of])))
-                found.append(_largest(before[row] - self._usual.distance(changed, own[row])))
+                found.append(_largest(before[row] - self._typical.distance(changed, own[row])))
                 self._report(len(pairs))
             return torch.cat(found)
 
@@ -116,7 +116,7 @@ class Look:
 
 
 def cut(units: Tensor, levels: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return the change that holds, in row i of an activation, unit `units[i]` at or below `levels[i]`."""
+    """Return a function that limits, in row i of an activation, unit `units[i]` to at most `levels[i]`."""
     rows = torch.arange(len(units))
 
     def change(y: Tensor) -> Tensor:
@@ -136,7 +136,7 @@ def _peaks(output: Any) -> Tensor:
 
 
 def _evenly(pairs: Tensor) -> Sequence[Tensor]:
-    """Cut into parts of about the same size, at most BATCH."""
+    """Split into parts of about equal size, at most BATCH."""
     return pairs.tensor_split(-(-len(pairs) // BATCH))
 
 

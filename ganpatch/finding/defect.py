@@ -1,13 +1,14 @@
-"""Defect: from images that a person called broken to the units that fire where they are (after Tousi et al. 2021).
+"""Defect: find the units that are active where images are broken, from images that a person called broken.
 
-There a classifier tells artifact from normal images, and Grad-CAM says where. Here a small linear probe on the feature
-maps does both, as few images are flagged by hand: logistic regression of "broken" on the mean map, whose weights, laid
-over the map itself, say which places speak for it. Then, as there,
+After Tousi et al. (2021), who use a classifier of artifact and normal images, and Grad-CAM to locate the artifact. Here
+a small linear probe on the feature maps does both, because people flag only few images: logistic regression of
+"broken" on the mean map, whose weights, applied at each position of the map, show which positions speak for it. As in
+the paper,
 
     DS_u = mean over broken images of IoU(unit's mask, probe's mask)
 
 with masks at 0.2 and 0.3 after min-max scaling, and a soft edit of each layer's top fifth: alpha = 1 - 0.8 (1 - DS) for
-units that fire there, in [0, 1]; the less a unit has to do with the defect, the less it is touched.
+units that are active there, in [0, 1]. The less a unit is related to the defect, the less it is changed.
 """
 
 from typing import Any
@@ -23,7 +24,7 @@ from ganpatch.finding.task import Count, Task
 from ganpatch.forward.activations import BATCH, stream
 
 NAME = "defect"
-EXPLAINS = "how well it fires where a probe sees the fault of the images called broken, as an IoU (Tousi 2021)"
+EXPLAINS = "IoU of the unit with where a probe sees the fault, over the images called broken (Tousi 2021)"
 UNIT_LEVEL, PROBE_LEVEL = 0.2, 0.3
 TOP, KEEP = 0.2, 0.8
 _FEWEST = 4
@@ -31,16 +32,14 @@ _STEPS, _RIDGE = 200, 0.01
 
 
 def settings(task: Task) -> dict[str, Any]:
-    """Describe what of the task the scores depend on."""
+    """Return the settings of the task that the scores depend on."""
     return {"features": task.features.name, "broken": len(task.broken), "references": task.references}
 
 
 def find(task: Task, layer: str) -> Found:
-    """Score the units of one ranked layer; raise GanpatchError when too few broken images are named."""
+    """Score the units of one ranked layer; raise GanpatchError if too few broken images are named."""
     if len(task.broken) < _FEWEST:
-        raise GanpatchError(
-            f"defect learns from images that you call broken; name at least {_FEWEST}: --broken 3,17-19"
-        )
+        raise GanpatchError(f"defect needs images that you call broken; name at least {_FEWEST}: --broken 3,17-19")
     report = Count(task, len(task.broken) + len(task.reference_seeds()))
     broken = feature_maps(task.generator, task.features, task.broken, report).cpu()
     normal = feature_maps(task.generator, task.features, task.reference_seeds(), report).cpu()
@@ -49,7 +48,7 @@ def find(task: Task, layer: str) -> Found:
 
     def on_activation(activation: Tensor, _seeds: object) -> None:
         if activation.ndim != 4:
-            raise GanpatchError(f"layer '{layer}' gives no maps; defect needs places")
+            raise GanpatchError(f"layer '{layer}' has no maps; defect needs positions")
         maps = F.interpolate(activation.float(), where.shape[-2:], mode="bilinear")
         mask = scaled(maps) > UNIT_LEVEL
         place = sum(len(part) for part in ious)
@@ -64,7 +63,7 @@ def find(task: Task, layer: str) -> Found:
 
 
 def probe(broken: Tensor, normal: Tensor) -> Tensor:
-    """Learn what tells broken from normal feature maps [N, D, h, w]; give where it is in the broken ones [B, h, w]."""
+    """Fit a probe of broken against normal feature maps [N, D, h, w]; return its maps of the broken ones [B, h, w]."""
     both = torch.cat([broken, normal])
     mean, deviation = both.mean((0, 2, 3), keepdim=True), both.std((0, 2, 3), keepdim=True).clamp(min=1e-6)
     broken, normal = (broken - mean) / deviation, (normal - mean) / deviation
@@ -83,6 +82,6 @@ def probe(broken: Tensor, normal: Tensor) -> Tensor:
 
 
 def scaled(maps: Tensor) -> Tensor:
-    """Scale each map [..., h, w] from its least to its largest value to [0, 1]; a flat map to 0."""
+    """Scale each map [..., h, w] linearly to [0, 1]; a constant map becomes 0."""
     low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
     return (maps - low) / (high - low).clamp(min=1e-12)

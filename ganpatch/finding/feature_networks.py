@@ -1,7 +1,9 @@
 """Networks that turn images into feature maps: loaders that return images [N, 3, H, W] in [0, 1] -> [N, D, h, w].
 
-maps = lite_maps()
-maps(images)                            # [N, 152, 14, 14]
+Example:
+
+    maps = lite_maps()
+    maps(images)                            # [N, 152, 14, 14]
 """
 
 from collections.abc import Callable

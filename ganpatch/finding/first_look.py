@@ -1,9 +1,9 @@
-"""First look: the order in which to look. Units whose cut clearly helps come first, then those with the oddest images.
+"""First look: the default order. Units whose cut clearly helps come first, then those with the oddest images.
 
-A unit stands out by typicality when its score is above FLOOR, and above the third quartile of its layer by more than
-FENCE times the distance of the quartiles (after Tukey). Those come by their typicality, with scores above 1; the rest
-by oddity, with their place as a share. So a fault of single units is on the first screen, and one that many units draw
-together follows. The suggested edit is that of typicality.
+A unit stands out by typicality if its score is above FLOOR, and above the third quartile of its layer by more than
+FENCE times the interquartile range (after Tukey). These units come first, ordered by typicality, with scores above 1.
+The others follow by oddity, with their rank as a share. So faults of single units are on the first screen, and faults
+that many units draw together follow. The suggested edit is that of typicality.
 """
 
 from typing import Any
@@ -17,13 +17,13 @@ from ganpatch.finding.suggestions import Found
 from ganpatch.finding.task import Task
 
 NAME = "first-look"
-EXPLAINS = "above 1: its top images look clearly more usual when it is cut; below 1: how odd they are, as a rank"
+EXPLAINS = "above 1: its top images become clearly more typical when it is cut; below 1: the rank of their oddity"
 FENCE = 1.25
-FLOOR = 0.18  # of a log distance: its images come nearer to the usual by a sixth, at the places that gain
+FLOOR = 0.18  # of a log distance: at the positions that gain, the distance from the typical falls by a sixth
 
 
 def settings(task: Task) -> dict[str, Any]:
-    """Describe what of the task the scores depend on."""
+    """Return the settings of the task that the scores depend on."""
     return typicality.settings(task)
 
 
@@ -35,7 +35,7 @@ def find(task: Task, layer: str) -> Found:
 
 
 def joined(gains: Tensor, oddity: Tensor) -> Tensor:
-    """Put units that stand out by `gains` [C] before the others, which come by `oddity` [C]."""
+    """Return scores [C]: units that stand out by `gains` [C] first, then the others by `oddity` [C]."""
     low, high = gains.quantile(0.25), gains.quantile(0.75)
     fence = (high + FENCE * (high - low)).clamp(min=FLOOR)
     share = oddity.argsort().argsort() / len(oddity)

@@ -1,11 +1,12 @@
-"""Unit-specific Fréchet distance (Bau et al. 2019, the automatic ranking): needs real images.
+"""Fréchet distance of a unit's images (Bau et al. 2019, the automatic ranking); needs real images.
 
-The 5 % of the images that activate a unit most, against real images; the units of the largest distance are suggested:
+The 5 % of the images that activate a unit most are compared with real images. Units with the largest distance are
+suggested:
 
     d(u) = |mean_u - mean_r|^2 + tr S_u + tr S_r - 2 tr sqrt(S_u S_r)
 
-In the paper it agreed with the manual list in 10 of 20 units. With n images of a unit, S_u has rank below n, and the
-trace of the square root comes from the singular values of an [n, R] product instead of a [D, D] root.
+In the paper this agreed with the manual list in 10 of 20 units. With n images of a unit, S_u has rank below n, and the
+trace of the square root comes from the singular values of an [n, R] product instead of the root of a [D, D] matrix.
 """
 
 from collections.abc import Sequence
@@ -21,21 +22,21 @@ from ganpatch.forward.activations import BATCH, batched, stream
 from ganpatch.pages.image_grids import read_images
 
 NAME = "fd"
-EXPLAINS = "how far the 5 % of the images in which it fires most lie from real ones, as a Fréchet distance"
+EXPLAINS = "Fréchet distance between the 5 % of the images that activate it most and real images"
 TOP = 0.05
 _FEWEST = 8
 
 
 def settings(task: Task) -> dict[str, Any]:
-    """Describe what of the task the scores depend on."""
+    """Return the settings of the task that the scores depend on."""
     return {"features": task.features.name, "images": len(task.ranking.seeds), "real": str(task.real)}
 
 
 @torch.no_grad()
 def find(task: Task, layer: str) -> Found:
-    """Score the units of one ranked layer; raise GanpatchError without real images, or with too few of either."""
+    """Score the units of one ranked layer; raise GanpatchError if there are no or too few images."""
     if task.real is None:
-        raise GanpatchError("fd compares with real images; say where they are: --real FOLDER")
+        raise GanpatchError("fd compares with real images; name their folder with --real FOLDER")
     units, report = task.ranking[layer].units, Count(task, len(task.ranking.seeds))
 
     def seen(part: Sequence[int]) -> Tensor:
@@ -61,7 +62,7 @@ def find(task: Task, layer: str) -> Found:
 
 
 def frechet(some: Tensor, others: Tensor) -> Tensor:
-    """Return the Fréchet distance of two sets of vectors [n, D] and [m, D], as Gaussians."""
+    """Return the Fréchet distance between two sets of vectors [n, D] and [m, D], as Gaussians."""
     a, b = (x - x.mean(0) for x in (some, others))
     a, b = a / (len(a) - 1) ** 0.5, b / (len(b) - 1) ** 0.5
     cross = torch.linalg.svdvals(a @ b.T).sum()  # tr sqrt(A'A B'B) is the sum of the singular values of A B'

@@ -4,14 +4,14 @@
     features.maps(images)                   # [N, D, h, w] of images [N, 3, H, W] in [0, 1]
     features.vectors(images)                # [N, D]
 
-| name | what | weights |
+| name | features | weights |
 |---|---|---|
 | `plain` | colours and edge energies at three scales | none |
-| `inception` | Inception-v3 pool3, of which alone a Fréchet distance is called FID | torchmetrics, torch-fidelity |
-| `churches` | what the bundled segmenter sees at a quarter and an eighth of the size | in the package |
+| `inception` | Inception-v3 pool3; only here a Fréchet distance is called FID | torchmetrics, torch-fidelity |
+| `churches` | maps of the bundled segmenter at a quarter and an eighth of the size | in the package |
 | `efficientnet-lite0` | a small ImageNet classifier, at 1/8 and 1/16 of its input | the extra `ganpatch[features]` |
 | `dinov2:NAME` | a self-supervised transformer, as `dinov2:small` | transformers, its hub |
-| `torchvision:NAME` | the last maps of a classifier, as `torchvision:resnet18` | torchvision, its hub |
+| `torchvision:NAME` | the last maps of a classifier, for example `torchvision:resnet18` | torchvision, its hub |
 | `file.py:factory` | the user's module: images -> [N, D] or [N, D, h, w]; of a discriminator, its last maps | own |
 """
 
@@ -39,27 +39,27 @@ from ganpatch.generator.generator import Generator
 from ganpatch.generator.random_state import random_state_kept
 from ganpatch.option_values import CHURCHES, DINO, FEATURE_SPECS, FEATURES, INCEPTION, LITE, PLAIN, TORCHVISION
 
-GRID = 16  # places along each edge at which `plain` looks
-_FLOOR = 1e-6  # energy below which an edge is none: a tenth of a grey level
+GRID = 16  # positions along each edge of the maps of `plain`
+_FLOOR = 1e-6  # energy below which there is no edge: a tenth of a grey level
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
-    """A way to look at images: `maps` of images [N, 3, H, W] in [0, 1] are [N, D, h, w], a vector is [1, 1] large."""
+    """Features of images: `maps` of images [N, 3, H, W] in [0, 1] are [N, D, h, w]; those of a vector are 1x1."""
 
     name: str
     maps: Maps
     with_spread: bool = False
 
     def vectors(self, images: Tensor) -> Tensor:
-        """Return one vector per image, on the CPU: the mean of its maps, with `with_spread` also their deviation."""
+        """Return one vector per image, on the CPU: the mean of its maps and, if `with_spread`, their deviation."""
         maps = self.maps(images)
         mean = maps.mean((2, 3))
         return (torch.cat([mean, maps.std((2, 3))], 1) if self.with_spread else mean).cpu()
 
     @property
     def distance_name(self) -> str:
-        """Name a Fréchet distance in these features: FID only where it is."""
+        """Return the name of a Fréchet distance in these features: FID only for Inception."""
         return "FID" if self.name == INCEPTION else f"Fréchet distance ({self.name})"
 
 
@@ -71,7 +71,7 @@ def feature_maps(
     each: Callable[[int], None] = lambda done: None,
     group: Group = ALONE,
 ) -> Tensor:
-    """Return the maps [N, D, h, w] of the images of `seeds`; `each` is told how many images every batch had."""
+    """Return the maps [N, D, h, w] of the images of `seeds`; call `each` with the number of images of every batch."""
 
     def maps_of(part: Sequence[int]) -> Tensor:
         maps = features.maps(generator.sample(part))
@@ -105,11 +105,11 @@ _LOADERS: Mapping[str, Callable[[str], Maps]] = {
 
 
 def plain_maps(images: Tensor) -> Tensor:
-    """Return colours and edge energies [N, 27, 16, 16] of images [N, 3, H, W] in [0, 1]; nothing in them is learned.
+    """Return colours and edge energies [N, 27, 16, 16] of images [N, 3, H, W] in [0, 1]; nothing is learned.
 
-    Per place: lightness and two colour differences there, around it and wide around it (9); and the logarithm of the
-    energy of horizontal, vertical and checkered differences of neighbours, in lightness and in colour, at full size,
-    at half and at a quarter (18).
+    Per position: lightness and two colour differences at three widths (9), and the logarithm of the energy of
+    horizontal, vertical and checkered differences of neighbours, in lightness and in colour, at full, half and quarter
+    size (18).
     """
     red, green, blue = images.unbind(1)
     colours = torch.stack([(red + green + blue) / 3, red - blue, green - (red + blue) / 2], 1)

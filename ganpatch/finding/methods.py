@@ -1,12 +1,12 @@
-"""The find room: which units draw artifacts, one file per method.
+"""The methods that find units which draw artifacts, by name.
 
     suggested = suggest(Task(generator=generator, ranking=ranking), ["first-look", "spike"])
 
-first-look          typicality where a unit stands out by it, else oddity; the default, by docs/finding.md
-typicality          do its top images look more usual without it? no real images needed
-oddity              do its top images look odd?
-rarity, spike       how it fires: seldom, or far beyond its usual level
-fd                  its top images against real ones
+first-look          typicality for units that stand out by it, oddity for the others; the default (docs/finding.md)
+typicality          how much more typical its top images become without it; needs no real images
+oddity              how odd its top images are
+rarity, spike       how it is active: rarely, or far above its typical level
+fd                  its top images compared with real images
 defect              from images that a person called broken
 """
 
@@ -29,7 +29,7 @@ _PLUGINS: Group = "ganpatch.scorers"
 
 
 def method_named(name: str) -> Method:
-    """Return the method `name`, of this room or of an installed package; raise GanpatchError with the near miss."""
+    """Return the method `name`, of this room or of a plugin; raise GanpatchError with the nearest match."""
     if name in METHODS:
         return METHODS[name]
     if name in plugin_names(_PLUGINS):

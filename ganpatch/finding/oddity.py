@@ -1,9 +1,10 @@
-"""Oddity: are the images in which a unit fires most odd ones?
+"""Oddity: how odd are the images in which a unit is most active?
 
-    score(u) = mean over the unit's top images, and over their places, of the oddity of `usual.py`
+    score(u) = mean over the unit's top images, and over their positions, of the oddity in `typical.py`
 
-Nothing is cut, so it cannot tell what draws a fault from what fires beside it. But faults that many units draw
-together, of which one alone changes little, show here and not in typicality. The suggested edit is ablation.
+Nothing is cut, so oddity cannot distinguish a unit that draws a fault from a unit that is active beside one. But faults
+that many units draw together, where one unit alone changes little, show here and not in typicality. The suggested edit
+is ablation.
 """
 
 from typing import Any
@@ -14,11 +15,11 @@ from ganpatch.finding.suggestions import Found
 from ganpatch.finding.task import Task
 
 NAME = "oddity"
-EXPLAINS = "how odd its top images look beside the generator's other images"
+EXPLAINS = "how odd its top images are, compared with the generator's other images"
 
 
 def settings(task: Task) -> dict[str, Any]:
-    """Describe what of the task the scores depend on."""
+    """Return the settings of the task that the scores depend on."""
     return typicality.settings(task)
 
 

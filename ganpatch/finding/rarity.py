@@ -1,7 +1,7 @@
-"""Rarity: units that seldom fire, per unit and per position (Choi et al. 2022, arXiv 2201.06346).
+"""Rarity: units that are rarely active, per unit and per position (Choi et al. 2022, arXiv 2201.06346).
 
-A neuron is a unit at a position; f is the share of images in which it is above zero. It is rare where 0 < f <= 0.30.
-The authors count the active rare neurons of an image to score the image. Here a unit is scored by its own rare neurons:
+A neuron is a unit at a position; f is the share of images in which it is above zero. It is rare if 0 < f <= 0.30.
+The authors score an image by the number of its active rare neurons. Here a unit is scored by its own rare neurons:
 
     score(u) = mean over positions of (1 - f) where 0 < f <= 0.30, else 0
 
@@ -19,12 +19,12 @@ from ganpatch.finding.task import Task
 from ganpatch.forward.activations import batched, stream
 
 NAME = "rarity"
-EXPLAINS = "how many of its positions fire in at most 30 % of the images, the rarer the more (Choi 2022)"
+EXPLAINS = "share of its positions that are active in at most 30 % of the images, weighted by rarity (Choi 2022)"
 RARE = 0.30
 
 
 def settings(task: Task) -> dict[str, Any]:
-    """Describe what of the task the scores depend on."""
+    """Return the settings of the task that the scores depend on."""
     return {"rare": RARE, "images": len(task.ranking.seeds)}
 
 

@@ -1,10 +1,11 @@
-"""Spike: units whose highest activation stands far above nearly all others.
+"""Spike: units whose highest activation is far above nearly all others.
 
-StyleGAN's droplets are drawn this way, and StyleGAN_Blobless cuts what exceeds 300. The score needs the ranking alone:
+The droplets of StyleGAN are drawn in this way; StyleGAN_Blobless cuts activations above 300. The score needs only the
+ranking:
 
     score(u) = (peak - mean) / (99.9 % level - mean)
 
-The edit that is suggested holds the unit at its 99.9 % level: `above` and `value` there.
+The suggested edit holds the unit at its 99.9 % level: `above` and `value` at that level.
 """
 
 from typing import Any
@@ -13,12 +14,12 @@ from ganpatch.finding.suggestions import Found
 from ganpatch.finding.task import Task
 
 NAME = "spike"
-EXPLAINS = "its peak over its 99.9 % level, both from its mean: droplets and other outbursts"
+EXPLAINS = "its peak relative to its 99.9 % level, both above its mean: droplets and similar spikes"
 _LEAST = 1e-6
 
 
 def settings(task: Task) -> dict[str, Any]:
-    """Describe what of the task the scores depend on."""
+    """Return the settings of the task that the scores depend on."""
     return {"images": len(task.ranking.seeds)}
 
 

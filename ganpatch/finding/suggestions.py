@@ -1,10 +1,10 @@
-"""Suggestions: scores that say which units of a run draw artifacts, and the edit that a method would make of each.
+"""Suggestions: per unit of a run, a score for how likely it draws artifacts, and the edit that a method suggests.
 
     suggestions = read_suggestions(folder, manifest)
     suggestions["first-look"].layers["layer4"].first(20)        # the twenty units to look at first
 
-suggestions.json names the methods and says in a line what each score is; suggestions.safetensors holds the numbers.
-Both belong to one run: those of an earlier ranking in the same folder are not read.
+suggestions.json lists the methods with a line about each score; suggestions.safetensors holds the numbers. Both belong
+to one run: suggestions for an earlier ranking in the same folder are ignored.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ _PER_UNIT = ("alpha", "value", "above")
 
 
 class MethodFacts(Section):
-    """What a method's score is, in one line; what it was given, how long it took, which numbers it left."""
+    """A method's score in one line, its settings, its time, and the names of its arrays."""
 
     explains: Annotated[str, Field(max_length=300)]
     settings: dict[str, Any] = {}
@@ -45,7 +45,7 @@ class _Index(Section):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a method found in one layer: a `score` [C], higher for worse, and the edit that it suggests per unit.
+    """The result of a method in one layer: a `score` [C], higher for worse, and the suggested edit per unit.
 
     `alpha`, `value` and `above` are [C], `mask` [C, h, w] in [0, 1]; None leaves the field at its default.
     """
@@ -57,7 +57,7 @@ class Found:
     mask: Tensor | None = None
 
     def first(self, count: int) -> list[int]:
-        """Return the `count` units of the highest scores, the worst first."""
+        """Return the `count` units with the highest scores, the worst first."""
         return self.score.argsort(descending=True, stable=True)[:count].tolist()
 
     def edit(self, layer: str, units: list[int], reason: str) -> Edit:
@@ -74,14 +74,14 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suggested:
-    """What one method found in the layers of a run."""
+    """The results of one method in the layers of a run."""
 
     facts: MethodFacts
     layers: Mapping[str, Found]
 
 
 def read_suggestions(folder: Path, manifest: Manifest) -> dict[str, Suggested]:
-    """Read what was suggested for this run, by method; nothing when there is none, or only of an earlier run."""
+    """Read the suggestions for this run, by method; return {} if there are none, or only for an earlier run."""
     if not (folder / INDEX).is_file():
         return {}
     try:
@@ -103,7 +103,7 @@ def read_suggestions(folder: Path, manifest: Manifest) -> dict[str, Suggested]:
 
 
 def save_suggestions(folder: Path, manifest: Manifest, suggested: Mapping[str, Suggested]) -> None:
-    """Keep suggestions in the run folder, beside those of other methods for the same run."""
+    """Save suggestions in the run folder, next to those of other methods for the same run."""
     every = {**read_suggestions(folder, manifest), **suggested}
     tensors = {
         f"{method}/{layer}.{name}": tensor.clone()
@@ -118,7 +118,7 @@ def save_suggestions(folder: Path, manifest: Manifest, suggested: Mapping[str, S
 
 
 def chosen_method(suggested: Mapping[str, Suggested], method: str, folder: Path) -> Suggested:
-    """Return what `method` suggested; raise GanpatchError when it was not run."""
+    """Return the suggestions of `method`; raise GanpatchError if it was not run."""
     if method not in suggested:
         have = f"; there is {', '.join(suggested)}" if suggested else ""
         raise GanpatchError(

@@ -1,4 +1,4 @@
-"""What every finding method is given."""
+"""The input of every finding method, and the interface of a method."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,15 +12,15 @@ from ganpatch.forward.processes import ALONE, Group
 from ganpatch.generator.generator import Generator
 from ganpatch.ranking.result import Ranking
 
-REFERENCE = 1_000_000_000  # images that say what is usual have seeds from here on, never those of a ranking
+REFERENCE = 1_000_000_000  # first seed of the images that define what is typical; no ranking uses these seeds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A ranked generator, and what a user may give: real images, seeds of broken ones, features.
+    """A ranked generator, and optional inputs: real images, seeds of broken images, features.
 
-    `images` are looked at per unit, the first of its top images, and `references` say what is usual. Of a `group` of
-    processes each does a share, and all get the scores.
+    `images` is the number of top images per unit, and `references` the number of images that define what is typical.
+    In a `group` of processes, each process does a share, and all get the scores.
     """
 
     generator: Generator
@@ -34,7 +34,7 @@ class Task:
     group: Group = ALONE
 
     def reference_seeds(self) -> Sequence[int]:
-        """Return seeds that the ranking did not see."""
+        """Return seeds that the ranking did not use."""
         ranked = set(self.ranking.seeds)
         return [seed for seed in range(REFERENCE, REFERENCE + len(ranked) + self.references) if seed not in ranked][
             : self.references
@@ -42,7 +42,7 @@ class Task:
 
 
 class Method(Protocol):
-    """One file of this room."""
+    """The interface of a finding method."""
 
     NAME: str
     EXPLAINS: str
@@ -51,16 +51,16 @@ class Method(Protocol):
         """Score the units of one ranked layer."""
 
     def settings(self, task: Task) -> dict[str, Any]:
-        """Describe what of the task the scores depend on."""
+        """Return the settings of the task that the scores depend on."""
 
 
 class Count:
-    """Counts images as they are done, and tells the task's progress."""
+    """A counter of processed images that reports the task's progress."""
 
     def __init__(self, task: Task, total: int) -> None:
         self._task, self._total, self._done = task, total, 0
 
     def __call__(self, done: int) -> None:
-        """Report that so many more are done."""
+        """Add `more` images and report the progress."""
         self._done += done
         self._task.progress(self._done, self._total)

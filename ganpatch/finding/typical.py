@@ -1,37 +1,37 @@
-"""What is usual at each place of a generator's images: how far from it an image is there, and how odd that is.
+"""What is typical at each position of a generator's images: the distance of an image from it, and its oddity.
 
-    usual = Usual(maps)                     # feature maps [R, D, h, w] of R of its own images
-    usual.distance(other)                   # [N, h, w] of maps [N, D, h, w]
-    usual.oddity(other)                     # [N, h, w]
+    typical = Typical(maps)                 # feature maps [R, D, h, w] of R images of the generator
+    typical.distance(other)                 # [N, h, w] for maps [N, D, h, w]
+    typical.oddity(other)                   # [N, h, w]
 
-The distance of a place is the logarithm of the mean distance to the nearest of what the reference images show there (a
-local density, as in anomaly detection by nearest patches: Roth et al. 2022), after the features were made uncorrelated
-and of equal size. In the logarithm a fault in a usual scene counts for more than one in a rare scene.
+The distance at a position is the logarithm of the mean distance to the nearest features of the reference images there
+(a local density, as in anomaly detection by nearest patches: Roth et al. 2022), after whitening. Because of the
+logarithm, a fault in a common scene counts for more than one in a rare scene.
 
-Far from all others is odd, and so is far too close to some: a black bar, a stamp or a dead patch looks the same in all
-the images that have it, and its density alone would call it the most usual thing there is. So with d the distance to
-few neighbours, m its median over the references, each without itself, and q the distance of its quartiles,
+An image is odd if it is far from all others, and also if it is far too close to some: a black bar, a stamp or a dead
+patch looks the same in all images that have it, and its density alone would make it the most typical thing of all. With
+d the distance to few neighbours, m its median over the references (each without itself), and q the interquartile range,
 
     oddity = max(d - m, m - q - d)
 
-from both sides, as in the test for typicality of Nalisnick et al. (2019).
+measures both sides, as in the test for typicality of Nalisnick et al. (2019).
 """
 
 import numpy as np
 import torch
 from torch import Tensor
 
-NEIGHBOURS = 15  # of distances, among every second of the references: that will do, in half the time
-CLOSEST = 10  # neighbours of oddity: what few images have in common shows among few
+NEIGHBOURS = 15  # of distances, among every second reference: accurate enough, in half the time
+CLOSEST = 10  # neighbours of oddity: few, to detect what only few images have in common
 _EVERY = 2
-_MIDDLE = 250  # of the references say what distance is usual
-_MOST_DISTANCES = 1 << 22  # held at once
-_SAME = 0.01  # nearer than this is the same: float32 has no better in distances of whitened features
-_RIDGE = 0.2  # of the variance of a feature: directions that hardly vary are not blown up further
+_MIDDLE = 250  # references from which the typical distance is estimated
+_MOST_DISTANCES = 1 << 22  # in memory at once
+_SAME = 0.01  # smaller distances count as zero: the precision of float32 for whitened features
+_RIDGE = 0.2  # of the variance of a feature: limits how much directions of small variance are scaled up
 
 
-class Usual:
-    """Reference images at every place."""
+class Typical:
+    """Reference images at every position."""
 
     def __init__(self, maps: Tensor) -> None:
         count, depth, *size = maps.shape
@@ -44,14 +44,14 @@ class Usual:
         places = self._by_place(maps)
         self._all, self._some = _References(places), _References(places[:, ::_EVERY].contiguous())
         own = torch.arange(0, count, max(1, count // _MIDDLE), device=maps.device)
-        between = self._all.nearest(places[:, own], CLOSEST - 1, own).cpu()  # each is one of the closest itself
+        between = self._all.nearest(places[:, own], CLOSEST - 1, own).cpu()  # the closest one is the image itself
         low, middle, high = between.quantile(torch.tensor([0.25, 0.5, 0.75]), 0).to(maps.device)  # each [P]
         self._middle, self._range = middle.view(*size), (high - low).view(*size)
 
     def distance(self, maps: Tensor, own: Tensor | None = None) -> Tensor:
-        """Return how far from the usual feature maps [N, D, h, w] are at each place [N, h, w].
+        """Return the distance [N, h, w] of feature maps [N, D, h, w] from the typical at each position.
 
-        `own` [N] says which of the references each is made of, -1 for none: that one is not among its neighbours.
+        `own` [N] is the index of each image in the references, or -1: an image is not its own neighbour.
         """
         if own is not None:
             own = torch.where(own % _EVERY == 0, own // _EVERY, -1)
@@ -59,7 +59,7 @@ class Usual:
         return found.view(len(maps), *maps.shape[2:])
 
     def oddity(self, maps: Tensor) -> Tensor:
-        """Return how odd that is [N, h, w]: too far from the usual, or too close to some of it."""
+        """Return the oddity [N, h, w] of maps [N, D, h, w]: too far from all references, or too close to some."""
         found = self._all.nearest(self._by_place(maps), CLOSEST)
         beyond = found.view(len(maps), *maps.shape[2:]) - self._middle
         return torch.maximum(beyond, -beyond - self._range)
@@ -71,14 +71,14 @@ class Usual:
 
 
 class _References:
-    """Points [P, R, D] of R reference images at P places."""
+    """Points [P, R, D] of R reference images at P positions."""
 
     def __init__(self, points: Tensor) -> None:
         self._points = points
         self._lengths = points.square().sum(2).unsqueeze(1)  # [P, 1, R]
 
     def nearest(self, points: Tensor, count: int, own: Tensor | None = None) -> Tensor:
-        """Return the log of the mean distance [N, P] of points [P, N, D] to the nearest `count`, `own` [N] left out."""
+        """Return the log of the mean distance [N, P] of points [P, N, D] to the nearest `count`, without `own` [N]."""
         places, references, _ = self._points.shape
         own = torch.full(points.shape[1:2], -1, device=points.device) if own is None else own
         few, others = max(1, _MOST_DISTANCES // (places * references)), references - int((own >= 0).any())
@@ -95,7 +95,7 @@ class _References:
 
 
 def _lowest(numbers: Tensor, count: int) -> Tensor:
-    """Return the `count` lowest numbers along the last dimension; on a CPU numpy finds them four times faster."""
+    """Return the `count` lowest numbers along the last dimension; on a CPU, numpy is four times faster."""
     if numbers.device.type != "cpu" or count == numbers.shape[-1]:
         return numbers.topk(count, largest=False, sorted=False).values
     return torch.from_numpy(np.partition(numbers.numpy(), count - 1)[..., :count])

@@ -1,14 +1,15 @@
-"""Typicality: does an image look more usual when a unit is kept from firing high?
+"""Typicality: does an image become more typical if a unit is kept from high activation?
 
-No real images are needed. On images x in which a unit fires most, what it gives beyond its own 99 % level is cut off,
-and the rest of the generator runs again: x'. With the distance of `usual.py`, and the gain distance(x) - distance(x'),
+No real images are needed. For images x in which a unit is most active, its activation is cut at its own 99 % level, and
+the rest of the generator runs again, which gives x'. With the distance in `typical.py` and the gain
+distance(x) - distance(x'),
 
-    score(u) = mean over half of the images x, those that gain most, of the mean of the P largest gains over the places
+    score(u) = mean over the half of the images x that gain most, of the mean of the P largest gains over positions
 
-A unit that draws what belongs there makes room, when it is cut, for something no more usual; a unit that draws a fault
-uncovers a usual image. Only the places that change most count, as faults are local, and only half of the images, as
-not all may have it. Units that gain much on their top images are cut in more images: the more, the less their scores
-differ by chance. The cut is the edit that is suggested: `above` and `value` at the level.
+If a unit draws what belongs there, something no more typical appears when it is cut. If it draws a fault, a typical
+image appears. Only the positions that change most count, because faults are local, and only half of the images, because
+not all of them may have the fault. Units with a large gain in their top images are cut in more images, so that their
+scores differ less by chance. The suggested edit is the cut: `above` and `value` at the level.
 """
 
 from typing import Any
@@ -18,11 +19,11 @@ from ganpatch.finding.suggestions import Found
 from ganpatch.finding.task import Task
 
 NAME = "typicality"
-EXPLAINS = "how much more usual its top images look, at the places that gain, when the unit is cut at its 99 % level"
+EXPLAINS = "how much more typical its top images become, at the positions that gain, when it is cut at its 99 % level"
 
 
 def settings(task: Task) -> dict[str, Any]:
-    """Describe what of the task the scores depend on."""
+    """Return the settings of the task that the scores depend on."""
     return {"features": task.features.name, "images": task.images, "references": task.references}
 
 

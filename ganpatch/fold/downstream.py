@@ -37,7 +37,7 @@ def push_down(graph: Graph, value: Value, change: Affine, blocked: Container[Val
 
 
 class Downstream:
-    """A push through one graph; it cannot pass the marks whose outputs are `blocked`: another edit stands there."""
+    """A push through one graph; it cannot pass the marks whose outputs are `blocked` by another edit."""
 
     def __init__(self, graph: Graph, blocked: Container[Value]) -> None:
         self.graph, self.blocked = graph, blocked

@@ -32,7 +32,7 @@ _Run = Callable[[Sequence[int]], tuple[Tensor | None, set[str]]]
 class LayerFacts:
     """What one layer returns: its class, units, map size (h, w) and runs per forward pass.
 
-    `units` is 0 where the output holds no tensor [N, C, ...]; `size` is () where it is no map.
+    `units` is 0 if the output has no tensor [N, C, ...]; `size` is () if it is not a map.
     """
 
     name: str
@@ -47,7 +47,7 @@ def unseen(done: int, total: int) -> None:
 
 
 def batched(items: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:
-    """Cut seeds, or whatever goes with them, into batches."""
+    """Split seeds, or a sequence of the same length, into batches."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
@@ -60,7 +60,7 @@ def stream(
     batch_size: int = BATCH,
     with_images: bool = True,
 ) -> Iterator[tuple[Sequence[int], Tensor | None]]:
-    """Run `seeds` and hand every watched layer's activation [N, C, ...] to its callback.
+    """Run `seeds` and pass the activation [N, C, ...] of every watched layer to its callback.
 
     Yields per batch the seeds and the images [N, 3, H, W] in [0, 1], or None without `with_images`, where the forward
     pass ends after the last watched layer. A layer that runs several times per pass is handed over each time.
@@ -105,7 +105,7 @@ def list_layers(generator: Generator) -> list[LayerFacts]:
 
 
 def default_layer(facts: Sequence[LayerFacts]) -> LayerFacts:
-    """Choose the layer that GAN Dissection looks at first: the last whole block whose maps are nearest to 8x8.
+    """Return the layer that GAN Dissection looks at first: the last whole block whose maps are nearest to 8x8.
 
     Of layers at the same size the least nested one wins, then the later one; at least 8 units.
     """

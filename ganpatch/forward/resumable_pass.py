@@ -25,7 +25,7 @@ from ganpatch.generator.generator import Generator
 
 
 class Job(Protocol):
-    """What is done with the activations and images of a pass."""
+    """The interface of what is done with the activations and images of a pass."""
 
     def described(self) -> dict[str, object]:
         """Return what the job is of; a job can resume another of equal description."""
@@ -34,7 +34,7 @@ class Job(Protocol):
         """Prepare the pass, together; what was saved is merged by then."""
 
     def watch(self) -> Mapping[str, OnActivation]:
-        """Return what takes the activations of each layer."""
+        """Return the callback for each layer."""
 
     def finish_batch(self, seeds: Sequence[int], images: Tensor) -> None:
         """Receive the images [N, 3, H, W] of a batch, after its activations."""
@@ -59,7 +59,7 @@ def run_pass(
 ) -> float:
     """Stream `seeds` through `job` and return the seconds that it took, with those before an interruption.
 
-    At the end the job of every process holds the whole. Raises Lost when a process of the group dies.
+    At the end, the job of every process has the complete state. Raises Lost if a process of the group dies.
     """
     kept = _Kept(partial, job, group, len(seeds))
     own = _own_places(kept.resume(), batch_size, group)

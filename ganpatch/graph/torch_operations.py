@@ -1,7 +1,9 @@
 """A traced torch module as operations on values.
 
-graph = trace(module, args, {}, layers=["layer4"])
-graph.sites                             # [Site(layer="layer4", call=0, output=…)]
+Example:
+
+    graph = trace(module, args, {}, layers=["layer4"])
+    graph.sites                             # [Site(layer="layer4", call=0, output=…)]
 """
 
 import operator

@@ -54,7 +54,7 @@ def marked(
 
 
 def dynamic_batch(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Say to torch.export that the first size of every argument is dynamic."""
+    """Return dynamic shapes for torch.export: the first size of every argument is dynamic."""
     shapes = tuple({0: torch.export.Dim("batch")} for _ in args)
     first = next(iter(inspect.signature(module.forward).parameters.values()))
     return (shapes,) if first.kind is inspect.Parameter.VAR_POSITIONAL else shapes  # forward(*args) of a loaded .pt2

@@ -9,14 +9,14 @@ Example:
 from collections.abc import Mapping, Sequence
 from html import escape
 
-# Told apart also by people who see fewer colours (Okabe and Ito 2008), then lighter and darker kin.
+# Distinguishable with colour vision deficiency (Okabe and Ito 2008), then lighter and darker variants.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8f8f00", "#6a3d9a", "#7f7f7f", "#a6761d")
 
 Points = Sequence[tuple[float, float]]
 
 
 def stacked_bars(rows: Mapping[str, Mapping[str, float]], unit: str = "") -> str:
-    """Draw one bar per row, in parts; the parts of one name share a colour, and a legend names them."""
+    """Draw one bar per row, in parts; parts with the same name share a colour, and there is a legend."""
     names = list(dict.fromkeys(name for parts in rows.values() for name in parts))
     largest = max((sum(parts.values()) for parts in rows.values()), default=0) or 1
     height, left, width = 26, 150, 560

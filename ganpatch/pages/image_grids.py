@@ -98,7 +98,7 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[Pixels]]]) -> Image.Image:
 
 
 def outlined(pixels: Pixels, mask: np.ndarray, least_edge: int = 112) -> Pixels:
-    """Show where `mask` [h, w] is true in pixels [H, W, 3]: the rest darker, a line around; small ones are enlarged."""
+    """Outline where `mask` [h, w] is true in pixels [H, W, 3], and darken the rest; small images are enlarged."""
     zoom = max(1, -(-least_edge // min(pixels.shape[:2])))
     large = np.repeat(np.repeat(pixels, zoom, 0), zoom, 1)
     size = (large.shape[1], large.shape[0])
@@ -125,12 +125,12 @@ def sprite_layout(height: int, width: int) -> tuple[int, int]:
 
 
 def read_mask(path: Path, size: tuple[int, int]) -> Tensor:
-    """Read a picture as a mask [h, w] in [0, 1], white 1, shrunk to `size`; raise GanpatchError when it is none."""
+    """Read a picture as a mask [h, w] in [0, 1], white 1, shrunk to `size`; raise GanpatchError if it is not one."""
     with opened_picture(path, f"'{path}' is no picture that can be a mask") as picture:
         grey = picture.convert("L").resize((size[1], size[0]), Image.Resampling.BOX)
     mask = torch.from_numpy(np.asarray(grey).copy()).float() / 255
     if not mask.any():
-        raise GanpatchError(f"'{path}' is black all over: a mask is white where the edit works")
+        raise GanpatchError(f"'{path}' is black everywhere; a mask is white where the edit acts")
     return mask
 
 
@@ -150,7 +150,7 @@ def read_images(folder: Path, size: tuple[int, int], batch: int, most: int | Non
     """
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _FORMATS) if folder.is_dir() else []
     if not paths:
-        raise GanpatchError(f"'{folder}' is no folder with pictures ({', '.join(_FORMATS)})")
+        raise GanpatchError(f"'{folder}' is not a folder with pictures ({', '.join(_FORMATS)})")
     pixels: list[Pixels] = []
     for number, path in enumerate(paths[:most], 1):
         with opened_picture(path) as picture:
@@ -162,7 +162,7 @@ def read_images(folder: Path, size: tuple[int, int], batch: int, most: int | Non
 
 
 def picture_format(path: Path) -> str:
-    """Return the format of a picture from its suffix; raise GanpatchError when there is none."""
+    """Return the format of a picture from its suffix; raise GanpatchError if it is unknown."""
     form = _FORMATS.get(path.suffix.lower())
     if form is None:
         raise GanpatchError(f"'{path}': a picture ends in {', '.join(_FORMATS)}")

@@ -1,11 +1,11 @@
-"""A server on this machine for this machine: what the review page and the studio need around their pages.
+"""A server on loopback: what the review page and the studio need around their pages.
 
     app.add_middleware(Bounded, largest=8_000_000)
     app.add_middleware(Guarded, token=token, hosts=hosts, inline_scripts=False)
     run(app, listen(port))
 
-Every request needs the token of the printed address, and a Host and Origin of this server, so that no other page of
-the browser can read or write anything.
+Every request needs the token of the printed address, and a Host and Origin of this server. So no other page in the
+browser can read or write anything.
 """
 
 import secrets
@@ -29,7 +29,7 @@ TOKEN = "x-ganpatch-token"
 
 
 class Guarded:
-    """ASGI middleware that refuses strangers; paths that `is_open` need no token: what is there is no secret."""
+    """ASGI middleware that refuses requests without the token, except for public paths, for which `is_open` is true."""
 
     def __init__(
         self,
@@ -85,13 +85,13 @@ class Bounded:
 
 
 def listen(port: int) -> socket.socket:
-    """Listen on a port of 127.0.0.1, 0 for a free one; raise GanpatchError when it is taken."""
-    # Named as TCP: only then does asyncio switch off Nagle's algorithm, which holds back an answer's body for 40 ms.
+    """Listen on a port of 127.0.0.1, 0 for any free one; raise GanpatchError if it is in use."""
+    # Named as TCP: only then does asyncio switch off Nagle's algorithm, which delays the body of a response by 40 ms.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(("127.0.0.1", port))
-        listener.listen(128)  # who opens the address at once waits, and is not refused
+        listener.listen(128)  # so that an early request waits and is not refused
     except OSError as fault:
         listener.close()
         raise GanpatchError(f"cannot listen on port {port}: {fault.strerror}; choose another --port") from fault
@@ -102,13 +102,13 @@ def listen(port: int) -> socket.socket:
 def opened_page(address: str, folder: Path, launch: Callable[[str], object] | None) -> Iterator[None]:
     """Open `address` in the browser by `launch`, until the block ends.
 
-    The browser is told a file of this user's that leads to the address: the list of processes shows to everybody what
-    a program is started with, and the address holds the token.
+    The browser gets the name of a file of this user that leads to the address. The address contains the token, and
+    everybody can see the arguments of a program in the list of processes.
     """
     if launch is None:
         yield
         return
-    page = folder / "open.html"  # no hidden one: some browsers may not read those
+    page = folder / "open.html"  # not a hidden file: some browsers cannot read those
     write_text(page, f'<!doctype html><meta http-equiv="refresh" content="0; url={escape(address)}">', mode=0o600)
     try:
         launch(page.resolve().as_uri())
@@ -118,7 +118,7 @@ def opened_page(address: str, folder: Path, launch: Callable[[str], object] | No
 
 
 def own_file(folder: Path, name: str) -> Path | None:
-    """Return a file of a folder that may be given out: there, and no link that leads out of it."""
+    """Return a file of a folder if it may be served: it exists, and no link leads out of the folder."""
     path = folder / name
     return path if path.is_file() and path.resolve().is_relative_to(folder.resolve()) else None
 

@@ -1,8 +1,8 @@
-"""Report pages: one HTML file, readable from disk, that asks no other host for anything.
+"""Report pages: one HTML file that opens from disk and sends no request to another host.
 
 Example:
 
-    write_report(folder / "page.html", "Dissection of churches", [paragraph("…"), heading("layer4"), picture(path)])
+    write_report(folder / "dissection.html", "Dissection of churches", [paragraph("…"), picture(path)])
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ th { border-bottom: 1px solid var(--line); } td.number, th.number { text-align: 
 
 
 def write_report(path: Path, title: str, parts: Sequence[str]) -> None:
-    """Write a page of `parts`, each HTML as the functions below give it."""
+    """Write a page of `parts`, HTML from the functions below."""
     head = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
     head += f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style></head>'
     write_text(path, f"{head}<body><h1>{escape(title)}</h1>{''.join(parts)}</body></html>\n")
@@ -46,11 +46,11 @@ def paragraph(text: str, kind: str = "") -> str:
 
 
 def picture(source: str, caption: str) -> str:
-    """Show a picture that lies beside the page; the caption also describes it to those who cannot see it."""
+    """Return a picture next to the page; the caption is also its alternative text."""
     image = f'<img src="{escape(source)}" alt="{escape(caption)}">'
     return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table; all columns but the first hold numbers."""
+    """Return a table; all columns but the first contain numbers."""
     return html_table(columns, rows)

@@ -1,4 +1,4 @@
-"""Images of a generator as pictures: a grid, or pairs without and with a patch.
+"""Images of a generator as pictures: a grid, or pairs before and after a patch.
 
 Example:
 
@@ -39,7 +39,7 @@ class Sample:
         return grid(self._pixels(self.patch, passes=1), columns)
 
     def pairs(self, columns: int | None = None, first: int | None = None) -> Image.Image:
-        """Draw pairs without and with the patch, the most changed first; keep only the `first` so many."""
+        """Draw pairs before and after the patch, the most changed first; keep only the `first` pairs."""
         before, after = self._pixels(None, passes=2), self._pixels(self.patch, passes=2)
         change = np.abs(before.astype(np.int16) - after).mean((1, 2, 3))
         order = np.argsort(-change, kind="stable")[:first]
@@ -50,7 +50,7 @@ class Sample:
         return self._pixels(self.patch, passes=1)
 
     def _pixels(self, patch: Patch | None, *, passes: int) -> Pixels:
-        """Draw the images [N, H, W, 3] uint8, small enough for all of them to fit into one picture."""
+        """Draw the images [N, H, W, 3] uint8, small enough to fit into one picture."""
         total = passes * len(self.seeds)
         before = len(self.seeds) if patch is not None and passes == 2 else 0
         largest = max(32, min(_LARGEST, int((_LARGEST_PICTURE / total) ** 0.5)))

@@ -1,7 +1,7 @@
 """Scripts and styles of the pages: modules that a server gives out, or one script for a page that is read from disk.
 
-asset("theme.css")                       # the text of a file that several pages share
-inlined("page.js", own=OWN)              # a module and all that it imports, as one script without modules
+    asset("theme.css")                       # the text of a file that several pages share
+    inlined("page.js", own=OWN)              # a module and all that it imports, as one script without modules
 
 Browsers load no modules from disk. `inlined` puts each module into a function of its own, after those that it imports,
 so that their names do not meet.

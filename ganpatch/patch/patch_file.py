@@ -208,7 +208,7 @@ def _read_mask(edit: Edit, mask: Mask, folder: Path) -> Mask:
     name, _, key = mask.tensor.partition("#")
     place = PurePosixPath(name)
     if place.is_absolute() or ".." in place.parts or "\\" in name or ":" in name:
-        raise GanpatchError(f"'{name}' leaves the patch's folder; a mask file lies beside its patch")
+        raise GanpatchError(f"'{name}' leaves the patch's folder; a mask file must be next to its patch")
     found = [path for path in candidates(folder / name) if path.is_file()]
     if not found:
         raise GanpatchError(f"the file '{folder / name}' is missing")

@@ -1,10 +1,10 @@
-"""What a ranking is of, and all statistics of one of its layers, in one pass over its activations.
+"""The plan of a ranking, and all statistics of one layer, in one pass over its activations.
 
 Example:
 
     tally = LayerTally(units=256, size=(8, 8), plan=plan)
     rows = tally.update(activation, seeds)          # [N, 256, 8, 8] of N seeds; the images that won a place
-    tally.merge(other.tensors())                    # what another process, or an interrupted run, saw
+    tally.merge(other.tensors())                    # the state of another process or of an interrupted run
     tally.result()
 """
 
@@ -30,7 +30,7 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a ranking is of; two runs with equal plans can continue each other."""
+    """What is ranked and how; a run can resume another run with an equal plan."""
 
     model: Model
     layers: tuple[str, ...]
@@ -53,7 +53,7 @@ class Plan:
         )
 
     def described(self) -> dict[str, object]:
-        """Describe what the ranking is of, for a file."""
+        """Return the plan as plain values, for a file."""
         return {
             "weights": self.model.fingerprint.weights,
             "layers": list(self.layers),
@@ -75,18 +75,18 @@ class LayerTally:
         self.top = TopK(units, plan.k, self.map_size)
         self.moments = Moments(units)
         self.sample = QuantileSample(units, pixels=pixels, images=plan.n)
-        self.sums = torch.zeros(0, units)  # [N, C], of the batch that came last
+        self.sums = torch.zeros(0, units)  # [N, C], of the last batch
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], plan: Plan) -> "LayerTally":
-        """Make one from the state that `tensors` gave elsewhere."""
+        """Create one from a state that `tensors` returned."""
         tally = cls(len(tensors["top.scores"]), tensors["size"].tolist(), plan)
         for part, owner in tally._parts().items():
             owner.take({name: tensors[f"{part}.{name}"] for name in owner.tensors()})
         return tally
 
     def update(self, activation: Tensor, seeds: Sequence[int]) -> Tensor:
-        """Take an activation [N, C, ...]; give the rows [M] of the images that are now among some unit's best."""
+        """Add an activation [N, C, ...]; return the rows [M] of images that are now among the best of some unit."""
         self._move(activation.device)
         flat = activation.reshape(*activation.shape[:2], -1)
         peaks, self.sums = flat.amax(2), flat.sum(2, dtype=torch.float32)
@@ -96,7 +96,7 @@ class LayerTally:
         return self.top.update(scores, seeds, self._maps_of(activation))
 
     def merge(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take in the state that another process saw."""
+        """Add the state of another process."""
         other = LayerTally.of(tensors, self._plan)
         self._move(_CPU)
         self.top.merge(other.top)
@@ -110,7 +110,7 @@ class LayerTally:
 
     @torch.inference_mode()
     def result(self) -> LayerRanking:
-        """Return what was found."""
+        """Return the statistics."""
         self._move(_CPU)
         top, (mean, firing_rate, peak) = self.top.result(), self.moments.result()
         q99, q999 = self.sample.result([0.99, 0.999])

@@ -3,9 +3,9 @@
     ranking = rank(generator, layers=["layer4", "layer6"], seeds=range(1000))
     ranking.save("run")
 
-Memory does not grow with the number of seeds. With `partial`, what is done is kept there when the run is interrupted,
-and the next call with the same arguments goes on from it. A `group` of processes shares the batches, and each gets the
-whole ranking; the thumbnails only the first, which saves it.
+Memory does not grow with the number of seeds. With `partial`, an interrupted run saves its state there, and the next
+call with the same arguments resumes it. A `group` of processes shares the batches; each process gets the whole ranking,
+and only the first, which saves it, gets the thumbnails.
 """
 
 import secrets
@@ -43,10 +43,10 @@ def rank(
     partial: Path | None = None,
     group: Group = ALONE,
 ) -> Ranking:
-    """Rank every unit of `layers` (none given: the layer at 8x8) over the images of `seeds`.
+    """Rank every unit of `layers` (default: the layer at 8x8) over the images of `seeds`.
 
     An image's score for a unit is the `max`, the `mean` or the 99 % quantile (`q99`) of its activation map.
-    Raises GanpatchError when a layer does not exist, does not run, or gives activations that are not finite.
+    Raises GanpatchError if a layer does not exist, does not run, or has activations that are not finite.
     """
     names = chosen_layers(generator, layers)
     check_choices(seeds, k, score)
@@ -56,7 +56,7 @@ def rank(
 
 
 def chosen_layers(generator: Generator, layers: Iterable[str]) -> tuple[str, ...]:
-    """Return `layers` without repeats, or the layer at 8x8; raise GanpatchError when one is missing."""
+    """Return `layers` without repeats, or the layer at 8x8; raise GanpatchError if one does not exist."""
     names = tuple(dict.fromkeys(layers)) or (default_layer(list_layers(generator)).name,)
     for name in names:
         find_layer(generator.module, name)
@@ -64,7 +64,7 @@ def chosen_layers(generator: Generator, layers: Iterable[str]) -> tuple[str, ...
 
 
 class Ranker:
-    """A ranking on its way: a job for `run_pass`."""
+    """A ranking in progress: a job for `run_pass`."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -77,7 +77,7 @@ class Ranker:
         return self.plan.described()
 
     def begin(self, group: Group) -> None:
-        """Nothing has to be known beforehand."""
+        """Do nothing: a ranking needs no preparation."""
 
     def watch(self) -> dict[str, OnActivation]:
         return {layer: self._watcher(layer) for layer in self.plan.layers}
@@ -102,24 +102,24 @@ class Ranker:
         self._sums.clear()
 
     def _refuse_not_finite(self, seeds: Sequence[int]) -> None:
-        """Raise GanpatchError when a sum of the batch is not finite: one look, as a device has to be waited for."""
+        """Raise GanpatchError if a sum of the batch is not finite; checked at once, because it waits for the device."""
         if torch.isfinite(torch.stack([sums.sum() for _, sums in self._sums])).all():
             return
         for layer, sums in self._sums:
             finite = torch.isfinite(sums).all(1)
             if not finite.all():
                 seed = seeds[int((~finite).nonzero()[0])]
-                raise GanpatchError(f"layer '{layer}' gives activations that are not finite at seed {seed}")
+                raise GanpatchError(f"layer '{layer}' has activations that are not finite at seed {seed}")
 
     def _most(self) -> int:
-        """Return how many images can win."""
+        """Return the largest possible number of top images."""
         return sum(tally.units for tally in self.tallies.values()) * self.plan.k
 
     def _seeds_of_winners(self) -> set[int]:
         return set[int]().union(*(tally.top.winners() for tally in self.tallies.values()))
 
     def result(self, generator: Generator, seeds: Sequence[int], seconds: float, group: Group) -> Ranking:
-        """Return the ranking; `seconds` is what it took."""
+        """Return the ranking, which took `seconds`."""
         plan, compute = self.plan, generator.compute
         return Ranking(
             run=secrets.token_hex(8),
@@ -156,7 +156,7 @@ class Ranker:
 
 
 def check_choices(seeds: Sequence[int], k: int, score: str) -> None:
-    """Raise GanpatchError for a ranking that cannot be."""
+    """Raise GanpatchError if there are no seeds, or `k` or `score` is invalid."""
     if not len(seeds):
         raise GanpatchError("there are no seeds to rank; give at least one")
     if k < 1:

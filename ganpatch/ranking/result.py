@@ -1,4 +1,4 @@
-"""The result of ranking: per unit the images that activate it most, where in them it fires, and how often.
+"""The result of ranking: per unit, the images that activate it most, where it is active in them, and how often.
 
     ranking = Ranking.load("run")
     ranking["layer4"].top_seeds[12]         # the seeds [K] of unit 12's top images, best first
@@ -60,7 +60,7 @@ class Thumbnails(Section):
 
 
 class Computed(Section):
-    """How the forward passes ran, as it may show in the last digits."""
+    """How the forward passes ran, because this can change the last digits."""
 
     device: str = "cpu"
     dtype: Dtype = "float32"
@@ -92,7 +92,7 @@ class Manifest(Section):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerRanking:
-    """One layer: per unit [C] or per unit and place [C, K], best first.
+    """One layer: per unit [C] or per unit and rank [C, K], best first.
 
     `top_maps` [C, K, h, w] is the activation in each top image, maximum-pooled to at most 16x16. `mean`, `peak` and the
     quantiles are activations over all pixels of all images; `firing_rate` is the share of pixels above zero.
@@ -248,7 +248,7 @@ class Ranking:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest of a run folder; raise GanpatchError when the folder is no complete run."""
+    """Read the manifest of a run folder; raise GanpatchError if the folder is not a complete run."""
     path = folder / MANIFEST
     if not path.is_file():
         if not folder.is_dir():
@@ -266,7 +266,7 @@ def _arrays(layers: Mapping[str, LayerRanking]) -> dict[str, Tensor]:
 
 
 def read_layers(path: Path, manifest: Manifest) -> dict[str, LayerRanking]:
-    """Read the arrays of a run folder; raise GanpatchError when they do not fit its manifest."""
+    """Read the arrays of a run folder; raise GanpatchError if they do not match its manifest."""
     shapes = {layer: _shapes(facts, manifest.k) for layer, facts in manifest.layers.items()}
     of_layers = {f"{layer}.{name}": shape for layer, named in shapes.items() for name, shape in named.items()}
     arrays = read_arrays(path, of_layers)

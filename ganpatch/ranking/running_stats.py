@@ -7,7 +7,7 @@
 
 Memory never depends on the number of samples. Results do not depend on batch size, order or how the samples
 were split over processes: ties go to the smaller seed, and each image's pixels are drawn by its seed alone.
-State starts on the CPU; `move` takes it to where the activations are, and back to be merged.
+State starts on the CPU; `move` moves it to the device of the activations, and back for merging.
 """
 
 import operator
@@ -28,7 +28,7 @@ MapsOf = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Top:
-    """The best images per unit, K at most the samples: `scores` [C, K] falling, `seeds` [C, K], `maps` [C, K, h, w]."""
+    """The K best images per unit: `scores` [C, K] descending, `seeds` [C, K], `maps` [C, K, h, w]."""
 
     scores: Tensor
     seeds: Tensor
@@ -36,27 +36,27 @@ class Top:
 
 
 class Running:
-    """State in tensors: they can be moved, given away and taken."""
+    """A state that consists of tensors, and can be moved, saved and restored."""
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the state, as live tensors."""
         return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
     def take(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take the state that `tensors` gave elsewhere; raise ValueError when it does not fit."""
+        """Restore a state that `tensors` returned; raise ValueError if it does not fit."""
         for name, own in self.tensors().items():
             if (tensors[name].shape, tensors[name].dtype) != (own.shape, own.dtype):
                 raise ValueError(f"{name} is {list(tensors[name].shape)}, not {list(own.shape)}")
             setattr(self, name, tensors[name])
 
     def move(self, device: torch.device) -> None:
-        """Move the state to a device, if it is elsewhere."""
+        """Move the state to a device, if it is on another one."""
         if any(tensor.device != device for tensor in self.tensors().values()):
             self.take({name: tensor.to(device) for name, tensor in self.tensors().items()})
 
 
 class TopK(Running):
-    """The k highest-scoring seeds per unit, each with a small map of where the unit fired."""
+    """The k highest-scoring seeds per unit, each with a small map of where the unit is active."""
 
     def __init__(self, units: int, k: int, map_size: tuple[int, int] = (0, 0)) -> None:
         self.scores = torch.full((units, k), -torch.inf)
@@ -67,10 +67,10 @@ class TopK(Running):
         self._highest = -1
 
     def update(self, scores: Tensor, seeds: Sequence[int], maps_of: MapsOf | None = None) -> Tensor:
-        """Take `scores` [N, C] of `seeds`; `maps_of(rows [M], units [M])` gives maps [M, h, w] of those that enter.
+        """Add `scores` [N, C] of `seeds`; `maps_of(rows [M], units [M])` returns maps [M, h, w] of those that enter.
 
-        Gives the rows [M] that entered, an image as often as it did. The same seeds directly again are another run of
-        the layer: of an image's runs the best one counts.
+        Returns the rows [M] that entered, repeated for every unit. If the same seeds follow directly, they are another
+        run of the layer, and the best run of an image counts.
         """
         again, self._last = seeds == self._last, seeds
         ordered = seeds[0] > self._highest and all(map(operator.lt, seeds, seeds[1:]))
@@ -88,7 +88,7 @@ class TopK(Running):
         return rows
 
     def merge(self, other: "TopK") -> None:
-        """Take in what another process saw."""
+        """Add the state of another process."""
         units = torch.arange(len(self.scores))
         joined = torch.cat([_picked(self.maps, self.slots), _picked(other.maps, other.slots)], 1)
         self.maps = _picked(joined, self._keep_best(units, other.scores, other.seeds))
@@ -112,9 +112,9 @@ class TopK(Running):
     def _keep_best(
         self, units: Tensor, scores: Tensor, seeds: Tensor, *, repeated: bool = False, ordered: bool = False
     ) -> Tensor:
-        """Merge `scores`, `seeds` [U, N] into the rows `units`; give the places kept among (old | new) [U, k].
+        """Merge `scores`, `seeds` [U, N] into the rows `units`; return the indices kept among (old | new) [U, k].
 
-        `ordered` says that the seeds rise, and all after the old ones: then a stable sort by score does.
+        `ordered` says that the seeds ascend and all follow the old ones, so a stable sort by score is enough.
         """
         joined, names = torch.cat([self.scores[units], scores], 1), torch.cat([self.seeds[units], seeds], 1)
         if repeated:
@@ -132,7 +132,7 @@ class TopK(Running):
         return int(torch.where(self.seeds == _NO_SEED, -1, self.seeds).amax()) if self.seeds.numel() else -1
 
     def _reassign(self, units: Tensor, kept: Tensor, place: Tensor, position: Tensor) -> Tensor:
-        """Return the slots [M] that entries at `place` and `position` of `kept` take over from those that leave."""
+        """Return the slots [M] of the entries that leave, for the new entries at `place` and `position` of `kept`."""
         k, old = self.scores.shape[1], self.slots[units]
         stays = old.new_zeros(len(old), k + 1, dtype=torch.bool).scatter_(1, kept.clamp(max=k), True)[:, :k]
         free = old[~stays]
@@ -143,7 +143,7 @@ class TopK(Running):
 
 
 def _without_repeats(scores: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
-    """Take out all but the best score of each seed [U, N]."""
+    """Remove all but the best score of each seed [U, N]."""
     order = scores.argsort(dim=1, descending=True, stable=True)
     order = order.gather(1, seeds.gather(1, order).argsort(dim=1, stable=True))
     ranked = seeds.gather(1, order)
@@ -162,14 +162,14 @@ class Moments(Running):
         self.peak = torch.full((units,), -torch.inf)
 
     def update(self, activation: Tensor, sums: Tensor, peaks: Tensor) -> None:
-        """Take an activation [N, C, P], its sum and its maximum per image and unit, both [N, C]."""
+        """Add an activation [N, C, P], with its sum and maximum per image and unit, both [N, C]."""
         self.total += sums.double().sum(0)
         self.positive += _positive(activation)
         self.pixels += activation.shape[0] * activation.shape[2]
         self.peak = torch.maximum(self.peak, peaks.amax(0))
 
     def merge(self, other: "Moments") -> None:
-        """Take in what another process saw."""
+        """Add the state of another process."""
         self.total += other.total
         self.positive += other.positive
         self.pixels += other.pixels
@@ -183,8 +183,8 @@ class Moments(Running):
 class QuantileSample(Running):
     """A sample of at most about `size` activations per unit, for quantiles over all pixels of all images.
 
-    All pixels are kept while `images * pixels <= size`, and then the quantiles are exact. Otherwise each image gives
-    equally many pixels, drawn by its seed; if there are more images than `size`, a share of them drawn by their seeds.
+    All pixels are kept while `images * pixels <= size`; the quantiles are then exact. Otherwise each image contributes
+    the same number of pixels, drawn by its seed. If there are more images than `size`, a share of them is drawn.
     """
 
     def __init__(self, units: int, *, pixels: int, images: int, size: int = 16384) -> None:
@@ -195,7 +195,7 @@ class QuantileSample(Running):
         self.values = torch.empty(units, min(images * pixels, int(1.1 * size) + 64))
 
     def update(self, activation: Tensor, seeds: Sequence[int]) -> None:
-        """Take an activation [N, C, P] of `seeds` [N]."""
+        """Add an activation [N, C, P] of `seeds` [N]."""
         if self._every:
             self._append(activation.transpose(0, 1))
             return
@@ -208,21 +208,21 @@ class QuantileSample(Running):
         self._append(drawn)
 
     def merge(self, other: "QuantileSample") -> None:
-        """Take in what another process saw."""
+        """Add the state of another process."""
         self._append(other.tensors()["values"].unsqueeze(2))
 
     def result(self, levels: Sequence[float]) -> list[Tensor]:
-        """Return the quantile [C] at each level in (0, 1), linear between neighbours."""
+        """Return the quantile [C] at each level in (0, 1), with linear interpolation."""
         tail = _tail(self.count, min(levels))
         highest = _highest(self.values[:, : self.count], tail)
         return [_quantile(highest, self.count, level) for level in levels]
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the values that there are."""
+        """Return the values kept so far."""
         return {"values": self.values[:, : self.count]}
 
     def take(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take the values that `tensors` gave elsewhere; raise ValueError when they do not fit."""
+        """Restore values that `tensors` returned; raise ValueError if they do not fit."""
         values = tensors["values"]
         if values.shape[:1] != self.values.shape[:1] or values.dtype != self.values.dtype:
             raise ValueError(f"values are {list(values.shape)}, not of {len(self.values)} units")
@@ -230,7 +230,7 @@ class QuantileSample(Running):
         self._append(values.unsqueeze(2))
 
     def _append(self, values: Tensor) -> None:
-        """Keep `values` [C, M, each], as far as there is room."""
+        """Keep `values` [C, M, each], as far as there is space."""
         stop = min(self.count + values.shape[1] * values.shape[2], self.values.shape[1])
         self.values[:, self.count : stop] = values.flatten(1)[:, : stop - self.count]
         self.count = stop
@@ -263,7 +263,7 @@ def _positive(activation: Tensor) -> Tensor:
 
 
 def _highest(values: Tensor, count: int) -> Tensor:
-    """Return the `count` highest of `values` [C, S], falling: only the blocks of the highest maxima can hold them."""
+    """Return the `count` highest of `values` [C, S], descending; they are in the blocks with the highest maxima."""
     blocks = values.shape[1] // _BLOCK
     if blocks < 2 * count:
         return values.topk(count, 1).values
@@ -274,18 +274,18 @@ def _highest(values: Tensor, count: int) -> Tensor:
 
 
 def quantile_of(values: Tensor, level: float) -> Tensor:
-    """Return the quantile of each row of `values` [C, S] at a level in (0, 1); torch's own takes few values only."""
+    """Return the quantile of each row of `values` [C, S] at a level in (0, 1), for more values than torch allows."""
     count = values.shape[1]
     return _quantile(_highest(values, _tail(count, level)), count, level)
 
 
 def _tail(count: int, level: float) -> int:
-    """Describe how many of the highest of `count` values a quantile is read from."""
+    """Return how many of the highest of `count` values are needed for a quantile."""
     return min(count, int(count * (1 - level)) + 2)
 
 
 def _quantile(highest: Tensor, count: int, level: float) -> Tensor:
-    """Read a quantile of `count` values from the `highest` of them [C, T], falling."""
+    """Return a quantile of `count` values from the `highest` of them [C, T], descending."""
     place = (1 - level) * (count - 1)
     above = int(place)
     below = min(above + 1, highest.shape[1] - 1)

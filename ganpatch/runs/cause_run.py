@@ -1,4 +1,4 @@
-"""A whole intervention study as a folder: causes, with their report; kept when interrupted, resumed when asked."""
+"""A complete intervention study as a folder: causes and their report. An interrupted study is saved and can be resumed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -37,7 +37,7 @@ def cause_to_folder(
 
     With `context`, also measure how well each concept can be inserted, by what was there before.
 
-    Raises GanpatchError when the folder holds causes, finished or not, that were not asked to be replaced or resumed.
+    Raises GanpatchError if the folder has causes, finished or not, and neither `overwrite` nor `resume` was asked for.
     """
     check_layers(generator, [layer])
     for concept in concepts:
@@ -54,7 +54,7 @@ def cause_to_folder(
 
 
 def _contexts(causes: Causes, bench: Interventions) -> dict[str, Context]:
-    """Insert each concept at its 99 % quantiles, at single places of held-out images."""
+    """Insert each concept at its 99 % quantiles, at single positions of held-out images."""
     seeds, found = parse_spans(causes.held_out, what="seed"), {}
     for concept, of_concept in causes.concepts.items():
         units = torch.tensor(of_concept.ranked()[:UNITS])

@@ -1,4 +1,4 @@
-"""A whole dissection as a run folder: the ranking with its review page, the dissection with its report."""
+"""A complete dissection as a run folder: the ranking with its review page, the dissection with its report."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,9 +31,9 @@ def dissect_to_folder(
     group: Group = ALONE,
     **choices: Any,
 ) -> Dissection:
-    """Dissect into `folder` and write both its pages; `choices` are the other options of `dissect`.
+    """Dissect, save the run in `folder` and write both pages; `choices` are the other options of `dissect`.
 
-    Raises GanpatchError when the folder holds a run, finished or not, that was not asked to be replaced or resumed.
+    Raises GanpatchError if the folder has a run, finished or not, and neither `overwrite` nor `resume` was asked for.
     """
     check_layers(generator, layers)
     with run_folder(folder, MANIFEST, resume=resume, overwrite=overwrite, say=say, group=group) as partial:

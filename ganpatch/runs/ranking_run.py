@@ -1,4 +1,4 @@
-"""A whole ranking as a run folder: ranked, saved, with its page; kept when interrupted, resumed when asked."""
+"""A complete ranking as a run folder with its page. An interrupted run is saved and can be resumed."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -36,9 +36,9 @@ def rank_to_folder(
     group: Group = ALONE,
     **choices: Any,
 ) -> Ranking:
-    """Rank into `folder` and write its review page; `choices` are the other options of `rank`.
+    """Rank, save the run in `folder` and write its review page; `choices` are the other options of `rank`.
 
-    Raises GanpatchError when the folder holds a run, finished or not, that was not asked to be replaced or resumed.
+    Raises GanpatchError if the folder has a run, finished or not, and neither `overwrite` nor `resume` was asked for.
     """
     check_layers(generator, layers)
     with run_folder(folder, MANIFEST, resume=resume, overwrite=overwrite, say=say, group=group) as partial:
@@ -56,16 +56,16 @@ def rank_to_folder(
 
 
 def check_layers(generator: Generator, layers: Sequence[str]) -> None:
-    """Raise GanpatchError when one of `layers` does not exist."""
+    """Raise GanpatchError if one of `layers` does not exist."""
     for name in layers:
         find_layer(generator.module, name)
 
 
 def chosen_layer(generator: Generator, say: Say) -> str:
-    """Choose a layer, as none was named, and say which."""
+    """Return the default layer, and report which one it is."""
     chosen = default_layer(list_layers(generator))
     size = "x".join(str(edge) for edge in chosen.size)
-    say(f"layer {chosen.name} ({chosen.units} units at {size}), as none was named; --layer chooses")
+    say(f"layer {chosen.name} ({chosen.units} units at {size}) by default; choose another with --layer")
     return chosen.name
 
 
@@ -73,11 +73,11 @@ def chosen_layer(generator: Generator, say: Say) -> str:
 def run_folder(
     folder: Path, manifest: str, *, resume: bool, overwrite: bool, say: Say, group: Group = ALONE
 ) -> Iterator[Path]:
-    """Make room in `folder` for a run, whose `manifest` comes last; give the file that keeps what is done until then.
+    """Prepare `folder` for a run, whose `manifest` is written last; yield the file for the state of an interrupted run.
 
-    Of a group the first process makes the room and writes the run; the others keep what they did until that is done.
-    Raises GanpatchError when the folder holds a run, finished or not, that was not asked to be replaced or resumed, or
-    another process writes or reviews it.
+    In a group, the first process prepares the folder and writes the run; the others keep their state until then.
+    Raises GanpatchError if the folder has a run, finished or not, and neither `overwrite` nor `resume` was asked for,
+    or if another process writes or reviews it.
     """
     partial = folder / PARTIAL
     with ExitStack() as held:
@@ -90,7 +90,7 @@ def run_folder(
             group.gathered({})
         except (KeyboardInterrupt, Lost) as fault:
             if partials(partial):
-                where = f"kept in '{folder}'; --resume goes on from there"
+                where = f"saved in '{folder}'; use --resume to continue"
                 say(where) if group.size == 1 else fault.add_note(f"{where}, with any number of processes")
             raise
         for path in partials(partial) if group.is_first else [partial_of(partial, group.rank)]:
@@ -98,22 +98,22 @@ def run_folder(
 
 
 def _make_room(folder: Path, manifest: str, *, resume: bool, overwrite: bool) -> None:
-    """Refuse to lose a run; one whose partial file is still there was killed before its last page was written."""
+    """Refuse to replace a run unasked; a run with a partial file was killed before its last page was written."""
     kept = partials(folder / PARTIAL)
     if overwrite and not resume:
         for path in kept:
             remove(path)
     elif kept and not resume:
-        raise GanpatchError(f"'{folder}' holds an interrupted run; --resume goes on, --overwrite starts anew")
+        raise GanpatchError(f"'{folder}' has an interrupted run; use --resume to continue or --overwrite to start over")
     elif (folder / manifest).exists() and not kept and not overwrite:
-        raise GanpatchError(f"'{folder}' already holds a run; choose another -o, or --overwrite")
-    probe = folder / ".ganpatch"  # a folder that cannot be written is found now, not after the long part
+        raise GanpatchError(f"'{folder}' already has a run; choose another -o, or use --overwrite")
+    probe = folder / ".ganpatch"  # detect a folder that cannot be written now, not after the long part
     write_bytes(probe, b"\n")
     remove(probe)
 
 
 def set_verdicts_aside(folder: Path) -> None:
-    """Keep what was flagged on the run that is being replaced."""
+    """Keep the flags of the run that is being replaced."""
     verdicts = folder / VERDICTS
     if verdicts.exists():
         with disk_faults(verdicts):

@@ -1,4 +1,4 @@
-"""Suggestions for a run folder: made by methods, kept in it, and shown on its review page."""
+"""Suggestions for a run folder: computed by methods, saved in it, and shown on its review page."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -24,9 +24,9 @@ def suggest_for_run(
     group: Group = ALONE,
     **given: Any,
 ) -> dict[str, Suggested]:
-    """Score the units of a run by `methods`, keep that in the folder, and write its page again.
+    """Score the units of a run by `methods`, save the scores in the folder, and rewrite its page.
 
-    `given` are the other fields of Task. Raises GanpatchError when `generator` is not the one that was ranked.
+    `given` are the other fields of Task. Raises GanpatchError if `generator` is not the one that was ranked.
     """
     _check_same(read_manifest(folder), generator, folder)
     with locked(folder) if group.is_first else nullcontext():
@@ -40,8 +40,8 @@ def suggest_for_run(
 
 
 def suggestion_rows(found: dict[str, Suggested], first: int) -> list[list[str]]:
-    """Describe the first units of each method and layer in rows, under their heading."""
-    rows = [["method", "layer", "the first to look at", "scores"]]
+    """Return a heading and a table with the first units of each method and layer."""
+    rows = [["method", "layer", "look first at", "scores"]]
     for method, one in found.items():
         for layer, of_layer in one.layers.items():
             units = of_layer.first(first)
@@ -54,11 +54,11 @@ def _check_same(manifest: Manifest, generator: Generator, folder: Path) -> None:
     ranked, own = manifest.model.fingerprint, generator.fingerprint
     if (ranked.structure, ranked.weights) != (own.structure, own.weights):
         raise GanpatchError(
-            f"'{folder}' ranks {manifest.model.name} ({ranked.weights[7:19]}), and this model has other weights "
-            f"({own.weights[7:19]}); name the ranked one: --model"
+            f"'{folder}' ranks {manifest.model.name} ({ranked.weights[7:19]}), but this model has other weights "
+            f"({own.weights[7:19]}); name the ranked model with --model"
         )
     if str(generator.latent) != manifest.latent or generator.range != manifest.range:
         raise GanpatchError(
             f"'{folder}' was ranked with latent {manifest.latent} and range {manifest.range}, not {generator.latent} "
-            f"and {generator.range}; give them as they were then"
+            f"and {generator.range}; use the same options as then"
         )

@@ -1,4 +1,4 @@
-"""The segmenter that ships: a small U-Net trained on the project's scenes. Its card is churches/CARD.md."""
+"""The bundled segmenter: a small U-Net trained on the project's scenes. Its card is churches/CARD.md."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,8 +1,8 @@
-"""Concept masks: ROOM, one file per kind of segmenter.
+"""Load a segmenter by its specification.
 
 Example:
 
-    segmenter = load_segmenter("churches")                     # the U-Net that ships, for the project's scenes
+    segmenter = load_segmenter("churches")                     # the bundled U-Net, for the project's scenes
     segmenter = load_segmenter("torchvision:deeplabv3_resnet50")
     segmenter = load_segmenter("transformers:nvidia/segformer-b0-finetuned-ade-512-512")
     segmenter = load_segmenter("onnx:segmenter.onnx", concepts=["sky", "tree"])
@@ -37,11 +37,11 @@ _PLUGINS: Group = "ganpatch.segmenters"
 def load_segmenter(
     spec: str, generator: Generator, *, concepts: Sequence[str] = (), after: str | None = None
 ) -> Segmenter:
-    """Load the segmenter `spec` for images of `generator`; `concepts` names its classes where it does not.
+    """Load the segmenter `spec` for images of `generator`; `concepts` names its classes if it does not provide names.
 
-    `after` names a layer that is going to be edited: a probe of the generator's own features then reads only what
-    comes behind it, so that it is never asked about the very activations that were changed.
-    Raises GanpatchError when there is no such segmenter, or it cannot be had.
+    `after` names a layer that will be edited. A probe of the generator's own features then reads only later layers, so
+    that it does not see the very activations that were changed.
+    Raises GanpatchError if there is no such segmenter, or it cannot be loaded.
     """
     if spec == bundled.NAME:
         return bundled.load()
@@ -53,7 +53,7 @@ def load_segmenter(
     if spec in plugin_names(_PLUGINS):
         made = find_plugin(_PLUGINS, spec)()
         if not isinstance(made, Segmenter):
-            raise GanpatchError(f"the installed segmenter '{spec}' gave a {type(made).__name__}, not a Segmenter")
+            raise GanpatchError(f"the plugin segmenter '{spec}' returned a {type(made).__name__}, not a Segmenter")
         return made
     hint = near_miss(kind, [bundled.NAME, "strokes", *KINDS, *plugin_names(_PLUGINS)])
     if is_factory(spec) and not (hint and "." not in kind):

@@ -1,4 +1,4 @@
-"""Segmentation networks that others trained: of torchvision, and of transformers (an optional extra).
+"""Pretrained segmentation networks of torchvision, and of transformers (an optional extra).
 
 Their weights come from the user's cache, or are downloaded by those libraries.
 """
@@ -16,7 +16,7 @@ from ganpatch.torchvision_import import made_importable, torchvision_models
 
 
 def from_torchvision(name: str, concepts: Sequence[str]) -> Segmenter:
-    """Load a torchvision segmentation model with its default weights, and the preprocessing that goes with them."""
+    """Load a torchvision segmentation model with its default weights and their preprocessing."""
     models = torchvision_models()
     known = models.list_models(module=models.segmentation)
     if name not in known:
@@ -35,8 +35,8 @@ def from_torchvision(name: str, concepts: Sequence[str]) -> Segmenter:
 
 
 def from_transformers(name: str, concepts: Sequence[str]) -> Segmenter:
-    """Load a semantic segmentation model of transformers: SegFormer and its kin, or Mask2Former and its kin."""
-    made_importable()  # transformers imports torchvision where it is there
+    """Load a semantic segmentation model of transformers, similar to SegFormer or to Mask2Former."""
+    made_importable()  # transformers imports torchvision if it is installed
     try:
         import transformers
     except ImportError:
@@ -60,7 +60,7 @@ def from_transformers(name: str, concepts: Sequence[str]) -> Segmenter:
 
 
 def _prepared(images: Tensor, reader: Any) -> Tensor:
-    """Resize and normalise as the image processor says, in torch, so that gradients pass."""
+    """Resize and normalise like the image processor, but in torch, so that gradients pass."""
     size = dict(reader.size)
     if "height" in size:
         images = F.interpolate(images, (size["height"], size["width"]), mode="bilinear", antialias=True)
@@ -76,14 +76,14 @@ def _prepared(images: Tensor, reader: Any) -> Tensor:
 
 
 def _of_queries(output: Any) -> Tensor:
-    """Join masks and classes of queries into logits [N, K, h, w] (Cheng et al. 2021, MaskFormer, section 3.4)."""
+    """Combine masks and classes of queries into logits [N, K, h, w] (Cheng et al. 2021, MaskFormer, section 3.4)."""
     classes = output.class_queries_logits.softmax(-1)[..., :-1]
     masks = output.masks_queries_logits.sigmoid()
     return torch.einsum("nqk,nqhw->nkhw", classes, masks).clamp(min=1e-8).log()
 
 
 def _fetched(name: str, fetch: Any) -> Any:
-    """Call `fetch`; raise GanpatchError where its weights cannot be had."""
+    """Call `fetch`; raise GanpatchError if its weights are not available."""
     try:
         return fetch()
     except (OSError, ValueError, RuntimeError, ImportError) as fault:

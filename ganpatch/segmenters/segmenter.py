@@ -1,9 +1,9 @@
-"""What every segmenter gives: for images, and for some the generator's own features, the logits of each concept.
+"""The interface of every segmenter: from images, and for some the generator's own features, to logits of each concept.
 
 Example:
 
     segmenter.labels(images)                 # [N, H, W], indices into segmenter.concepts
-    segmenter.probabilities(images)          # [N, K, H, W], differentiable where the segmenter is
+    segmenter.probabilities(images)          # [N, K, H, W], differentiable if the segmenter is
 """
 
 from collections.abc import Callable, Sequence
@@ -22,8 +22,8 @@ Logits = Callable[[Tensor, Sequence[Tensor]], Tensor]
 class Segmenter:
     """Concept masks of images [N, 3, H, W] in [0, 1].
 
-    `run` gives logits [N, K, h, w] for images and the activations of the generator's `layers`, which most do not read,
-    or a label map [N, h, w] of integers, which has no gradient.
+    `run` maps images and the activations of the generator's `layers` (which most segmenters do not read) to logits
+    [N, K, h, w], or to a label map [N, h, w] of integers, which has no gradient.
     """
 
     name: str
@@ -36,10 +36,10 @@ class Segmenter:
         found = self.run(images, features)
         if not found.is_floating_point() and found.ndim == 3:
             found = F.one_hot(found.long().clamp(0, len(self.concepts)), len(self.concepts) + 1)[..., :-1]
-            found = found.permute(0, 3, 1, 2).to(images.dtype) * 40 - 20  # as sure as logits can be
+            found = found.permute(0, 3, 1, 2).to(images.dtype) * 40 - 20  # logits of a certain label
         if found.ndim != 4 or found.shape[:2] != (len(images), len(self.concepts)):
             raise GanpatchError(
-                f"segmenter '{self.name}' gives {list(found.shape)}, not [{len(images)}, {len(self.concepts)}, h, w] "
+                f"segmenter '{self.name}' returns {list(found.shape)}, not [{len(images)}, {len(self.concepts)}, h, w] "
                 f"for its {len(self.concepts)} concepts"
             )
         if found.shape[-2:] != images.shape[-2:]:
@@ -56,10 +56,10 @@ class Segmenter:
         return self.logits(images, features).argmax(1)
 
     def index(self, concept: str) -> int:
-        """Return the place of a concept; raise GanpatchError with the near miss when there is none."""
+        """Return the index of a concept; raise GanpatchError with the nearest match if there is none."""
         if concept not in self.concepts:
             raise GanpatchError(
-                f"segmenter '{self.name}' knows no concept '{concept}'{near_miss(concept, self.concepts)}; "
-                f"it knows {', '.join(self.concepts)}"
+                f"segmenter '{self.name}' has no concept '{concept}'{near_miss(concept, self.concepts)}; "
+                f"it has {', '.join(self.concepts)}"
             )
         return self.concepts.index(concept)

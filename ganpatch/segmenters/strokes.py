@@ -2,8 +2,8 @@
 
     segmenter = load(Path("strokes.json"), generator)
 
-The features are the activations of the last layer at each size of map, upsampled; a softmax regression of them is
-fitted to the painted pixels. It needs no segmentation network, follows the generator's own images, and has gradients.
+The features are the activations of the last layer at each map size, upsampled. A softmax regression on them is fitted
+to the painted pixels. It needs no segmentation network, works on the generator's own images, and has gradients.
 """
 
 from collections.abc import Sequence
@@ -30,19 +30,19 @@ _STEPS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Painted:
-    """A labelled image: the seed, and labels [H, W] int64 with UNLABELLED where nothing is known."""
+    """A labelled image: the seed, and labels [H, W] int64 with UNLABELLED where there is no label."""
 
     seed: int
     labels: Tensor
 
 
 def load(path: Path, generator: Generator, *, after: str | None = None) -> Segmenter:
-    """Fit a probe to the strokes in a file; raise GanpatchError when they are of another model."""
+    """Fit a probe to the strokes in a file; raise GanpatchError if they belong to another model."""
     strokes = Strokes.load(path)
     own = Model.of(generator.name, generator.fingerprint)
     if strokes.model.fingerprint != own.fingerprint:
         raise GanpatchError(
-            f"'{path}' was painted on images of {strokes.model.name}, with other weights than {own.name}: "
+            f"'{path}' was painted on images of {strokes.model.name} with other weights than {own.name}: "
             "the same seeds draw other images"
         )
     _, _, height, width = generator.sample([0]).shape
@@ -66,7 +66,7 @@ def fit(
 
     def run(images: Tensor, activations: Sequence[Tensor]) -> Tensor:
         logits = bias.to(images.device).view(1, -1, 1, 1)
-        for activation, part in zip(activations, parts, strict=True):  # weighing and upsampling commute
+        for activation, part in zip(activations, parts, strict=True):  # the linear map and upsampling commute
             weighed = F.conv2d(activation.float(), part.to(images.device))
             logits = logits + F.interpolate(weighed, images.shape[-2:], mode="bilinear", align_corners=False)
         return logits
@@ -87,7 +87,7 @@ def feature_layers(generator: Generator, after: str | None = None) -> tuple[str,
                 chosen[fact.size] = fact.name
     if not chosen:
         raise GanpatchError(
-            f"no layer behind '{after}' gives maps of at least {_LEAST_UNITS} units to read concepts from"
+            f"no layer after '{after}' has maps with at least {_LEAST_UNITS} units to read concepts from"
         )
     return tuple(name for name in names if name in chosen.values())
 

@@ -28,7 +28,7 @@ from ganpatch.patch.patch_file import Model
 UNLABELLED = 255
 _LARGEST = 64_000_000
 _MOST_CONCEPTS = 200
-_SCALE = 4  # drawn larger, so that a thin stroke keeps its place
+_SCALE = 4  # drawn larger, so that a thin stroke keeps its position
 
 LARGEST = 65536  # pixels: edges of images, and how far a brush reaches
 Coordinate = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
@@ -101,7 +101,7 @@ class Strokes(Section):
         return strokes
 
     def save(self, path: Path) -> None:
-        """Write the file whole or not at all."""
+        """Write the file as a whole or not at all."""
         write_section(path, self)
 
     def labels(self, image: PaintedImage, size: tuple[int, int]) -> Tensor:

@@ -33,7 +33,7 @@ class UNet(nn.Module):
         return logits
 
     def scales(self, images: Tensor) -> list[Tensor]:
-        """Return the features on the way down, [N, width, H / 2^i, W / 2^i]: what the net sees at each scale."""
+        """Return the features of the encoder at each scale, [N, width, H / 2^i, W / 2^i]."""
         x, found = images * 4 - 2, []
         for level, block in enumerate(self.down):
             x = block(F.avg_pool2d(x, 2) if level else x)

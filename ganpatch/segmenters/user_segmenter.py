@@ -1,6 +1,6 @@
-"""The user's own segmenter: `file.py:factory` makes a module, images [N, 3, H, W] in [0, 1] -> logits or labels.
+"""The user's own segmenter: `file.py:factory` returns a module from images [N, 3, H, W] in [0, 1] to logits or labels.
 
-The module may carry its class names as `concepts`.
+The module may have its class names as `concepts`.
 """
 
 from collections.abc import Sequence
@@ -15,17 +15,19 @@ from ganpatch.segmenters.segmenter import Segmenter
 
 
 def load(spec: str, concepts: Sequence[str]) -> Segmenter:
-    """Call the factory; raise GanpatchError when the concepts have no names."""
+    """Call the factory; raise GanpatchError if the concepts have no names."""
     module = make_module(spec, {}).eval().requires_grad_(False)
     own: Any = getattr(module, "concepts", ())
     names = tuple(concepts) or tuple(str(name) for name in own)
     if not names:
-        raise GanpatchError(f"{spec}: its concepts have no names; give --concepts sky,tree,… or the module `concepts`")
+        raise GanpatchError(
+            f"{spec}: its concepts have no names; add --concepts sky,tree,…, or `concepts` to the module"
+        )
 
     def run(images: Tensor, _features: Sequence[Tensor]) -> Tensor:
         output = tensor_of(module.to(images.device)(images))
         if output is None:
-            raise GanpatchError(f"{spec} gives no tensor")
+            raise GanpatchError(f"{spec} returns no tensor")
         return output
 
     return Segmenter(name=spec, concepts=names, run=run)

@@ -44,7 +44,7 @@ class Flag(_Change):
 
 
 class Unflag(_Change):
-    """Take a unit out of every edit without a mask."""
+    """Remove a unit from every edit without a mask."""
 
     kind: Literal["unflag"] = "unflag"
     layer: LayerName
@@ -75,7 +75,7 @@ class Describe(_Change):
 
 
 class Remove(_Change):
-    """Take an edit out."""
+    """Remove an edit."""
 
     kind: Literal["remove"] = "remove"
     edit: EditName
@@ -107,7 +107,7 @@ class Label(_Change):
 
 
 class Unlabel(_Change):
-    """Take a stroke for a concept away."""
+    """Remove a stroke for a concept."""
 
     kind: Literal["unlabel"] = "unlabel"
     label: ChangeId
@@ -129,7 +129,7 @@ class AddConcept(_Change):
 
 
 class Undo(_Change):
-    """Take back the last change, if `revision` is still the last one."""
+    """Undo the last change, if `revision` is still the last one."""
 
     kind: Literal["undo"] = "undo"
     revision: Revision

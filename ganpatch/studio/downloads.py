@@ -11,7 +11,7 @@ from ganpatch.patch.patch_file import Patch
 
 
 def patch_download(patch: Patch) -> Response:
-    """Give NAME.yaml, or NAME.zip with the patch and its masks."""
+    """Return NAME.yaml, or NAME.zip with the patch and its masks."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{patch.name}.yaml"
         patch.save(path)

@@ -1,9 +1,9 @@
-"""Quality figures of the patch: what `ganpatch evaluate` found, kept with the version of the patch that it is of.
+"""Quality figures of the patch: results of `ganpatch evaluate`, stored with the version of the patch.
 
     figure = measured(generator, patch, Wish(features="plain", images=500), folder)
-    figures(folder)                         # those kept, the newest first
+    figures(folder)                         # the stored figures, the newest first
 
-Each is two files of the session's figures/: the figure, and its whole report as a page.
+Each figure is two files in figures/ of the session: the figure, and its full report as a page.
 """
 
 from datetime import UTC, datetime

@@ -3,10 +3,12 @@
     folder = Folder.open(Path("churches-studio"), model, channels)
     folder.change(Flag(id="a1", layer="layer4", unit=12))       # on disk when it returns
 
-studio.json             the state; its replacement is the moment at which a change has happened
-history/000012.json     every version of the content, never changed: undo and redo go back and forth
+Its files:
+
+studio.json             the state; a change has happened once this file is replaced
+history/000012.json     every version of the content, never changed; undo and redo move between them
 masks/SHA256.safetensors
-patch.yaml, strokes.json    what the content means to the rest of ganpatch, written anew from it
+patch.yaml, strokes.json    the content for the rest of ganpatch, written from it
 """
 
 import secrets

@@ -42,7 +42,7 @@ class Painting(Part):
 
 
 class Paint(Painting):
-    """A painting to be kept as the edit called `edit`: a new one, or in the place of the one that it goes on with."""
+    """A painting to be kept as the edit called `edit`: a new one, or a replacement for the one that it continues."""
 
     id: ChangeId
     edit: EditName

@@ -1,6 +1,6 @@
 """The studio, served on loopback: the page, its modules, and the routes behind it; strangers get nothing.
 
-The token and the port of a session are kept in its folder, so that an open page goes on when the server is back.
+The token and the port of a session are kept in its folder, so that an open page continues when the server is back.
 """
 
 import json

@@ -284,7 +284,7 @@ class Studio:
 
 
 def opening_of(model_and_runs: Sequence[str], loading: Mapping[str, Any]) -> Opening:
-    """Tell [MODEL] [RUN|CAUSES...] apart: those are folders. Raise GanpatchError for two models."""
+    """Split the arguments [MODEL] [RUN|CAUSES...]: the latter are folders. Raise GanpatchError for two models."""
     folders = [Path(text) for text in model_and_runs if Path(text).is_dir()]
     models = [text for text in model_and_runs if Path(text) not in folders]
     if len(models) > 1:

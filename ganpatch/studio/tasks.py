@@ -1,6 +1,8 @@
 """Long work, each piece in a process of its own: tracing a model changes how modules run in the whole process, and what
 is drawn meanwhile would be wrong; a process can also be ended at any moment.
 
+Example:
+
     in_child(rank_task, report, model="churches", loading={}, layer="layer4", n=1000, folder=Path("run"))
 """
 

@@ -162,7 +162,7 @@ def test_broken_causes_are_named(causes: Causes, tmp_path: Path, damage: str) ->
 
 
 def test_refusals(causes: Causes) -> None:
-    with pytest.raises(GanpatchError, match="segmenter 'eye' knows no concept 'read'; did you mean 'red'"):
+    with pytest.raises(GanpatchError, match="segmenter 'eye' has no concept 'read'; did you mean 'red'"):
         find_causes(painter(), eye(), "maps", ["read"], QUICK)
     with pytest.raises(
         GanpatchError, match="preset 'papre' is not one of sparse, reference, paper; did you mean 'paper'"
@@ -221,7 +221,7 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "20",
     ]
     wrong = CliRunner().invoke(cli, [*command, "--concept", "rde", "-o", "causes"])
-    assert "knows no concept 'rde'; did you mean 'red'" in str(wrong.exception)
+    assert "has no concept 'rde'; did you mean 'red'" in str(wrong.exception)
     assert list(tmp_path.iterdir()) == []
     done = CliRunner().invoke(cli, [*command, "--concept", "red", "--context", "-o", "causes"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
@@ -229,7 +229,7 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "causes.html", "causes.json", "causes.safetensors", "insertions-0.png", "origin.json", "without-0.png",
     ]  # fmt: skip
     again = CliRunner().invoke(cli, [*command, "--concept", "red", "-o", "causes"])
-    assert "already holds a run" in str(again.exception)
+    assert "already has a run" in str(again.exception)
     patching = ["patch", "remove", "--from", "causes", "--model", f"{PLACE}:Painter", *loading[:4], "--units", "1"]
     patching += ["--seeds", "500000-500015"]
     made = CliRunner().invoke(cli, [*patching, "-o", "no-red.yaml", "--json"], catch_exceptions=False)
@@ -244,7 +244,7 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     Image.new("L", (64, 64), 0).save("black.png")
     inserting = ["patch", "insert", *patching[2:], "-o", "red.yaml", "--mask"]
     black = CliRunner().invoke(cli, [*inserting, "black.png"])
-    assert "is black all over" in str(black.exception)
+    assert "is black everywhere" in str(black.exception)
     made = CliRunner().invoke(cli, [*inserting, "white.png"], catch_exceptions=False)
     assert made.exit_code == 0, made.output
     edit = Patch.load("red.yaml").edits[0]

@@ -58,7 +58,7 @@ def test_the_whole_way(folder: Path) -> None:
     """rank -> flag -> look -> apply -> export, each step reading what the one before wrote."""
     ranked = right("rank", "model.pt", "--n", "60", "-o", "run", "--json")
     assert json.loads(ranked.stdout)["layers"] == {"main.5": 8}
-    assert "layer main.5 (8 units at 8x8), as none was named; --layer chooses" in ranked.stderr
+    assert "layer main.5 (8 units at 8x8) by default; choose another with --layer" in ranked.stderr
     assert "open run/index.html in a browser" in ranked.stderr
     assert entries(folder / "run") == [
         "index.html",
@@ -289,14 +289,14 @@ def test_an_interrupted_ranking_is_kept_and_resumed(folder: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "kept in 'run'; --resume goes on from there" in said
+    assert "saved in 'run'; use --resume to continue" in said
     assert "Traceback" not in said
     assert entries(folder / "run") == ["partial.safetensors"]
     assert wrong("rank", "model.pt", "--n", "200000", "-o", "run") == (
-        "error: 'run' holds an interrupted run; --resume goes on, --overwrite starts anew"
+        "error: 'run' has an interrupted run; use --resume to continue or --overwrite to start over"
     )
     assert wrong("rank", "model.pt", "--n", "64", "-o", "run", "--resume").startswith(
-        "layer main.5 (8 units at 8x8), as none was named; --layer chooses"
+        "layer main.5 (8 units at 8x8) by default; choose another with --layer"
     )
     assert wrong("review", "run").startswith(
         "error: 'run' is not a finished run; if it was interrupted, repeat its command"

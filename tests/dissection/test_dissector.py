@@ -72,7 +72,7 @@ def test_an_interrupted_dissection_goes_on(tmp_path: Path) -> None:
     with pytest.raises(StopHere):
         dissect_to_folder(painter(), eye(), tmp_path / "run", ["maps"], range(60), batch_size=8,
                           progress=interrupting(24), say=said.append)  # fmt: skip
-    assert said == [f"kept in '{tmp_path / 'run'}'; --resume goes on from there"]
+    assert said == [f"saved in '{tmp_path / 'run'}'; use --resume to continue"]
     seen: list[int] = []
     resumed = dissect_to_folder(painter(), eye(), tmp_path / "run", ["maps"], range(60), batch_size=8,
                                 resume=True, progress=lambda done, total: seen.append(done))  # fmt: skip
@@ -101,7 +101,7 @@ def test_a_saved_dissection_reads_back_and_is_a_ranking_too(dissection: Dissecti
     with pytest.raises(GanpatchError, match="dissection.safetensors' is broken"):
         Dissection.load(tmp_path)
     (tmp_path / "dissection.json").unlink()
-    with pytest.raises(GanpatchError, match="holds a ranking and no dissection"):
+    with pytest.raises(GanpatchError, match="has a ranking but no dissection"):
         Dissection.load(tmp_path)
 
 
@@ -136,7 +136,7 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with Image.open(pictures[0]) as picture:
         assert picture.width > 300
     again = CliRunner().invoke(cli, [*command, f"{PLACE}:make_eye", "-o", "run"])
-    assert "already holds a run" in str(again.exception)
+    assert "already has a run" in str(again.exception)
 
 
 def test_dissections_are_compared(dissection: Dissection, tmp_path: Path) -> None:

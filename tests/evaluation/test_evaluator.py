@@ -116,7 +116,7 @@ def sorted_by(units: Sequence[int], values: Sequence[float]) -> list[float]:
 
 
 def test_a_folder_without_pictures_is_named(small_dcgan: Generator, patch: Patch, tmp_path: Path) -> None:
-    with pytest.raises(GanpatchError, match="is no folder with pictures"):
+    with pytest.raises(GanpatchError, match="is not a folder with pictures"):
         evaluate(small_dcgan, patch, replace(CHOICES, real=tmp_path / "none"))
 
 
@@ -161,7 +161,7 @@ def test_nothing_to_gain(small_dcgan: Generator) -> None:
         module.main[4].weight[1], module.main[4].bias[1] = 0, -1  # type: ignore[index, union-attr]
     dead = replace(small_dcgan, module=module)
     patch = patch_for(dead, {"layer": "main.5", "channels": 8, "units": [1]})
-    with pytest.raises(GanpatchError, match="gains anything within a damage of 0.01: images get no more usual"):
+    with pytest.raises(GanpatchError, match="gains anything within a damage of 0.01: images become no more typical"):
         tune(dead, patch, Bound(seeds=range(32), references=24))
 
 

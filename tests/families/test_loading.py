@@ -136,7 +136,7 @@ def test_each_check_on_load_says_what_failed(net: Path, name: str, message: str)
 
 def test_factories_that_fail(net: Path) -> None:
     assert refusal(f"{net}:broken", latent="normal:6") == f"{net}:broken raised RuntimeError: no weights here"
-    assert refusal(f"{net}:number", latent="normal:6") == f"{net}:number gave a int, not an nn.Module"
+    assert refusal(f"{net}:number", latent="normal:6") == f"{net}:number returned a int, not an nn.Module"
     assert refusal(f"{net}:Nett", latent="normal:6") == f"{net} has no factory 'Nett'; did you mean 'Net'?"
     assert refusal(f"{net}:Net", latent="normal:6", arch_args={"wdth": 2}).endswith(
         "give its arguments with --arch-arg name=value"

@@ -90,7 +90,8 @@ def test_a_one_hot_class_beside_z(tmp_path: Path) -> None:
     assert str(generator.latent) == "normal:7,1,1"
     args, _ = generator.inputs(range(4))
     assert torch.equal(generator.module(*args), module(*args))
-    assert refusal(path, labels="index:5") == "DCGAN: the tensors hold no embedding of classes; say --labels onehot:5"
+    said = "DCGAN: the tensors contain no embedding of classes; add --labels onehot:5"
+    assert refusal(path, labels="index:5") == said
     assert "its first layer takes 12 numbers, too few for a latent and 40 classes" in refusal(path, labels="onehot:40")
 
 

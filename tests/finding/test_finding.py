@@ -21,7 +21,7 @@ from ganpatch.finding.image_features import load_features, plain_maps
 from ganpatch.finding.methods import METHODS, suggest
 from ganpatch.finding.suggestions import read_suggestions
 from ganpatch.finding.task import Task
-from ganpatch.finding.typical import CLOSEST, NEIGHBOURS, Usual
+from ganpatch.finding.typical import CLOSEST, NEIGHBOURS, Typical
 from ganpatch.forward.activations import list_layers
 from ganpatch.generator.layers import hooked
 from ganpatch.patch.applying import edits_applied
@@ -85,9 +85,9 @@ def test_gains_and_oddities_are_those_of_brute_force(blotched: Generator, rankin
     gain, oddity = look.gain(), look.oddity()
     layer, references = ranking["front.5"], list(task.reference_seeds())
     maps = maps_of(task, references)
-    usual = Usual(maps)
+    typical = Typical(maps)
     first = {
-        unit: [gain_of(task, usual, unit, seed) for seed in layer.top_seeds[unit].tolist()]
+        unit: [gain_of(task, typical, unit, seed) for seed in layer.top_seeds[unit].tolist()]
         for unit in range(layer.units)
     }
     closer = sorted(first, key=lambda unit: -sum(first[unit]))[: round(layer.units * CLOSER)]
@@ -97,11 +97,11 @@ def test_gains_and_oddities_are_those_of_brute_force(blotched: Generator, rankin
     for unit, gains in first.items():
         if unit in closer:
             among = peaks[:, unit].topk(MORE * 6).indices.tolist()
-            gains = gains + [gain_of(task, usual, unit, references[place], own=place) for place in among]
+            gains = gains + [gain_of(task, typical, unit, references[place], own=place) for place in among]
         upper = sorted(gains)[len(gains) // 2 :]
         assert float(gain[unit]) == pytest.approx(sum(upper) / len(upper), abs=1e-4), unit
     for unit, place in ((3, 0), (5, 4)):
-        odd = usual.oddity(maps_of(task, [int(layer.top_seeds[unit, place])])).mean()
+        odd = typical.oddity(maps_of(task, [int(layer.top_seeds[unit, place])])).mean()
         assert float(oddity[unit, place]) == pytest.approx(float(odd), abs=1e-5)
 
 
@@ -116,26 +116,26 @@ def peaks_of(generator: Generator, seeds: list[int]) -> Tensor:
     return kept[0]
 
 
-def gain_of(task: Task, usual: Usual, unit: int, seed: int, own: int = -1) -> float:
+def gain_of(task: Task, typical: Typical, unit: int, seed: int, own: int = -1) -> float:
     """Cut a unit in an image of a seed, by the hooks of a patch; give the mean of the two largest gains."""
     level = task.ranking["front.5"].q99[unit]
     edit = Edit(id="e", layer="front.5", channels=8, units=(unit,), above=(level,), value=(level,))
     left_out = torch.tensor([own])
-    before = usual.distance(maps_of(task, [seed]), left_out)
+    before = typical.distance(maps_of(task, [seed]), left_out)
     with edits_applied(task.generator.module, [edit]):
-        change = before - usual.distance(maps_of(task, [seed]), left_out)
+        change = before - typical.distance(maps_of(task, [seed]), left_out)
     return float(change.flatten().sort().values[-2:].mean())
 
 
 def test_an_image_is_not_its_own_neighbour() -> None:
     maps = torch.randn(60, 4, 2, 2)
-    usual = Usual(maps)
+    typical = Typical(maps)
     own = torch.tensor([-1, 7, 8])
     asked = maps[[8, 7, 8]]
-    found = usual.distance(asked, own)
-    others = [place for place in range(0, 60, 2) if place != 8]  # every second one says what distance is usual
+    found = typical.distance(asked, own)
+    others = [place for place in range(0, 60, 2) if place != 8]  # every second one defines the typical distance
     for row, references in ((0, range(0, 60, 2)), (1, range(0, 60, 2)), (2, others)):
-        points = (maps - maps.mean((0, 2, 3))[:, None, None])[:, :, 1, 0].double() @ usual._whiten.double().T
+        points = (maps - maps.mean((0, 2, 3))[:, None, None])[:, :, 1, 0].double() @ typical._whiten.double().T
         near = torch.cdist(points[[(8, 7, 8)[row]]], points[list(references)]).sort().values[0, :NEIGHBOURS]
         assert float(found[row, 1, 0]) == pytest.approx(float(near.mean().log()), abs=1e-3)
 
@@ -170,10 +170,10 @@ class _Unflat(nn.Module):
 
 def test_distance_and_oddity_are_those_of_brute_force_at_the_same_place() -> None:
     maps = torch.randn(80, 4, 2, 3)
-    usual = Usual(maps)
-    far, odd = usual.distance(maps + 0.5), usual.oddity(maps + 0.5)
-    near = usual.oddity(maps)  # each has itself among its neighbours
-    whiten = usual._whiten.double()
+    typical = Typical(maps)
+    far, odd = typical.distance(maps + 0.5), typical.oddity(maps + 0.5)
+    near = typical.oddity(maps)  # each has itself among its neighbours
+    whiten = typical._whiten.double()
     for place in ((0, 0), (1, 2)):
         own = (maps[:, :, place[0], place[1]] - maps.mean((0, 2, 3))).double() @ whiten.T
         asked = own + (torch.full((4,), 0.5).double() @ whiten.T)
@@ -185,18 +185,18 @@ def test_distance_and_oddity_are_those_of_brute_force_at_the_same_place() -> Non
             beyond = torch.cdist(images, own).sort(1).values[:, :CLOSEST].mean(1).log() - middle
             wanted = torch.maximum(beyond, -beyond - (high - low))
             assert torch.allclose(found[:, place[0], place[1]].double(), wanted, atol=1e-3)
-    white = torch.einsum("ij,njhw->nihw", usual._whiten, maps - maps.mean((0, 2, 3))[:, None, None])
+    white = torch.einsum("ij,njhw->nihw", typical._whiten, maps - maps.mean((0, 2, 3))[:, None, None])
     correlation = torch.corrcoef(white.permute(1, 0, 2, 3).flatten(1))
     assert (correlation - torch.eye(4)).abs().max() < 0.1
 
 
 def test_what_is_always_the_same_is_odd_where_the_rest_is_not() -> None:
-    """A black bar in one image of ten has the nearest neighbours of all; a density alone would call it most usual."""
+    """A black bar in one image of ten has the nearest neighbours of all; a density alone would call it most typical."""
     maps = torch.randn(200, 4, 2, 2, generator=torch.Generator().manual_seed(0))
     bar = torch.tensor([1.0, -1, 1, 0.5])
     maps[:20, :, 0, 0] = bar + 1e-3 * maps[:20, :, 0, 0]
     maps[:20, :, 1, 1] = bar
-    odd = Usual(maps).oddity(maps)
+    odd = Typical(maps).oddity(maps)
     for nearly_or_fully_equal in (odd[:, 0, 0], odd[:, 1, 1]):
         assert nearly_or_fully_equal[:20].min() > nearly_or_fully_equal[20:].max()
     assert torch.allclose(odd[:20, 0, 0], odd[:20, 1, 1], atol=0.5), "rounding makes nothing odder"
@@ -249,7 +249,7 @@ def test_defect_finds_where_broken_images_differ() -> None:
 
 def test_defect_and_fd_say_what_they_need(small_dcgan: Generator, tmp_path: Path) -> None:
     ranking = rank(small_dcgan, [LAYER], range(40), k=3)
-    with pytest.raises(GanpatchError, match=r"fd compares with real images; say where they are: --real FOLDER"):
+    with pytest.raises(GanpatchError, match=r"fd compares with real images; name their folder with --real FOLDER"):
         METHODS["fd"].find(task_of(small_dcgan, ranking), LAYER)
     with pytest.raises(GanpatchError, match="name at least 4: --broken 3,17-19"):
         METHODS["defect"].find(task_of(small_dcgan, ranking, broken=[1]), LAYER)
@@ -294,7 +294,7 @@ def test_another_generator_is_refused(
     blotched: Generator, small_dcgan: Generator, ranking: Ranking, tmp_path: Path
 ) -> None:
     ranking.save(tmp_path)
-    with pytest.raises(GanpatchError, match="this model has other weights .*; name the ranked one: --model"):
+    with pytest.raises(GanpatchError, match="this model has other weights .*; name the ranked model with --model"):
         suggest_for_run(tmp_path, small_dcgan, ["spike"])
     with pytest.raises(GanpatchError, match="method 'spik' is not one of first-look, .*; did you mean 'spike'"):
         suggest(task_of(blotched, ranking), ["spik"])

@@ -93,7 +93,7 @@ def test_a_process_dies_and_one_goes_on_and_is_stopped_and_another_ends_it(tmp_p
     os.kill(pids(tmp_path, 2)[1], signal.SIGKILL)
     _, said = together.communicate(timeout=120)
     assert together.returncode != 0
-    told = "error: process 1 of 2 died; the others stopped\nkept in 'run'; --resume goes on from there, with any number of processes\n"
+    told = "error: process 1 of 2 died; the others stopped\nsaved in 'run'; use --resume to continue, with any number of processes\n"
     assert told in said
     assert said.count("error: process") == 1
     command = [sys.executable, "-m", "ganpatch", "rank", *OPTIONS, "--resume"]
@@ -101,7 +101,7 @@ def test_a_process_dies_and_one_goes_on_and_is_stopped_and_another_ends_it(tmp_p
     os.kill(pids(tmp_path, 1)[0], signal.SIGTERM)
     _, said = alone.communicate(timeout=120)
     assert alone.returncode == 143
-    assert "kept in 'run'; --resume goes on from there\n" in said
+    assert "saved in 'run'; use --resume to continue\n" in said
     generator = ganpatch.load(SLOW, latent="normal:6")
     seen: list[int] = []
     found = rank_to_folder(generator, tmp_path / "run", ["first"], range(1000), k=3, batch_size=8, resume=True,

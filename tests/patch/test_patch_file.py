@@ -128,15 +128,15 @@ def test_masks_stand_beside_the_patch(tmp_path: Path) -> None:
     [
         (
             "../fix.safetensors#soft",
-            "'../fix.safetensors' leaves the patch's folder; a mask file lies beside its patch",
+            "'../fix.safetensors' leaves the patch's folder; a mask file must be next to its patch",
         ),
         (
             "/etc/fix.safetensors#soft",
-            "'/etc/fix.safetensors' leaves the patch's folder; a mask file lies beside its patch",
+            "'/etc/fix.safetensors' leaves the patch's folder; a mask file must be next to its patch",
         ),
         (
             "c:\\fix.safetensors#soft",
-            "'c:\\fix.safetensors' leaves the patch's folder; a mask file lies beside its patch",
+            "'c:\\fix.safetensors' leaves the patch's folder; a mask file must be next to its patch",
         ),
         ("fix.safetensors#sofd", "'fix.safetensors' has no tensor 'sofd'; did you mean 'soft'?"),
     ],

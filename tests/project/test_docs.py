@@ -25,6 +25,24 @@ from ganpatch.runs import ranking_run as run
 from tests.support.nets import dcgan
 from tests.support.shared import ROOT, patch_for
 
+# Phrases of this code base's former dialect, each with its plain word. Add one once it is gone from the whole repository.
+DIALECT = {
+    r"as many random": "random-unit baselines",
+    r"\bto be had\b": "available",
+    r"\bstands? there\b": "is, is listed",
+    r"\b(lies?|stands?) beside\b": "is next to, is compared with",
+    r"\btold (by|apart)\b": "recognised by, distinguished",
+    r"\b(more|less) usual\b": "more typical, less typical",
+    r"\bgoes on\b": "continues, resumes",
+    r"\banew\b": "again",
+    r"\b(is|are) said\b": "is reported",
+    r"\bfault of ganpatch\b": "internal error",
+    r"\bnobody vouches\b": "untrusted",
+    r"\bMind that\b": "note that",
+    r"\bwhat became of\b": "the outcome of",
+    r"\bat hand\b": "available",
+    r'"""(Give|Gives|Tell|Tells|Say|Says)\b': "Return, Yield, Raise",
+}
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("patches/*.md"), *ROOT.glob("ganpatch/**/CARD.md")])  # fmt: skip
 
 
@@ -101,6 +119,17 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert re.match(r"https?://", target) or (page.parent / target).exists(), f"{page.name}: {target}"
     for target in re.findall(r"`((?:docs|tools|tests|patches|ganpatch)/[\w./-]+\.\w+)`", text):
         assert (ROOT / target).exists() or "*" in target, f"{page.name}: {target}"
+
+
+def test_the_text_is_plain_english() -> None:
+    files = [*PAGES, ROOT / "CITATION.cff"]
+    files += [path for name in ("ganpatch", "tools", "docs") for kind in ("py", "js", "html") for path in (ROOT / name).rglob(f"*.{kind}")]  # fmt: skip
+    found = []
+    for path in files:
+        text = path.read_text()
+        for phrase, plain in DIALECT.items():
+            found += [f"{path.relative_to(ROOT)}: '{match[0]}': {plain}" for match in re.finditer(phrase, text)]
+    assert found == []
 
 
 def test_every_file_setting_and_variable_is_explained() -> None:

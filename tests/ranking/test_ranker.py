@@ -140,8 +140,8 @@ def test_an_interrupted_ranking_goes_on(small_dcgan: Generator, tmp_path: Path) 
     with pytest.raises(StopHere):
         rank_to_folder(small_dcgan, tmp_path / "run", ["main.5", "main.2"], range(60), k=5, batch_size=8,
                        progress=interrupting(24), say=said.append)  # fmt: skip
-    assert said == [f"kept in '{tmp_path / 'run'}'; --resume goes on from there"]
-    with pytest.raises(GanpatchError, match="holds an interrupted run; --resume goes on"):
+    assert said == [f"saved in '{tmp_path / 'run'}'; use --resume to continue"]
+    with pytest.raises(GanpatchError, match="has an interrupted run; use --resume to continue"):
         rank_to_folder(small_dcgan, tmp_path / "run", ["main.5", "main.2"], range(60), k=5)
     seen: list[int] = []
     resumed = rank_to_folder(small_dcgan, tmp_path / "run", ["main.5", "main.2"], range(60), k=5, batch_size=8,
@@ -172,7 +172,7 @@ def test_a_finished_run_is_not_overwritten_unasked(small_dcgan: Generator, tmp_p
     (tmp_path / "verdicts.json").write_text("{}")
     with pytest.raises(GanpatchError) as fault:
         rank_to_folder(small_dcgan, tmp_path, ["main.5"], range(6))
-    assert str(fault.value) == f"'{tmp_path}' already holds a run; choose another -o, or --overwrite"
+    assert str(fault.value) == f"'{tmp_path}' already has a run; choose another -o, or use --overwrite"
     rank_to_folder(small_dcgan, tmp_path, ["main.5"], range(7), overwrite=True)
     assert len(Ranking.load(tmp_path).seeds) == 7
     assert (tmp_path / f"verdicts-{first.run}.json").exists(), "what was flagged before is kept"
@@ -189,7 +189,7 @@ def test_activations_that_are_not_finite_are_named() -> None:
 
     with hooked(module, {"main.2": spoil}), pytest.raises(GanpatchError) as fault:
         rank(generator, ["main.2"], range(10, 20))
-    assert str(fault.value) == "layer 'main.2' gives activations that are not finite at seed 13"
+    assert str(fault.value) == "layer 'main.2' has activations that are not finite at seed 13"
 
 
 @pytest.mark.parametrize(

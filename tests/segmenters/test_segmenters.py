@@ -91,12 +91,12 @@ def test_a_factory_with_and_without_names(tmp_path: Path) -> None:
     code = tmp_path / "own.py"
     code.write_text("import torch\nclass Own(torch.nn.Module):\n    def forward(self, x): return x[:, :2] * 9\n"
                     "def make(): return Own()\n")  # fmt: skip
-    with pytest.raises(GanpatchError, match="its concepts have no names; give --concepts"):
+    with pytest.raises(GanpatchError, match="its concepts have no names; add --concepts"):
         load_segmenter(f"{code}:make", painter())
     segmenter = load_segmenter(f"{code}:make", painter(), concepts=["red", "green"])
     assert segmenter.labels(torch.rand(2, 3, 8, 8)).shape == (2, 8, 8)
     wrong = load_segmenter(f"{code}:make", painter(), concepts=["red", "green", "blue"])
-    with pytest.raises(GanpatchError, match=r"gives \[2, 2, 8, 8\], not \[2, 3, h, w\] for its 3 concepts"):
+    with pytest.raises(GanpatchError, match=r"returns \[2, 2, 8, 8\], not \[2, 3, h, w\] for its 3 concepts"):
         wrong.labels(torch.rand(2, 3, 8, 8))
 
 
@@ -189,7 +189,7 @@ def test_a_probe_reads_only_what_comes_behind_the_edited_layer() -> None:
     generator = ganpatch.load(dcgan()[0], latent=dcgan()[1])
     assert strokes.feature_layers(generator) == ("main.2", "main.5")
     assert strokes.feature_layers(generator, after="main.3") == ("main.5",)
-    with pytest.raises(GanpatchError, match="no layer behind 'main.5' gives maps of at least 8 units"):
+    with pytest.raises(GanpatchError, match="no layer after 'main.5' has maps with at least 8 units"):
         strokes.feature_layers(generator, after="main.5")
 
 
@@ -199,5 +199,5 @@ def test_concepts_by_name() -> None:
     with pytest.raises(GanpatchError) as fault:
         segmenter.index("grean")
     assert str(fault.value) == (
-        "segmenter 'eye' knows no concept 'grean'; did you mean 'green'?; it knows ground, red, green, sky"
+        "segmenter 'eye' has no concept 'grean'; did you mean 'green'?; it has ground, red, green, sky"
     )

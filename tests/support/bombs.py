@@ -1,7 +1,9 @@
 """Texts that are small and want much: a valid document in which one list or object became a million small values.
 
-for name, text in bombs(valid, size=1_000_000):
-    cost = measured(lambda: read(text))
+Example:
+
+    for name, text in bombs(valid, size=1_000_000):
+        cost = measured(lambda: read(text))
 """
 
 import contextlib

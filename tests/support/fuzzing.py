@@ -1,8 +1,10 @@
 """One file of a kind spoilt and read again; only GanpatchError may come out.
 
-target = TARGETS["patch"]           # tests/support/fuzz_targets.py
-target.make(folder)                 # valid files
-attempt(target, folder, b"\\x07…")  # one of them spoilt, read, and put back
+Example:
+
+    target = TARGETS["patch"]           # tests/support/fuzz_targets.py
+    target.make(folder)                 # valid files
+    attempt(target, folder, b"\\x07…")  # one of them spoilt, read, and put back
 """
 
 import contextlib

@@ -1,6 +1,8 @@
 """What tests/forward/test_processes.py starts in two processes: a ranking, a dissection and suggestions, into folders.
 
-torchrun --nproc-per-node 2 tests/support/together.py FOLDER
+Example:
+
+    torchrun --nproc-per-node 2 tests/support/together.py FOLDER
 """
 
 import sys

@@ -1,7 +1,9 @@
 """What the studio answers in, seen from the browser: a brush stroke to its image, and 512 units to scroll through.
 
-python -m tools.benchmarks.bench_studio                # bench.py shows the same in its table
-python -m tools.benchmarks.bench_studio --against HEAD~3  # strokes here and at another commit, in turns
+Example:
+
+    python -m tools.benchmarks.bench_studio                # bench.py shows the same in its table
+    python -m tools.benchmarks.bench_studio --against HEAD~3  # strokes here and at another commit, in turns
 """
 
 import os

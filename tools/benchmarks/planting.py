@@ -150,7 +150,7 @@ class Defects(nn.Module):
 
 
 def _any(where: Tensor, chosen: Tensor) -> Tensor:
-    """Give, per place, the strongest of the chosen units [N, 1, h, w]."""
+    """Return, per position, the strongest of the chosen units [N, 1, h, w]."""
     return (where * chosen.float()[:, None, None]).amax(1, keepdim=True)
 
 

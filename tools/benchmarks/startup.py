@@ -1,6 +1,8 @@
 """What it takes to start a command: processor seconds of a process, beside those of `pass` and of `import torch`.
 
-startup(repeats=3)
+Example:
+
+    startup(repeats=3)
 """
 
 import os

@@ -1,6 +1,8 @@
 """Run the commands of docs/tutorial.md on the face DCGAN, and draw its pictures.
 
-python -m tools.documentation.draw_tutorial           # writes docs/tutorial/*.jpg; keeps what it ran in runs/tutorial
+Example:
+
+    python -m tools.documentation.draw_tutorial     # writes docs/tutorial/*.jpg; keeps what it ran in runs/tutorial
 """
 
 import re

@@ -1,7 +1,9 @@
 """Build the documentation site; warnings are errors, and so is a link, an anchor or a picture that is not there.
 
-python -m tools.documentation.make_site                  # build/site/index.html
-python -m tools.documentation.make_site --out folder
+Example:
+
+    python -m tools.documentation.make_site                  # build/site/index.html
+    python -m tools.documentation.make_site --out folder
 """
 
 import argparse

@@ -1,7 +1,9 @@
 """Takes the pictures of docs/studio.md from the studio as it is now, driven in Chromium on the bundled model.
 
-python -m tools.documentation.show_studio                 # two minutes on two cores; the runs are kept in runs/show
-python -m tools.documentation.show_studio --only paint
+Example:
+
+    python -m tools.documentation.show_studio                 # two minutes on two cores; the runs are kept in runs/show
+    python -m tools.documentation.show_studio --only paint
 """
 
 import io

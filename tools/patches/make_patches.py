@@ -1,12 +1,12 @@
-"""Make the patches that ship, from what was flagged by looking; measure them beside random units; draw the change.
+"""Make the patches that ship from units flagged by looking, measure them, and draw the change.
 
     python -m tools.patches.make_patches                # writes patches/*.yaml and patches/*.png
     python -m tools.patches.make_patches --evaluate     # only measures them again, against a reference
 
 The flags below were made on the review pages of `ganpatch rank churches` and `ganpatch rank runs/faces.tar` (seeds 0 to
-999); for churches the page was read in the order of how much of the dark each unit takes, when it is switched off, from
-the 40 most smeared skies of seeds 0 to 511. The figures are of other seeds, and each stands beside those of as many
-random units of the same layer.
+999). For churches the page was sorted by how much of the dark each unit removes, when it is switched off, from the 40
+most smeared skies of seeds 0 to 511. The figures are measured on other seeds, with random-unit baselines in the same
+layer.
 """
 
 import functools
@@ -186,10 +186,10 @@ def overview() -> str:
     parts = [
         "# Patches that ship",
         "",
-        "Written by `tools/patches/make_patches.py`, from what was flagged by looking at the review pages of 1000 "
-        "samples "
-        f"(seeds 0 to 999). The figures are of seeds {MEASURED.start} to {MEASURED.stop - 1}; each stands beside those "
-        f"of {DRAWS} draws of as many random units of the same layer. The pictures show the most changed of seeds "
+        "`tools/patches/make_patches.py` writes this page and the patches. The units were flagged by looking at the "
+        "review pages of 1000 samples (seeds 0 to 999). The figures are measured on seeds "
+        f"{MEASURED.start} to {MEASURED.stop - 1}, with {DRAWS} random-unit baselines: the same number of random units "
+        "of the same layer. The pictures show the most changed of seeds "
         f"{SHOWN.start} to {SHOWN.stop - 1}, before and after.",
     ]
     for path in sorted(PATCHES.glob("*.yaml")):

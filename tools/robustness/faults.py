@@ -167,7 +167,7 @@ class Trials:
         assert outcome.code in (0, 1), f"{where}: {outcome.said}"
         assert outcome.is_said_well, f"{where}: {outcome.said}"
         if (self.start / name).exists() or callable(self.command.work):
-            shutil.copy(self.done / name, path)  # it is not made anew by doing the command again
+            shutil.copy(self.done / name, path)  # running the command again does not create it again
         self._go_on(where)
 
     # ---- what is there, and what comes next
@@ -176,7 +176,7 @@ class Trials:
         return f"{self.name}, {what}: {outcome.said.strip()[-300:]}"
 
     def _look(self, kind: str, outcome: Outcome, where: str) -> None:
-        """Check what a fault left, and that the next run goes on."""
+        """Check what a fault left, and that the next run continues."""
         assert outcome.code in EXPECTED[kind], f"{where}: exit code {outcome.code}"
         assert outcome.is_said_well, where
         for name, was in self.inputs.items():
@@ -196,9 +196,9 @@ class Trials:
         if again.code and (broken := BROKEN.search(again.said)):
             (self.place / broken[1]).unlink()
             again = self._run(Fault("none"))
-        if again.code and "--resume goes on" in again.said:
+        if again.code and "use --resume" in again.said:
             again = self._run(Fault("none"), "--resume")
-        if again.code and "already holds a run" in again.said:
+        if again.code and "already has a run" in again.said:
             again = self._run(Fault("none"), "--overwrite")
         assert again.code == 0, f"{where}: and then: {again.said}"
         with inside(self.place):
@@ -276,7 +276,7 @@ def main() -> None:
 
 
 def tried(name: str, model: Path, room: Path, most: int | None) -> list:
-    """Try the faults of a command; give a row of the table, failures last."""
+    """Try the faults of a command; return a row of the table, failures last."""
     room.mkdir()
     trials = Trials(name, model, room)
     counts, failed = dict.fromkeys(KINDS, 0), 0
@@ -303,7 +303,7 @@ def load_everything() -> None:
 
 
 def write_table(rows: Sequence[Sequence[object]]) -> None:
-    """Put the counts into the page, between its marks; commands that were not tried now keep theirs."""
+    """Write the counts into the page, between its marks; commands that were not tried keep their former counts."""
     heading = ["command", "steps", *KINDS.values(), "lost or left over"]
     before, _, rest = PAGE.read_text().partition("<!-- faults -->\n")
     former, _, after = rest.partition("<!-- end of faults -->")

@@ -69,7 +69,7 @@ def started(work: Sequence[str] | Callable[[], object], folder: Path, fault: Fau
 
 
 def steps_of(said: Path) -> int:
-    """Return how many steps were taken by who says so in `said`."""
+    """Return the number of steps that the process reported in `said`."""
     steps = said.with_suffix(".steps")
     return int(steps.read_text() or 0) if steps.exists() else 0
 

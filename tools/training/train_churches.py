@@ -6,7 +6,7 @@ Three phases, each resumable from FOLDER/latest.pt:
   scenes   draw 100 000 training scenes once
   regress  the generator learns the scene whose slots its z are: L1 at four scales, small things weighted up
   fight    adversarial (Goodfellow et al. 2014): non-saturating loss, R1 every 16 steps (Mescheder et al. 2018), EMA;
-           the regression goes on at 16x16 and below, ever weaker
+           the regression continues at 16x16 and below, ever weaker
 
 The best checkpoint by sliced Wasserstein distance to held-out scenes is kept as FOLDER/best.safetensors.
 """

@@ -38,7 +38,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Light:
-    """The light of one time of day: two sky colours, cloud colour, a tint on all else, window glow."""
+    """The light of one time of day: two sky colours, cloud colour, a tint on everything else, window glow."""
 
     zenith: Color
     horizon: Color
@@ -53,7 +53,7 @@ _OVERCAST = _Light(
     zenith=(140, 148, 158), horizon=(196, 200, 204), cloud=(218, 220, 224), tint=(0.76, 0.78, 0.8), glow=0
 )
 _NIGHT = _Light(zenith=(10, 14, 40), horizon=(36, 44, 84), cloud=(60, 66, 100), tint=(0.36, 0.39, 0.54), glow=1)
-_TIMES = ((_DAY, 0.55), (_DUSK, 0.0), (_OVERCAST, 0.0), (_NIGHT, 0.0))  # with what is added to its slot
+_TIMES = ((_DAY, 0.55), (_DUSK, 0.0), (_OVERCAST, 0.0), (_NIGHT, 0.0))  # with a bonus for its slot
 
 
 def slots_of(seed: int) -> np.ndarray:
@@ -81,7 +81,7 @@ def draw_slots(slots: np.ndarray) -> Scene:
 
 
 class _Properties:
-    """Hands out the slots in order, each turned into what the painter asks for."""
+    """Reads the slots in order, each converted to what the painter needs."""
 
     def __init__(self, slots: np.ndarray) -> None:
         self._normal: list[float] = slots.tolist()
@@ -94,7 +94,7 @@ class _Properties:
         return low + (high - low) * value
 
     def one_of(self, options: Sequence[tuple[T, float]]) -> T:
-        """Return the option whose slot plus bonus is largest; easier to learn than parts of one slot."""
+        """Return the option with the largest slot plus bonus; this is easier to learn than ranges of one slot."""
         first = self._next
         self._next += len(options)
         scores = [self._normal[first + place] + added for place, (_, added) in enumerate(options)]

@@ -15,7 +15,7 @@ export class UnitList {
   }
   get units() { return this.#units; }
   get columns() { return this.#columns; }
-  // Show units anew, in this order. An element in which text is typed stays, where its unit does.
+  // Show units again, in this order. An element in which text is typed stays, where its unit does.
   set(units, { height, columns = 1, across = 0 }) {
     Object.assign(this, { typed: this.#typed() });
     this.#units = units;

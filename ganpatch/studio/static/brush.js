@@ -11,7 +11,7 @@ export const onBrush = (listener) => listeners.add(listener);
 const parts = {};
 let brushes = [];
 
-const LEVELS = { mean: ["usual", "Its mean activation where the concept is"], q99: ["99 %", "A level that one pixel in a hundred exceeds"], q999: ["99.9 %", "A level that one pixel in a thousand exceeds"] };
+const LEVELS = { mean: ["mean", "Its mean activation where the concept is"], q99: ["99 %", "A level that one pixel in a hundred exceeds"], q999: ["99.9 %", "A level that one pixel in a thousand exceeds"] };
 export const brushBody = () => ({ brush: view.brush, mode: view.mode, count: view.count, level: view.level, strength: brush.strength });
 
 function set(changes) {

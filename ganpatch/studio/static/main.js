@@ -18,7 +18,7 @@ import { openVersions } from "./versions.js";
 import { knownLayers, look, onView, point, view } from "./view.js";
 
 const VIEWS = ["review", "paint", "look", "compare"];
-const LONG = 700;   // milliseconds after which it is said what is waited for
+const LONG = 700;   // milliseconds after which the page shows what it waits for
 
 function showView() {
   if (!VIEWS.includes(view.view)) view.view = "review";

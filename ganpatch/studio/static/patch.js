@@ -46,7 +46,7 @@ function show() {
   if (focus) panel.querySelector(`[data-focus="${CSS.escape(focus)}"]`)?.focus();
 }
 
-// Whether text is being typed in the panel: it is drawn anew once the field is left, and nothing that was typed is lost.
+// Whether text is being typed in the panel: it is drawn again once the field is left, and nothing that was typed is lost.
 function isTyped(panel) {
   const field = document.activeElement;
   if (!panel.contains(field) || !isText(field) || field.tagName === "SELECT" || field.value === field.dataset.shown) return false;

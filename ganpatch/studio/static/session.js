@@ -118,7 +118,7 @@ async function beat() {
   beating = setTimeout(beat, document.hidden ? 5000 : busy ? 400 : 1500);
 }
 
-// Begin long work; give the job, or null where it was refused, which is said.
+// Begin long work; give the job, or null if it was refused, which the page reports.
 export async function begin(kind, fields = {}) {
   try {
     const job = await post("jobs", { kind, ...fields });
