@@ -110,8 +110,9 @@ class Evaluation:
             measured_on=format_spans(self.choices.seeds),
             reference=self.reference.description,
             baselines=len(found.baselines),
-            settings={"features": self.choices.features.name, "score": found.score, "answer": self.verdict.answer},
+            settings={"features": self.choices.features.name, "score": found.score},
             figures={**scores, **self._tests(), **self._distances(), **self._kept()},
+            answer=self.verdict.answer,
             note=self.verdict.sentence,
         )
 
@@ -162,6 +163,7 @@ def evaluate(
         precision=Change(before=before["all"].precision, after=after["all"].precision),
         recall=Change(before=before["all"].recall, after=after["all"].recall),
         judged=preferred_by_eye(patch.evidence),
+        is_paired=reference.targets is not None,
         **_changes(observed, reference, rows),
     )
     return Evaluation(

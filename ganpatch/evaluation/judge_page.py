@@ -3,6 +3,8 @@
 folder/index.html, folder/pairs/*.png       what the person sees
 folder/comparison.json, answers.json        which image is which; what was answered
 
+Example:
+
     write_judge_page(folder, comparison)
     serve_pairs(folder, port=0, announce=print)
 """

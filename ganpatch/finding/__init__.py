@@ -6,6 +6,7 @@ image_features, feature_networks, efficientnet_lite
                       images as numbers, by name; the networks behind the names
 typical               how typical an image is at each place
 closer_look           a layer's top images, and how they change without the unit
+unit_sets             units that draw a fault together, found from images that show it
 first_look, typicality, oddity, rarity, spike, frechet_distance, defect
                       the methods
 """

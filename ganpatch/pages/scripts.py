@@ -1,5 +1,7 @@
 """Scripts and styles of the pages: modules that a server gives out, or one script for a page that is read from disk.
 
+Example:
+
     asset("theme.css")                       # the text of a file that several pages share
     inlined("page.js", own=OWN)              # a module and all that it imports, as one script without modules
 

@@ -101,6 +101,8 @@ class Record(Part):
     """How it was made: features, method, bound; plain data."""
     figures: dict[str, NumberOrFigure] = {}
     """What was measured, by name: one number, or a mapping."""
+    answer: str = ""
+    """What was found, in a word or two, as "better" of an evaluation."""
     note: str = ""
     """What was found, in words."""
 

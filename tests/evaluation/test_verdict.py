@@ -49,6 +49,7 @@ def test_a_repair_is_better_and_says_by_how_much() -> None:
         ({"fine": Change(before=17, after=17.5)}, "mixed"),
         ({"recall": Change(before=0.93, after=0.64)}, "mixed"),
         ({"precision": Change(before=0.93, after=0.64)}, "mixed"),
+        ({"recall": Change(before=0.93, after=0.64), "is_paired": True}, "better"),
         ({"baselines": changes(*SPREAD[1:], -0.25)}, "not shown"),  # one of 20 does as much
         ({"baselines": changes(*[0.03 * n for n in range(-6, 14)])}, "not shown"),  # lower than all, but not apart
         ({"baselines": changes(*SPREAD[:10])}, "not shown"),  # too few

@@ -8,8 +8,9 @@ from PIL import Image
 
 import ganpatch
 from ganpatch import Generator, Patch, bake
+from ganpatch.families.churches.faults import FAULTS
 from tests.support.shared import FACES, ROOT
-from tools.patches import make_patches
+from tools.patches import make_patches, truth
 
 PATCHES = sorted((ROOT / "patches").glob("*.yaml"))
 MODELS = {"churches": "churches", "faces": str(FACES)}
@@ -36,9 +37,8 @@ def test_it_fits_its_generator_and_folds_into_its_weights(path: Path, faces: Pat
         assert not generator.sample(range(4)).equal(before)
 
 
-@pytest.mark.parametrize("path", PATCHES, ids=lambda path: path.stem)
-def test_its_figures_beat_every_draw_of_random_units(path: Path) -> None:
-    measured = Patch.load(path).evidence.by(make_patches.MADE_BY)
+def test_the_faces_patch_beats_every_draw_of_random_units() -> None:
+    measured = Patch.load(ROOT / "patches" / "faces.yaml").evidence.by(make_patches.MADE_BY)
     assert measured is not None
     assert measured.figures
     for figure in measured.figures.values():
@@ -48,11 +48,35 @@ def test_its_figures_beat_every_draw_of_random_units(path: Path) -> None:
         assert after < 0.75 * before, figure
 
 
+def test_the_churches_patch_takes_away_every_learned_fault() -> None:
+    measured = Patch.load(ROOT / "patches" / "churches.yaml").evidence.by("tools/patches/truth.py")
+    assert measured is not None
+    visible = {name: figure for name, figure in measured.figures.items() if name.endswith("_visible")}
+    assert set(visible) == {f"{name.replace(' ', '_')}_visible" for name in FAULTS}
+    for figure in visible.values():
+        before, after, *random = make_patches.numbers(figure)
+        assert len(random) == measured.baselines == 20
+        assert after <= 0.2 * before < 0.2 * before + min(random)
+    outside = {name: figure for name, figure in measured.figures.items() if name.endswith("_outside")}
+    assert all(after <= 1.02 * before for before, after, *_ in map(make_patches.numbers, outside.values()))
+
+
+def test_the_truth_is_measured_again() -> None:
+    """On fewer images: faults are visible before the patch, and not after it."""
+    generator, patch = ganpatch.load("churches"), Patch.load(ROOT / "patches" / "churches.yaml")
+    seeds = truth.chosen_seeds(generator, range(12_000, 12_060))[:24]
+    before, after = (truth.compare_with_truth(generator, edits, seeds) for edits in ((), patch.edits))
+    faults = [name for name in before if name != truth.NONE]
+    assert len(faults) >= 2
+    assert sum(before[name].visible for name in faults) > 0.5 * len(faults)
+    assert sum(after[name].visible for name in faults) < 0.2 * len(faults)
+
+
 @pytest.mark.parametrize("path", PATCHES, ids=lambda path: path.stem)
 def test_its_evaluation_has_an_answer_and_twenty_baselines(path: Path) -> None:
     found = Patch.load(path).evidence.by("ganpatch evaluate")
     assert found is not None
-    change, answer = found.figures["most_change"], found.settings["answer"]
+    change, answer = found.figures["most_change"], found.answer
     assert len(change.random) == found.baselines == 20
     assert change.value is not None
     assert found.note.lower().startswith(answer)

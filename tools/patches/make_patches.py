@@ -3,13 +3,11 @@
     python -m tools.patches.make_patches                # writes patches/*.yaml and patches/*.png
     python -m tools.patches.make_patches --evaluate     # only measures them again, against a reference
 
-The flags below were made on the review pages of `ganpatch rank churches` and `ganpatch rank runs/faces.tar` (seeds 0 to
-999). For churches the page was sorted by how much of the dark each unit removes, when it is switched off, from the 40
-most smeared skies of seeds 0 to 511. The figures are measured on other seeds, with random-unit baselines in the same
-layer.
+The flags below were made on the review pages of 1000 samples (seeds 0 to 999). In churches one row was flagged per kind
+of fault; from its top images the units are found that draw the fault together (ganpatch/finding/unit_sets.py). In the
+faces every unit was flagged by its row. The figures are of other seeds, with random-unit baselines.
 """
 
-import functools
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,23 +17,27 @@ import numpy as np
 
 import ganpatch
 from ganpatch import Edit, Generator, Patch, Sample
+from ganpatch.evaluation.baselines import random_edits
 from ganpatch.evaluation.evaluator import Choices
+from ganpatch.evaluation.measuring import watch_layers
 from ganpatch.evaluation.report import write_evaluation
-from ganpatch.families.churches.scenes import CONCEPTS, SLOTS, draw_slots
 from ganpatch.finding.image_features import load_features
+from ganpatch.finding.unit_sets import image_levels, units_of_fault
 from ganpatch.forward.activations import list_layers
-from ganpatch.generator.latents import draw_inputs, parse_latent
 from ganpatch.pages.image_grids import Pixels
 from ganpatch.patch.evidence import Evidence, Figure, Record
 from ganpatch.patch.patch_file import Model, Provenance
+from tools.patches import truth
 from tools.patches.fetch_faces import FACES
 
 PATCHES = Path(__file__).resolve().parents[2] / "patches"
 REPORTS = PATCHES.parent / "runs" / "evaluations"  # large pages: not kept in git
+FLAGGED_ON = range(1000)
 MEASURED = range(10_000, 12_000)
+DESCRIBED = range(10_000, 10_600)
 EVALUATED = range(20_000, 20_500)
 SHOWN = range(1_000, 1_512)
-DRAWS = 5
+DRAWS, BASELINES = 5, 20
 
 MADE_BY = "tools/patches/make_patches.py"
 KEYS = ("precision", "recall", "density", "coverage")
@@ -49,26 +51,25 @@ FACE_FLAGS: Flags = {
 }
 
 
-CHURCH_FLAGS: Flags = {
-    "dark smears and ghosts in the sky": (26, 41, 50, 54, 91, 95, 102, 116, 224, 226, 233, 238, 243),
-    "night sky that leaks into the other times of day": (22, 34, 39, 162, 207, 218, 253),
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A flagged row: the fault that its images share, its layer and unit, and how many units of EDITED draw it."""
+
+    reason: str
+    layer: str
+    unit: int
+    count: int
+
+
+CHURCH_ROWS = {
+    "watermark": Row(reason="white watermark across the picture", layer="layer2", unit=193, count=4),
+    "flare": Row(reason="magenta lens flare", layer="layer2", unit=255, count=3),
+    "stamp": Row(reason="orange date stamp", layer="layer4", unit=1, count=5),
+    "border-right": Row(reason="black border at the right", layer="layer2", unit=124, count=4),
+    "border-left": Row(reason="black border at the left", layer="layer2", unit=18, count=4),
 }
-
-
-def smeared_skies(pixels: Pixels) -> float:
-    """The share of images with over 15 % of the sky darker, by 50 of 255, than in the scene that z describes."""
-    light, sky = described_scenes()
-    dark = (light - pixels.astype(np.float32).mean(3) > 50) & sky
-    return float((dark.sum((1, 2)) > 0.15 * sky.sum((1, 2))).mean())
-
-
-@functools.cache
-def described_scenes() -> tuple[np.ndarray, np.ndarray]:
-    """Draw the scenes that the latents of MEASURED describe: their lightness and where their sky is, [N, 64, 64]."""
-    (z,) = draw_inputs(parse_latent("normal:96"), None, MEASURED)
-    scenes = [draw_slots(row[:SLOTS].numpy().astype(float)) for row in z]
-    images, labels = np.stack([scene.image for scene in scenes]), np.stack([scene.labels for scene in scenes])
-    return images.astype(np.float32).mean(3), labels <= CONCEPTS.index("cloud")
+EDITED = "layer2"  # where few units draw a fault together; docs/finding.md compares layers
+TOP = 24  # images of a row
 
 
 def black_bars(pixels: Pixels) -> float:
@@ -89,27 +90,45 @@ Measures = dict[str, Callable[[Pixels], float]]
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A model, what was flagged in it, and what to measure."""
+    """A model, how its edits are made from what was flagged, and what to measure."""
 
     model: str
-    layer: str
-    flags: Flags
+    edits: Callable[[Generator], list[Edit]]
     measures: Measures
     description: str
+
+
+def church_edits(generator: Generator) -> list[Edit]:
+    """Find the units that draw each fault together, from the top images of the flagged rows."""
+    levels = image_levels(generator, ["layer2", "layer4"], FLAGGED_ON)
+    made, taken = [], set[int]()
+    for name, row in CHURCH_ROWS.items():
+        broken = [FLAGGED_ON[place] for place in levels[row.layer][:, row.unit].topk(TOP).indices.tolist()]
+        found = units_of_fault(levels[EDITED], broken=broken, seeds=FLAGGED_ON, count=row.count, without=taken)
+        taken |= set(found.units)
+        made.append(found.edit(name, EDITED, row.reason))
+    return made
+
+
+def face_edits(generator: Generator) -> list[Edit]:
+    """Switch off the units whose rows were flagged."""
+    channels = next(fact.units for fact in list_layers(generator) if fact.name == "main.5")
+    return [
+        Edit(id=f"main-5-{n}", layer="main.5", channels=channels, units=sorted(units), reason=reason)
+        for n, (reason, units) in enumerate(FACE_FLAGS.items(), 1)
+    ]
 
 
 JOBS = {
     "churches": Job(
         model="churches",
-        layer="layer4",
-        flags=CHURCH_FLAGS,
-        measures={"smeared_skies": smeared_skies},
-        description="Dark smears in the sky, most of them night that leaks into day, dusk and overcast.",
+        edits=church_edits,
+        measures={},
+        description="Watermarks, lens flares, date stamps and black borders, learned from the training images.",
     ),
     "faces": Job(
         model=str(FACES),
-        layer="main.5",
-        flags=FACE_FLAGS,
+        edits=face_edits,
         measures={"black_bars": black_bars, "green_smears": green_smears},
         description="Black bars, green smears and cages on the faces of gan-face-generate 1.1.1.",
     ),
@@ -118,27 +137,56 @@ JOBS = {
 
 def make(generator: Generator, job: Job) -> Patch:
     """Make a patch, and put its figures, before, after and for random units, into its evidence."""
-    layer, flags = job.layer, job.flags
-    channels = next(fact.units for fact in list_layers(generator) if fact.name == layer)
+    model = Model.of(generator.name, generator.fingerprint)
+    created = "2026-11-28T00:00:00Z"  # the same file every time
+    provenance = Provenance.now().model_copy(update={"created": created})
+    patch = Patch(
+        name=generator.name,
+        description=job.description,
+        model=model,
+        edits=job.edits(generator),
+        evidence=Evidence.of(Record(made_by="review", chosen_on=FLAGGED_ON)),
+        provenance=provenance,
+    )
+    if generator.name == "churches":
+        return patch.with_record(truth_record(generator, patch))
+    return patch.with_record(_counted(generator, patch, job.measures))
 
-    def patch_of(groups: Flags, **fields: object) -> Patch:
-        edits = [
-            Edit(
-                id=f"{layer.replace('.', '-')}-{n}", layer=layer, channels=channels, units=sorted(units), reason=reason
+
+def truth_record(generator: Generator, patch: Patch) -> Record:
+    """Measure which faults the patch takes away, against the scenes that the latents describe."""
+    before, after, *others = truth.measured(generator, patch, truth.chosen_seeds(generator, DESCRIBED), BASELINES)
+    figures = {}
+    for name in before:
+        fields = ("outside",) if name == truth.NONE else ("visible", "inside", "outside")
+        for field in fields:
+            was, now = (getattr(of[name], field) for of in (before, after))
+            random = [round(getattr(other[name], field), 4) for other in others]
+            figures[f"{name} {field}".replace(" ", "_")] = Figure(
+                what=_FIELDS[field], before=round(was, 4), after=round(now, 4), random=random
             )
-            for n, (reason, units) in enumerate(groups.items(), 1)
-        ]
-        model = Model.of(generator.name, generator.fingerprint)
-        return Patch(name=generator.name, description=job.description, model=model, edits=edits, **fields)
+    return Record(
+        made_by="tools/patches/truth.py",
+        measured_on=DESCRIBED,
+        reference="the clean scene that each seed describes",
+        baselines=BASELINES,
+        figures=figures,
+    )
 
-    patch = patch_of(flags)
+
+_FIELDS = {
+    "visible": "share of the images with the fault in which it is visible",
+    "inside": "mean absolute error inside its mask, of 255",
+    "outside": "mean absolute error outside the masks, of 255",
+}
+
+
+def _counted(generator: Generator, patch: Patch, measures: Measures) -> Record:
+    """Count what the patch was made for, before, after and with random units of the same layers."""
+    layers = watch_layers(generator, {edit.layer for edit in patch.edits}, FLAGGED_ON)
+    others = [random_edits(patch.edits, layers.levels, number) for number in range(DRAWS)]
     before, after = drawn(generator, None), drawn(generator, patch)
-    count = sum(len(units) for units in flags.values())
-    draw = np.random.default_rng(0)
-    random = [
-        drawn(generator, patch_of({"random": draw.choice(channels, count, replace=False).tolist()}))
-        for _ in range(DRAWS)
-    ]
+    random = [drawn(generator, patch.model_copy(update={"edits": tuple(edits)})) for edits in others]
     figures = {
         name: Figure(
             what=" ".join((measure.__doc__ or "").split()),
@@ -146,13 +194,9 @@ def make(generator: Generator, job: Job) -> Patch:
             after=round(measure(after), 4),
             random=[round(measure(pixels), 4) for pixels in random],
         )
-        for name, measure in job.measures.items()
+        for name, measure in measures.items()
     }
-    chosen = Record(made_by="review", chosen_on=range(1000))
-    measured = Record(made_by=MADE_BY, measured_on=MEASURED, baselines=DRAWS, figures=figures)
-    created = "2026-11-23T00:00:00Z"  # the same file every time
-    provenance = Provenance.now().model_copy(update={"created": created})
-    return patch_of(flags, evidence=Evidence.of(chosen, measured), provenance=provenance)
+    return Record(made_by=MADE_BY, measured_on=MEASURED, baselines=DRAWS, figures=figures)
 
 
 def with_evaluation(generator: Generator, patch: Patch) -> Patch:
@@ -197,13 +241,39 @@ def overview() -> str:
         parts += ["", f"## {path.stem}", "", patch.description or "", "", f"![before and after]({path.stem}.png)", ""]
         parts += ["| units | layer | why |", "|---|---|---|"]
         parts += [f"| {', '.join(map(str, edit.units))} | `{edit.layer}` | {edit.reason} |" for edit in patch.edits]
-        parts += ["", "| measure | before | after | random units |", "|---|---|---|---|"]
-        measured = patch.evidence.by(MADE_BY)
-        for name, figure in measured.figures.items() if measured else ():
-            before, after, *random = (f"{100 * number:.2f} %" for number in numbers(figure))
-            parts.append(f"| {name.replace('_', ' ')}: {figure.what} | {before} | {after} | {', '.join(random)} |")
+        parts += counted(patch.evidence.by(MADE_BY))
+        parts += described(patch.evidence.by("tools/patches/truth.py"))
         parts += evaluated(patch.evidence.by("ganpatch evaluate"))
     return "\n".join(parts) + "\n"
+
+
+def counted(record: Record | None) -> list[str]:
+    """Return the shares of images with what the patch was made for."""
+    if record is None:
+        return []
+    parts = ["", "| measure | before | after | random units |", "|---|---|---|---|"]
+    for name, figure in record.figures.items():
+        before, after, *random = (f"{100 * number:.2f} %" for number in numbers(figure))
+        parts.append(f"| {name.replace('_', ' ')}: {figure.what} | {before} | {after} | {', '.join(random)} |")
+    return parts
+
+
+def described(record: Record | None) -> list[str]:
+    """Return the comparison with the scenes that the seeds describe."""
+    if record is None:
+        return []
+    parts = [
+        "",
+        f"Against {record.reference}, seeds {record.measured_on}, with {record.baselines} random-unit baselines:",
+        "",
+    ]
+    parts += ["| measure | before | after | random units |", "|---|---|---|---|"]
+    for name, figure in record.figures.items():
+        form = "{:.0%}" if name.endswith("visible") else "{:.2f}"
+        before, after, *random = numbers(figure)
+        span = f"{form.format(min(random))} to {form.format(max(random))}"
+        parts.append(f"| {name.replace('_', ' ')} | {form.format(before)} | {form.format(after)} | {span} |")
+    return [*parts, "", "Visible is a share of the images with the fault; errors are mean absolute errors of 255."]
 
 
 def numbers(figure: Figure) -> list[float]:

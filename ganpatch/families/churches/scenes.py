@@ -1,107 +1,71 @@
-"""Scenes with a church, drawn with polygons, each with its exact label map.
+"""Scenes with a church, drawn with polygons, each with its exact label map and with known faults.
 
-A scene is a function of 93 normal numbers, one slot per property, and those are a function of its seed:
+A scene is a function of 96 normal numbers, one slot per property, and those are a function of its seed:
 
-    scene = draw(7)            # scene.image [64, 64, 3] uint8, scene.labels [64, 64] uint8
+    scene = draw(7)
+    scene.image, scene.clean       # [128, 128, 3] uint8: with its faults, and without them
+    scene.labels                   # [128, 128] uint8: indices into CONCEPTS
+    scene.faults                   # {"date stamp": [128, 128] bool, …}: where each of its faults is
 
-`tools/training/train_churches.py` trains the bundled generator on them; the labels index `CONCEPTS`.
-Everything is drawn four times too large on two canvases by the same calls; the image is then
-box-filtered to 64x64 and the labels are sampled at pixel centres.
+`tools/training/train_churches.py` trains the bundled generator to draw `draw_slots(z).image` for z. So the clean
+scene and the mask of each fault are known for every image of the generator: `draw_slots(z, faults=False)`.
 """
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageDraw
 
-CONCEPTS = ("sky", "cloud", "mountain", "grass", "path", "tree", "building", "roof", "door", "window")
-SLOTS = 93
-SIZE = 64
-_SCALE = 4
-_EDGE = SIZE * _SCALE
+from ganpatch.families.churches.canvas import UNITS, Canvas, Color, Point, Properties, light_of, mix, scaled
+from ganpatch.families.churches.faults import FAULTS, add_faults
 
-Color = tuple[float, float, float]
-Point = tuple[float, float]
-T = TypeVar("T")
+THINGS = ("sky", "cloud", "mountain", "grass", "path", "tree", "building", "roof", "door", "window")
+CONCEPTS = (*THINGS, *FAULTS)
+SLOTS = 96
+SIZE = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """One drawn scene: `image` [64, 64, 3] uint8, `labels` [64, 64] uint8 (indices into CONCEPTS)."""
+    """One drawn scene, H = W = its size.
+
+    `image` [H, W, 3] uint8 has faults, `clean` has none; `labels` [H, W] uint8 are indices into CONCEPTS, those of
+    faults too, `clean_labels` without them; `faults` has a mask [H, W] bool for each fault that the image has.
+    """
 
     image: np.ndarray
+    clean: np.ndarray
     labels: np.ndarray
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Light:
-    """The light of one time of day: two sky colours, cloud colour, a tint on everything else, window glow."""
-
-    zenith: Color
-    horizon: Color
-    cloud: Color
-    tint: Color
-    glow: float
-
-
-_DAY = _Light(zenith=(70, 130, 215), horizon=(180, 215, 245), cloud=(250, 250, 252), tint=(1.0, 1.0, 1.0), glow=0)
-_DUSK = _Light(zenith=(70, 60, 120), horizon=(250, 160, 90), cloud=(235, 150, 140), tint=(0.88, 0.66, 0.60), glow=0.75)
-_OVERCAST = _Light(
-    zenith=(140, 148, 158), horizon=(196, 200, 204), cloud=(218, 220, 224), tint=(0.76, 0.78, 0.8), glow=0
-)
-_NIGHT = _Light(zenith=(10, 14, 40), horizon=(36, 44, 84), cloud=(60, 66, 100), tint=(0.36, 0.39, 0.54), glow=1)
-_TIMES = ((_DAY, 0.55), (_DUSK, 0.0), (_OVERCAST, 0.0), (_NIGHT, 0.0))  # with a bonus for its slot
+    clean_labels: np.ndarray
+    faults: dict[str, np.ndarray]
 
 
 def slots_of(seed: int) -> np.ndarray:
-    """Return the [93] normal numbers from which the scene of `seed` is drawn."""
+    """Return the [96] normal numbers from which the scene of `seed` is drawn."""
     return np.random.default_rng(seed).standard_normal(SLOTS)
 
 
-def draw(seed: int) -> Scene:
-    """Draw the scene of `seed`."""
-    return draw_slots(slots_of(seed))
+def draw(seed: int, *, faults: bool = True, size: int = SIZE) -> Scene:
+    """Return the scene of `seed`."""
+    return draw_slots(slots_of(seed), faults=faults, size=size)
 
 
-def draw_slots(slots: np.ndarray) -> Scene:
-    """Draw the scene whose properties are the [93] normal numbers in `slots`."""
-    painter = _Painter(_Properties(slots))
-    painter.sky()
-    painter.mountains()
+def draw_slots(slots: np.ndarray, *, faults: bool = True, size: int = SIZE) -> Scene:
+    """Return the scene of the [96] numbers in `slots`, such as a z of the generator; clean without `faults`."""
+    properties = Properties(slots)
+    painter = _Painter(properties, size)
+    painter.background()
     painter.ground()
     church = painter.plan_church()
     painter.path(church)
     painter.trees(range(0, 3))
     painter.church(church)
     painter.trees(range(3, 5))
-    return painter.finish()
-
-
-class _Properties:
-    """Reads the slots in order, each converted to what the painter needs."""
-
-    def __init__(self, slots: np.ndarray) -> None:
-        self._normal: list[float] = slots.tolist()
-        self._uniform = [0.5 * (1 + math.erf(value / math.sqrt(2))) for value in self._normal]
-        self._next = 0
-
-    def between(self, low: float, high: float) -> float:
-        value = self._uniform[self._next]
-        self._next += 1
-        return low + (high - low) * value
-
-    def one_of(self, options: Sequence[tuple[T, float]]) -> T:
-        """Return the option with the largest slot plus bonus; this is easier to learn than ranges of one slot."""
-        first = self._next
-        self._next += len(options)
-        scores = [self._normal[first + place] + added for place, (_, added) in enumerate(options)]
-        return options[scores.index(max(scores))][0]
-
-    def chance(self, probability: float) -> bool:
-        return self.between(0, 1) < probability
+    clean, labels = painter.canvas.image(), painter.canvas.labels()
+    image, masks = add_faults(clean, properties) if faults else (clean, {})
+    marked = labels.copy()
+    for name, mask in masks.items():
+        marked[mask] = CONCEPTS.index(name)
+    return Scene(image=image, clean=clean, labels=marked, clean_labels=labels, faults=masks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,248 +75,245 @@ class _Church:
     base: float
     height: float
     roof: float
-    tower: tuple[float, float] | None
+    slope: float
+    tower: tuple[float, float]
     tower_height: float
     spire: float
-    slope: float
-    windows: int
-    window_inset: float
-    lamp: float
-    door: float | None
+    window_size: Point
     door_size: Point
     door_color: Color
     wall: Color
     tiles: Color
+    lamp: float
+
+    @property
+    def door(self) -> float:
+        """The middle of the door, which is that of the tower."""
+        return sum(self.tower) / 2
 
 
 class _Painter:
-    def __init__(self, properties: _Properties) -> None:
+    def __init__(self, properties: Properties, size: int) -> None:
         self.take = properties
-        self.light = properties.one_of(_TIMES)
-        self.horizon = _EDGE * properties.between(0.57, 0.70)
-        self.image = Image.new("RGB", (_EDGE, _EDGE))
-        self.labels = Image.new("L", (_EDGE, _EDGE))
-        self._ink = ImageDraw.Draw(self.image)
-        self._label = ImageDraw.Draw(self.labels)
-
-    def polygon(self, points: list[Point], color: Color, concept: str) -> None:
-        self._ink.polygon(points, fill=_rgb(color))
-        self._label.polygon(points, fill=CONCEPTS.index(concept))
-
-    def ellipse(self, center: Point, radii: Point, color: Color, concept: str) -> None:
-        (x, y), (rx, ry) = center, radii
-        box = (x - rx, y - ry, x + rx, y + ry)
-        self._ink.ellipse(box, fill=_rgb(color))
-        self._label.ellipse(box, fill=CONCEPTS.index(concept))
+        hour = properties.of_steps((0, 2), (0.60, 2), (0.72, 1), (0.80, 1), (0.88, 0), (1, 0))
+        self.light = light_of(hour, properties.of_steps((0, 0), (0.66, 0), (0.82, 1), (1, 1)))
+        self.horizon = properties.between(154, 178)
+        self.canvas = Canvas(size, CONCEPTS)
 
     def lit(self, color: Color, shade: float = 1.0) -> Color:
         red, green, blue = (part * tint * shade for part, tint in zip(color, self.light.tint, strict=True))
         return red, green, blue
 
-    def sky(self) -> None:
-        shift = self.take.between(0.85, 1.12)
-        for y in range(_EDGE):
-            mixed = _mix(self.light.zenith, self.light.horizon, min(1.0, y / self.horizon))
-            self._ink.line([(0, y), (_EDGE, y)], fill=_rgb(_scaled(mixed, shift)))
-        self._label.rectangle((0, 0, _EDGE, _EDGE), fill=CONCEPTS.index("sky"))
+    def hazy(self, color: Color, part: float) -> Color:
+        """Return a colour as seen from afar."""
+        return mix(self.lit(color), self.light.horizon, part)
+
+    # The landscape
+
+    def background(self) -> None:
+        heights = (np.arange(self.canvas.edge)[:, None] + 0.5) / self.canvas.edge * UNITS / self.horizon
+        part = np.minimum(1, heights)
+        self.canvas.rows((1 - part) * np.array(self.light.zenith) + part * np.array(self.light.horizon))
         self._sun()
-        for _ in range(3):
-            self._cloud(shift)
+        for number in range(3):
+            self._cloud(34 + 94 * number)
+        for number in range(2):
+            self._mountain(64 + 128 * number)
+        for number in range(2):
+            self._hill(50 + 156 * number)
 
     def _sun(self) -> None:
-        shown, x, y = self.take.chance(0.5), self.take.between(20, 236), self.take.between(16, 70)
-        if shown and self.light is not _OVERCAST:
-            color = (235, 235, 215) if self.light is _NIGHT else (255, 238, 170)
-            self.ellipse((x, y), (11, 11), color, "sky")
+        radius, x, y = self.take.grown(0.6, 7, 15), self.take.between(24, 232), self.take.between(20, 64)
+        around = mix(self.light.zenith, self.light.horizon, y / self.horizon)
+        if radius:
+            self.canvas.ellipse((x, y), (radius * 1.7, radius * 1.7), mix(around, self.light.sun, 0.3), "sky")
+            self.canvas.ellipse((x, y), (radius, radius), self.light.sun, "sky")
 
-    def _cloud(self, shift: float) -> None:
-        shown, size = self.take.chance(0.55), self.take.between(16, 30)
-        x, y = self.take.between(10, 246), self.take.between(18, 84)
-        color = _scaled(self.light.cloud, min(1.0, shift))
-        if shown:
-            self.ellipse((x - size, y + 3), (size * 0.9, size * 0.36), _scaled(color, 0.95), "cloud")
-            self.ellipse((x + size, y + 3), (size * 0.9, size * 0.34), _scaled(color, 0.95), "cloud")
-            self.ellipse((x, y), (size * 1.1, size * 0.55), color, "cloud")
+    def _cloud(self, place: float) -> None:
+        size, x, y = self.take.grown(0.6, 8, 30), place + self.take.between(-34, 34), self.take.between(26, 86)
+        if size:
+            shade = mix(self.light.cloud, self.light.zenith, 0.16)
+            self.canvas.ellipse((x, y + 0.30 * size), (1.7 * size, 0.28 * size), shade, "cloud")
+            self.canvas.ellipse(
+                (x - 0.85 * size, y + 0.1 * size), (0.75 * size, 0.36 * size), self.light.cloud, "cloud"
+            )
+            self.canvas.ellipse((x + 0.8 * size, y + 0.08 * size), (0.7 * size, 0.40 * size), self.light.cloud, "cloud")
+            self.canvas.ellipse((x, y - 0.1 * size), (0.9 * size, 0.6 * size), self.light.cloud, "cloud")
 
-    def mountains(self) -> None:
-        for index in range(2):
-            shown, x = self.take.chance(0.45), self.take.between(10, 246)
-            height, width = self.take.between(34, 80), self.take.between(60, 110)
-            base = self.horizon + 6
-            color = _mix(self.lit((96, 112, 150)), self.light.horizon, 0.25 - 0.1 * index)
-            if shown:
-                peak = (x, base - height)
-                self.polygon([(x - width, base), peak, (x + width, base)], color, "mountain")
-                self.polygon([peak, (x + width, base), (x + width * 0.25, base)], _scaled(color, 0.86), "mountain")
-                if height > 60:
-                    cap = [peak, (x - width * 0.2, base - height * 0.8), (x + width * 0.2, base - height * 0.8)]
-                    self.polygon(cap, _mix(color, self.lit((245, 245, 250)), 0.8), "mountain")
+    def _mountain(self, place: float) -> None:
+        height, x = self.take.grown(0.55, 14, 92), place + self.take.between(-50, 50)
+        width, base = self.take.between(70, 110), self.horizon + 2
+        peak, color = (x, base - height), self.hazy((98, 106, 138), 0.3)
+        if height:
+            self.canvas.polygon([(x - width, base), peak, (x + width, base)], color, "mountain")
+            shadow = [peak, (x + width, base), (x + 0.2 * width, base), (x + 0.08 * width, base - 0.6 * height)]
+            self.canvas.polygon(shadow, scaled(color, 0.84), "mountain")
+            cap = [(x - 0.3 * width, base - 0.7 * height), peak, (x + 0.3 * width, base - 0.7 * height)]
+            cap += [(x + 0.12 * width, base - 0.64 * height), (x - 0.06 * width, base - 0.72 * height)]
+            self.canvas.polygon(cap, mix(color, self.lit((246, 248, 252)), 0.85), "mountain")
+
+    def _hill(self, place: float) -> None:
+        height, x = self.take.between(4, 36), place + self.take.between(-40, 40)
+        color = self.hazy((74, 118, 84), 0.34)
+        self.canvas.ellipse((x, self.horizon + 4), (118, height + 4), color, "mountain")
 
     def ground(self) -> None:
-        dry, bright = self.take.between(0, 1), self.take.between(0.85, 1.1)
-        near = _scaled(self.lit(_mix((62, 128, 48), (150, 138, 66), dry * dry)), bright)
-        far = _mix(near, self.light.horizon, 0.22)
-        for y in range(int(self.horizon), _EDGE):
-            blend = (y - self.horizon) / (_EDGE - self.horizon)
-            self._ink.line([(0, y), (_EDGE, y)], fill=_rgb(_mix(far, near, blend)))
-        self._label.rectangle((0, int(self.horizon), _EDGE, _EDGE), fill=CONCEPTS.index("grass"))
-        self._meadow_bands(near)
-
-    def _meadow_bands(self, near: Color) -> None:
-        for _ in range(3):
-            y, x = self.take.between(self.horizon + 12, 250), self.take.between(0, 256)
-            shade = self.take.between(0.84, 1.14)
-            self.ellipse((x, y), (60, 7), _scaled(near, shade), "grass")
-
-    def plan_church(self) -> _Church:
-        take = self.take
-        width, middle = take.between(84, 124), take.between(104, 152)
-        left, right = middle - width / 2, middle + width / 2
-        tower_width, has_tower = take.between(32, 42), take.chance(0.85)
-        start = take.one_of([(left, 0.3), (right - tower_width, 0.3), (middle - tower_width / 2, 0.0)])
-        has_door, door_place = take.chance(0.85), take.between(0.25, 0.75)
-        tower = (start, start + tower_width) if has_tower else None
-        door = (start + tower_width / 2 if tower else left + width * door_place) if has_door else None
-        stone = _mix((232, 222, 200), (172, 92, 72), take.between(0, 1) ** 2)
-        return _Church(
-            left=left,
-            right=right,
-            base=self.horizon + take.between(10, 26),
-            height=take.between(46, 64),
-            roof=take.between(26, 42),
-            tower=tower,
-            tower_height=take.between(84, 112),
-            spire=take.between(30, 52),
-            slope=take.between(10, 40),
-            windows=int(take.between(2, 4.99)),
-            window_inset=take.between(12, 18),
-            lamp=take.between(0.8, 1.0),
-            door=door,
-            door_size=(take.between(10, 13), take.between(30, 36)),
-            door_color=_mix((96, 58, 32), (58, 36, 26), take.between(0, 1)),
-            wall=_mix(stone, (245, 245, 240), take.between(0, 0.8)),
-            tiles=_mix((70, 74, 92), (164, 62, 44), take.between(0, 1)),
-        )
+        dry, bright = self.take.share(), self.take.between(0.88, 1.12)
+        near = scaled(self.lit(mix((66, 136, 54), (160, 146, 74), dry * dry)), bright)
+        far = mix(near, self.light.horizon, 0.24)
+        strips = 24
+        for strip in range(strips):
+            top = self.horizon + (UNITS - self.horizon) * strip / strips
+            self.canvas.box((0, top), (UNITS, UNITS), mix(far, near, strip / strips), "grass")
+        for _ in range(2):
+            y, x, shade = (
+                self.take.between(self.horizon + 30, 244),
+                self.take.between(20, 236),
+                self.take.between(0.82, 1.18),
+            )
+            self.canvas.ellipse((x, y), (66, 8), scaled(near, shade), "grass")
 
     def path(self, church: _Church) -> None:
-        shown, foot, spread = self.take.chance(0.7), self.take.between(40, 216), self.take.between(20, 38)
-        color = self.lit(_mix((196, 178, 140), (150, 146, 140), self.take.between(0, 1)))
-        if shown and church.door is not None:
-            top, edge = church.base - 2, float(_EDGE)
-            corners = [(church.door - 9, top), (church.door + 9, top), (foot + spread, edge), (foot - spread, edge)]
-            self.polygon(corners, color, "path")
-
-    def church(self, church: _Church) -> None:
-        self._body(church)
-        self._windows(church)
-        if church.tower:
-            self._tower(church, church.tower)
-        if church.door is not None:
-            self._door(church, church.door)
-
-    def _body(self, church: _Church) -> None:
-        top = church.base - church.height
-        wall = self.lit(church.wall)
-        corners = [(church.left, top), (church.right, top), (church.right, church.base), (church.left, church.base)]
-        self.polygon(corners, wall, "building")
-        foot = [(church.left, church.base - 6), (church.right, church.base - 6), *corners[2:]]
-        self.polygon(foot, _scaled(wall, 0.82), "building")
-        ridge = top - church.roof
-        roof = [(church.left - 6, top), (church.left - 6 + church.slope, ridge)]
-        roof += [(church.right + 6 - church.slope, ridge), (church.right + 6, top)]
-        self.polygon(roof, self.lit(church.tiles), "roof")
-
-    def _tower(self, church: _Church, tower: tuple[float, float]) -> None:
-        left, right = tower
-        middle, top = (left + right) / 2, church.base - church.tower_height
-        wall = self.lit(church.wall, 0.93)
-        self.polygon([(left, top), (right, top), (right, church.base), (left, church.base)], wall, "building")
-        shadow = [(right - 9, top), (right, top), (right, church.base), (right - 9, church.base)]
-        self.polygon(shadow, _scaled(wall, 0.8), "building")
-        spire = [(left - 4, top), (middle, top - church.spire), (right + 4, top)]
-        self.polygon(spire, self.lit(church.tiles, 0.9), "roof")
-        self.polygon(
-            [(middle, top - church.spire), (right + 4, top), (right - 6, top)], self.lit(church.tiles, 0.72), "roof"
-        )
-        self._window(middle - 2, top + 22, church.lamp)
-
-    def _windows(self, church: _Church) -> None:
-        middle, first = church.base - church.height * 0.52, church.left + church.window_inset
-        for index in range(church.windows):
-            x = first + (church.right - church.window_inset - first) * (index + 0.5) / church.windows
-            if church.tower and church.tower[0] - 8 < x < church.tower[1] + 8:
-                continue
-            if church.door is None or abs(x - church.door) > 20:
-                self._window(x, middle, church.lamp)
-
-    def _window(self, x: float, y: float, bright: float) -> None:
-        dark = self.lit((58, 74, 104))
-        color = _mix(dark, _scaled((255, 214, 110), bright), self.light.glow)
-        self.polygon([(x - 7, y - 6), (x + 7, y - 6), (x + 7, y + 13), (x - 7, y + 13)], color, "window")
-        self.ellipse((x, y - 6), (7, 8), color, "window")
-
-    def _door(self, church: _Church, x: float) -> None:
-        half, height = church.door_size
-        top, color = church.base - height, self.lit(church.door_color)
-        self.polygon(
-            [(x - half, top), (x + half, top), (x + half, church.base), (x - half, church.base)], color, "door"
-        )
-        self.ellipse((x, top), (half, half * 0.8), color, "door")
+        width, foot = self.take.grown(0.85, 12, 36), self.take.between(60, 196)
+        color = self.lit(mix((204, 186, 148), (160, 156, 150), self.take.share()))
+        if width:
+            top, edge, half = church.base - 1, float(UNITS), church.door_size[0]
+            outer = [(church.door - half, top), (church.door + half, top), (foot + width, edge), (foot - width, edge)]
+            self.canvas.polygon(outer, scaled(color, 0.84), "path")
+            half, width = half - 3, width - 7
+            inner = [(church.door - half, top), (church.door + half, top), (foot + width, edge), (foot - width, edge)]
+            self.canvas.polygon(inner, color, "path")
 
     def trees(self, which: range) -> None:
-        for index in which:
-            shown, conifer = self.take.chance(0.42 if index < 3 else 0.3), self.take.chance(0.5)
-            x, size = self.take.between(0, 1), self.take.between(0.75, 1.3)
-            green = self.lit(_mix((34, 84, 44), (96, 116, 40), self.take.between(0, 1)))
-            x, base, size = self._place(index, x, size)
-            if shown and conifer:
-                self._conifer((x, base), size, green)
-            elif shown:
-                self._round_tree((x, base), size, green)
-
-    def _place(self, index: int, x: float, size: float) -> tuple[float, float, float]:
-        if index < 3:
-            thirds = ((0, 80), (176, 256), (60, 200))
-            low, high = thirds[index]
-            return low + (high - low) * x, self.horizon + 10 + 6 * index, size
-        low, high = ((4, 76), (180, 252))[index - 3]
-        return low + (high - low) * x, self.horizon + 44, size * 1.35
+        """Draw trees: 0 to 2 stand behind the church, 3 and 4 before it."""
+        ranges = ((4, 66), (190, 252), (80, 176), (4, 58), (198, 252))
+        for number in which:
+            low, high = ranges[number]
+            grown = self.take.grown(0.5 if number < 3 else 0.36, 0.7, 1.25)
+            conifer, x = self.take.normal() > 0, self.take.between(low, high)
+            green = self.lit(mix((36, 92, 54), (104, 128, 46), self.take.share()))
+            foot = (x, self.horizon + (9 + 5 * number if number < 3 else 40 + 8 * (number - 3)))
+            size = grown if number < 3 else grown * 1.3
+            if size and conifer:
+                self._conifer(foot, size, green)
+            elif size:
+                self._round_tree(foot, size, green)
 
     def _conifer(self, foot: Point, size: float, green: Color) -> None:
         x, y = foot
         self._trunk(foot, size)
         for step in range(3):
-            bottom, half = y - (10 + 20 * step) * size, (22 - 5 * step) * size
-            triangle = [(x - half, bottom), (x, bottom - 34 * size), (x + half, bottom)]
-            self.polygon(triangle, _scaled(green, 0.9 + 0.1 * step), "tree")
+            bottom, half = y - (9 + 20 * step) * size, (23 - 5 * step) * size
+            top = (x, bottom - 36 * size)
+            self.canvas.polygon([(x - half, bottom), top, (x + half, bottom)], scaled(green, 0.86), "tree")
+            self.canvas.polygon([top, (x + half, bottom), (x + 0.1 * half, bottom)], scaled(green, 0.62), "tree")
 
     def _round_tree(self, foot: Point, size: float, green: Color) -> None:
         x, y = foot
         self._trunk(foot, size)
-        self.ellipse((x, y - 42 * size), (22 * size, 26 * size), green, "tree")
-        self.ellipse((x - 7 * size, y - 50 * size), (11 * size, 12 * size), _scaled(green, 1.16), "tree")
+        for dx, dy, radius, shade in ((0, 40, 24, 0.74), (-3, 44, 20, 0.96), (-7, 50, 11, 1.18)):
+            center = (x + dx * size, y - dy * size)
+            self.canvas.ellipse(center, (radius * size, 1.1 * radius * size), scaled(green, shade), "tree")
 
     def _trunk(self, foot: Point, size: float) -> None:
-        x, y = foot
-        half = 3.5 * size
-        trunk = [(x - half, y - 24 * size), (x + half, y - 24 * size), (x + half, y), (x - half, y)]
-        self.polygon(trunk, self.lit((92, 66, 44)), "tree")
+        (x, y), half = foot, 4 * size
+        self.canvas.box((x - half, y - 24 * size), (x + half, y), self.lit((98, 70, 48)), "tree")
 
-    def finish(self) -> Scene:
-        image = np.asarray(self.image.resize((SIZE, SIZE), Image.Resampling.BOX))
-        half = _SCALE // 2
-        return Scene(image=image, labels=np.asarray(self.labels)[half::_SCALE, half::_SCALE].copy())
+    # The church
 
+    def plan_church(self) -> _Church:
+        take = self.take
+        width, middle = take.between(100, 134), take.between(110, 146)
+        left, tower_width = middle - width / 2, take.between(36, 44)
+        place = take.of_steps((0, 0), (0.40, 0), (0.47, 0.5), (0.55, 0.5), (0.62, 1), (1, 1))
+        start = left + place * (width - tower_width)
+        stone = mix((236, 226, 202), (178, 96, 76), take.share() ** 2)
+        return _Church(
+            left=left,
+            right=left + width,
+            base=self.horizon + take.between(14, 28),
+            height=take.between(56, 72),
+            roof=take.between(28, 44),
+            slope=take.between(8, 36),
+            tower=(start, start + tower_width),
+            tower_height=take.between(86, 106),
+            spire=take.between(32, 48),
+            window_size=(take.between(7, 8.5), take.between(26, 34)),
+            door_size=(take.between(11, 13), take.between(34, 42)),
+            door_color=mix((128, 72, 36), (72, 44, 32), take.share()),
+            wall=mix(stone, (246, 246, 240), take.between(0, 0.8)),
+            tiles=mix((74, 80, 100), (172, 66, 48), take.share()),
+            lamp=take.between(0.85, 1.0),
+        )
 
-def _mix(one: Color, other: Color, share: float) -> Color:
-    red, green, blue = (a + (b - a) * share for a, b in zip(one, other, strict=True))
-    return red, green, blue
+    def church(self, church: _Church) -> None:
+        self._shadow(church)
+        self._body(church)
+        for part in (0.14, 0.38, 0.62, 0.86):
+            x = church.left + part * (church.right - church.left)
+            self._window((x, church.base - 0.5 * church.height), church)
+        self._tower(church)
+        self._door(church)
 
+    def _shadow(self, church: _Church) -> None:
+        left, right, base = church.left, church.right, church.base
+        corners = [(left + 4, base - 3), (right, base - 9), (right + 20, base + 5), (left + 20, base + 5)]
+        self.canvas.polygon(corners, self.lit((46, 88, 48)), "grass")
 
-def _scaled(color: Color, factor: float) -> Color:
-    return color[0] * factor, color[1] * factor, color[2] * factor
+    def _body(self, church: _Church) -> None:
+        left, right, base, top = church.left, church.right, church.base, church.base - church.height
+        wall, tiles = self.lit(church.wall), self.lit(church.tiles)
+        self.canvas.box((left, top), (right, base), wall, "building")
+        self.canvas.box((left, base - 7), (right, base), scaled(wall, 0.78), "building")
+        self.canvas.box((left, top), (right, top + 4), scaled(wall, 0.7), "building")
+        ridge = top - church.roof
+        roof = [(left - 7, top), (left - 7 + church.slope, ridge), (right + 7 - church.slope, ridge), (right + 7, top)]
+        self.canvas.polygon(roof, tiles, "roof")
+        low, high = 0.45, 0.58  # a darker course of tiles
+        course = [
+            (left - 7 + church.slope * low, top - church.roof * low),
+            (left - 7 + church.slope * high, top - church.roof * high),
+            (right + 7 - church.slope * high, top - church.roof * high),
+            (right + 7 - church.slope * low, top - church.roof * low),
+        ]
+        self.canvas.polygon(course, scaled(tiles, 0.84), "roof")
 
+    def _tower(self, church: _Church) -> None:
+        (left, right), middle, base = church.tower, church.door, church.base
+        top = base - church.tower_height
+        wall, tiles = self.lit(church.wall, 0.95), self.lit(church.tiles, 0.92)
+        self.canvas.box((left, top), (right, base), wall, "building")
+        self.canvas.box((right - 9, top), (right, base), scaled(wall, 0.78), "building")
+        tip = top - church.spire
+        self.canvas.box((middle - 1.6, tip - 15), (middle + 1.6, tip + 4), scaled(tiles, 0.6), "roof")
+        self.canvas.box((middle - 6, tip - 11), (middle + 6, tip - 8), scaled(tiles, 0.6), "roof")
+        self.canvas.polygon([(left - 5, top), (middle, tip), (right + 5, top)], tiles, "roof")
+        self.canvas.polygon([(middle, tip), (right + 5, top), (right - 10, top)], scaled(tiles, 0.72), "roof")
+        self.canvas.box((left - 2, top), (right + 2, top + 4), scaled(wall, 0.7), "building")
+        self._window((middle - 2, top + 24), church)
 
-def _rgb(color: Color) -> tuple[int, int, int]:
-    red, green, blue = (max(0, min(255, round(part))) for part in color)
-    return red, green, blue
+    def _window(self, center: Point, church: _Church) -> None:
+        (x, y), (half, height) = center, church.window_size
+        glass = mix(self.lit((62, 82, 118)), scaled((255, 216, 110), church.lamp), self.light.glow[0])
+        frame = mix(self.lit((250, 246, 232)), self.lit((90, 74, 62)), self.light.glow[0])
+        self._arch((x, y - height / 2), half + 3, height + 3, frame, "window")
+        self._arch((x, y - height / 2), half, height, glass, "window")
+        bottom, top = y + height / 2, y - height / 2 - half * 0.6
+        self.canvas.box((x - 1.2, top), (x + 1.2, bottom), frame, "window")
+        self.canvas.box((x - half, y - 1.2), (x + half, y + 1.2), frame, "window")
+
+    def _door(self, church: _Church) -> None:
+        x, (half, height) = church.door, church.door_size
+        wood, frame = self.lit(church.door_color), self.lit((214, 204, 182))
+        self._arch((x, church.base - height), half + 4, height, frame, "door")
+        self._arch((x, church.base - height + 3), half, height - 3, wood, "door")
+        self.canvas.box(
+            (x - 1.2, church.base - height - half * 0.3), (x + 1.2, church.base), scaled(wood, 0.55), "door"
+        )
+        self.canvas.ellipse((x + 4.5, church.base - height * 0.4), (2, 2), self.lit((238, 208, 120)), "door")
+
+    def _arch(self, top: Point, half: float, height: float, color: Color, concept: str) -> None:
+        """Draw a box with a round top; `top` is the middle of its upper edge, below the arch."""
+        x, y = top
+        self.canvas.ellipse((x, y), (half, half * 0.9), color, concept)
+        self.canvas.box((x - half, y), (x + half, y + height), color, concept)

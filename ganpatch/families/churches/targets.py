@@ -28,13 +28,13 @@ def is_bundled(generator: Generator) -> bool:
 def target_images(generator: Generator, seeds: Sequence[int]) -> Tensor:
     """Draw the clean scenes that the latents of `seeds` describe, images [N, 3, H, W] in [0, 1]."""
     latents, *_ = generator.inputs_of(seeds)
-    drawn = np.stack([draw_slots(latent[:SLOTS]).image for latent in latents.cpu().double().numpy()])
+    drawn = np.stack([draw_slots(latent[:SLOTS], faults=False).image for latent in latents.cpu().double().numpy()])
     return torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 255
 
 
 def held_out_images(seeds: Sequence[int]) -> Tensor:
     """Draw the scenes of `seeds`, which no generator has seen, images [N, 3, H, W] in [0, 1]."""
-    drawn = np.stack([draw(seed).image for seed in seeds])
+    drawn = np.stack([draw(seed, faults=False).image for seed in seeds])
     return torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 255
 
 
