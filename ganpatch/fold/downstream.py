@@ -10,7 +10,7 @@ from collections.abc import Callable, Container
 from torch import Tensor
 
 from ganpatch.fold.affine import Affine, Unfoldable, known_shape
-from ganpatch.fold.upstream import Changes, Upstream, first_of, joined
+from ganpatch.fold.upstream import Changes, Upstream, first_of, joined, otherwise
 from ganpatch.fold.upstream_shapes import refuse_across_maps, refuse_at_border
 from ganpatch.fold.upstream_weights import batch_norm_terms, batch_statistics
 from ganpatch.graph.operations import Graph, Operation, Value, parts_of
@@ -137,7 +137,7 @@ def _batch_norm(down: Downstream, reader: Operation, _value: Value, change: Affi
         )
 
     behind = change.with_shift(gain * moved + (1 - change.scale) * bias)
-    return first_of(by_gain, lambda: down.push(reader.output, behind))
+    return otherwise(by_gain, lambda: down.push(reader.output, behind))
 
 
 @rule("rectifier")

@@ -95,6 +95,17 @@ def first_of(*attempts: Callable[[], Changes]) -> Changes:
     raise reason
 
 
+def otherwise(attempt: Callable[[], Changes], instead: Callable[[], Changes]) -> Changes:
+    """Return the result of `attempt`, else that of `instead`; raise the first one's reason."""
+    try:
+        return attempt()
+    except Unfoldable as fault:
+        try:
+            return instead()
+        except Unfoldable:
+            raise fault from None
+
+
 def joined(*parts: Changes) -> Changes:
     """Put together changes of different parameters."""
     together: Changes = {}

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ganpatch.fold.affine import Affine, Unfoldable, known_shape
-from ganpatch.fold.upstream import Changes, Upstream, first_of, joined, rule
+from ganpatch.fold.upstream import Changes, Upstream, joined, otherwise, rule
 from ganpatch.graph.operations import Graph, Operation
 
 
@@ -49,8 +49,9 @@ def _weight_and_bias(up: Upstream, operation: Operation, rows: Tensor, of_bias: 
 @rule("batch_norm")
 def _batch_norm(up: Upstream, operation: Operation, change: Affine) -> Changes:
     """In eval mode it is affine itself: its gain and bias change, else its input."""
-    attempts = [lambda: _unit_norm(up, operation, change)] if "gain" in operation.inputs else []
-    return first_of(*attempts, lambda: _into_batch_norm(up, operation, change))
+    if "gain" not in operation.inputs:
+        return _into_batch_norm(up, operation, change)
+    return otherwise(lambda: _unit_norm(up, operation, change), lambda: _into_batch_norm(up, operation, change))
 
 
 def _into_batch_norm(up: Upstream, operation: Operation, change: Affine) -> Changes:
