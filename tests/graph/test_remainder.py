@@ -128,7 +128,7 @@ def test_messages_of_a_change_are_its_own(small_dcgan: Generator) -> None:
     edit = Edit(id="e", layer="main.2", channels=9, units=(1,))
     with pytest.raises(GanpatchError) as found:
         remainder(remainder.prefix([0]), as_change([edit]))
-    assert str(found.value) == "edit 'e' expects 9 channels, layer 'main.2' gives 12"
+    assert str(found.value) == "edit 'e' expects 9 channels, layer 'main.2' has 12"
 
 
 def test_values_are_released_after_their_last_use() -> None:
