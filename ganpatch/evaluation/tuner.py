@@ -82,6 +82,7 @@ class Tuned:
 def tune(generator: Generator, patch: Patch, bound: Bound | None = None, *, progress: Progress = unseen) -> Tuned:
     """Soften `patch` within `bound`; raise GanpatchError if no edit of its units makes images more typical."""
     bound = bound or Bound()
+    patch.evidence.refuse_chosen(bound.seeds)
     for edit in patch.edits:
         if edit.mask is not None or edit.call is not None:
             raise GanpatchError(f"edit '{edit.id}' has a mask or names a call; tune softens edits of whole units")

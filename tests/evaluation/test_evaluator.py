@@ -129,6 +129,12 @@ def test_seeds_that_the_patch_was_chosen_on_are_refused(small_dcgan: Generator, 
     )
 
 
+def test_tuning_refuses_seeds_that_the_patch_was_chosen_on(small_dcgan: Generator, patch: Patch) -> None:
+    chosen = patch.with_record(Record(made_by="review", chosen_on="50-70"))
+    with pytest.raises(GanpatchError, match=r"^seed 50 is one that the patch was chosen on \(50-70\): "):
+        tune(small_dcgan, chosen, Bound(seeds=range(96)))
+
+
 def test_too_few_seeds_are_refused(small_dcgan: Generator, patch: Patch) -> None:
     with pytest.raises(GanpatchError, match="^49 seeds are too few to evaluate a patch; give at least 50, as --seeds$"):
         evaluate(small_dcgan, patch, replace(CHOICES, seeds=range(49)))
