@@ -41,7 +41,7 @@ class Decoder(nn.Module):
 def vae() -> Generator:
     """Train encoder and decoder for a few seconds; the encoder is then thrown away."""
     torch.manual_seed(0)
-    images = np.stack([scenes.draw(seed).image for seed in range(3_000_000, 3_000_200)])
+    images = np.stack([scenes.draw(seed, size=64).image for seed in range(3_000_000, 3_000_200)])
     data = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     encoder = nn.Sequential(
         nn.Conv2d(3, 16, 4, 4), nn.SiLU(), nn.Conv2d(16, 32, 4, 4), nn.SiLU(), nn.Flatten(), nn.Linear(512, 2 * LATENT)

@@ -47,9 +47,9 @@ def test_strokes_name_a_concept(served: Served, session: Path, opened: Callable[
     path = session / "strokes.json"
     wait_until(path.exists)
     (image,) = json.loads(path.read_text())["images"]
-    assert (image["seed"], image["size"], image["strokes"][0]["concept"]) == (4, [64, 64], "tree")
+    assert (image["seed"], image["size"], image["strokes"][0]["concept"]) == (4, [128, 128], "tree")
     first = image["strokes"][0]["points"][0]
-    assert first == pytest.approx([12.8, 32], abs=0.5)
+    assert first == pytest.approx([25.6, 64], abs=1)
     expect(page.locator("#brush-panel")).to_contain_text("1 stroke on 1 image")
 
 
