@@ -87,7 +87,11 @@ def press(page: Page, *keys: str) -> None:
 
 def drag(page: Page, *places: tuple[float, float]) -> None:
     """Paint a stroke through places given as shares of the image."""
-    box = page.locator("canvas.over").bounding_box()
+    canvas = page.locator("canvas.over")
+    box, before = canvas.bounding_box(), None
+    while box != before:  # until the page around it is at rest
+        page.wait_for_timeout(100)
+        box, before = canvas.bounding_box(), box
     assert box is not None
     for index, (x, y) in enumerate(places):
         page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=4)

@@ -58,9 +58,11 @@ def test_labels_of_two_concepts_can_be_sought(served: Served, session: Path, ope
     page.get_by_role("button", name="Label").click()
     find = page.get_by_role("button", name="Find units of layer4")
     expect(find).to_be_disabled()
-    for concept, y in (("sky", 0.2), ("ground", 0.9)):
+    for drawn, (concept, y) in enumerate((("sky", 0.2), ("ground", 0.9)), 1):
         page.get_by_label("concept", exact=True).fill(concept)
         drag(page, (0.2, y), (0.8, y))
+        expect(page.locator("#brush-panel")).to_contain_text(f"{drawn} stroke")
+        expect(page.locator("#saved")).to_contain_text("saved", ignore_case=True)
     expect(find).to_be_enabled()
     with page.expect_request("**/api/jobs") as asked:
         page.route("**/api/jobs", lambda route: route.fulfill(status=409, json={"detail": "not now"}))
