@@ -150,12 +150,12 @@ def evaluate(
     plan = _plan(choices, progress)
     observed = observe_both(generator, patch.edits, reference, plan)
     baselines = _baselines(generator, patch, observed, reference, plan, choices.baselines)
-    rows = {"all": torch.arange(len(choices.seeds)), "most": most_active(observed.peaks, patch.edits)}
+    rows = {"all": torch.arange(len(choices.seeds)), "most": most_active(observed.layers.peaks, patch.edits)}
     before, after = (
         {name: distances(sample.vectors[row], reference.vectors) for name, row in rows.items()}
         for sample in (observed.before, observed.after)
     )
-    rows["fine"] = least_active(observed.peaks, patch.edits)
+    rows["fine"] = least_active(observed.layers.peaks, patch.edits)
     found = Measured(
         score=_score_name(reference, choices.features),
         is_independent=reference.is_independent,
@@ -176,7 +176,7 @@ def evaluate(
         after=after,
         fine=observed.damage.of(rows["fine"]),
         damage=observed.damage,
-        activity=activity_of(observed.peaks, patch.edits),
+        activity=activity_of(observed.layers.peaks, patch.edits),
         pictures=observed.pictures,
     )
 
@@ -199,8 +199,8 @@ def _baselines(
 ) -> tuple[Change, ...]:
     made = []
     for number in range(count):
-        edits = random_edits(patch.edits, observed.levels, number)
-        rows = most_active(observed.peaks, edits)
+        edits = random_edits(patch.edits, observed.layers.levels, number)
+        rows = most_active(observed.layers.peaks, edits)
         after = observe_rows(generator, edits, rows, reference, plan)
         made.append(baseline_change(observed.before, after, rows, reference))
     return tuple(made)

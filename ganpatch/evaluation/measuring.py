@@ -3,7 +3,7 @@
 Example:
 
     observed = observe_both(generator, patch.edits, reference, plan)    # two passes over all seeds
-    rows = most_active(observed.peaks, patch.edits)                     # where these edits act
+    rows = most_active(observed.layers.peaks, patch.edits)              # where these edits act
     sample = observe_rows(generator, baseline, rows, reference, plan)   # one pass over those rows
 """
 
@@ -55,23 +55,22 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
-    """All images before and after an edit, the damage between them, and the peaks [N, C] of every unit before."""
-
-    before: Sample
-    after: Sample
-    damage: Damage
-    peaks: Mapping[str, Tensor]
-    levels: Mapping[str, Levels]
-    pictures: tuple[Pixels, Pixels]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Layers:
     """What is known of the edited layers: the peaks [N, C] of every unit in each image, and their levels."""
 
     peaks: Mapping[str, Tensor]
     levels: Mapping[str, Levels]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """All images before and after an edit, the damage between them, and what the edited layers did before."""
+
+    before: Sample
+    after: Sample
+    damage: Damage
+    layers: Layers
+    pictures: tuple[Pixels, Pixels]
 
 
 @torch.inference_mode()
@@ -82,7 +81,7 @@ def watch_layers(generator: Generator, layers: set[str], seeds: Sequence[int], p
         activity.keep()
         done += len(part)
         progress(done, len(seeds))
-    return Layers(peaks=activity.peaks(), levels=activity.levels())
+    return activity.layers()
 
 
 @torch.inference_mode()
@@ -106,8 +105,7 @@ def observe_both(generator: Generator, edits: Sequence[Edit], reference: Referen
         before=before.sample(),
         after=after.sample(),
         damage=Damage.joined(harm),
-        peaks=activity.peaks(),
-        levels=activity.levels(),
+        layers=activity.layers(),
         pictures=(np.concatenate(small[0]), np.concatenate(small[1])),
     )
 
@@ -188,10 +186,11 @@ class _Activity:
             self._peaks[layer].append(peaks)
         self._batch.clear()
 
-    def peaks(self) -> dict[str, Tensor]:
-        return {layer: torch.cat(parts) for layer, parts in self._peaks.items()}
+    def layers(self) -> Layers:
+        peaks = {layer: torch.cat(parts) for layer, parts in self._peaks.items()}
+        return Layers(peaks=peaks, levels=self._levels())
 
-    def levels(self) -> dict[str, Levels]:
+    def _levels(self) -> dict[str, Levels]:
         made = {}
         for layer, parts in self._sums.items():
             mean, square = torch.stack(parts).mean(0)

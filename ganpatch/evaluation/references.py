@@ -8,7 +8,6 @@ Only a reference that does not come from the generator itself can show that imag
 generator's own images is a weak one: any averaging of images moves them towards it.
 """
 
-import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ganpatch.families.churches.targets import held_out_images, is_bundled, target_images
+from ganpatch.families.churches.targets import held_out_images, is_bundled, targets_of
 from ganpatch.finding.image_features import Features
 from ganpatch.finding.typical import Typical
 from ganpatch.forward.activations import BATCH, batched
@@ -63,7 +62,7 @@ def choose_reference(generator: Generator, compared: Compared) -> Reference:
         return Reference(
             description="the clean scene that each seed describes",
             vectors=_vectors(features, scenes),
-            targets=functools.partial(target_images, generator),
+            targets=targets_of(generator),
         )
     return _typical_half(generator, features, count)
 

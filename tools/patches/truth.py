@@ -28,8 +28,10 @@ from ganpatch.families.churches.scenes import Scene, draw_slots
 from ganpatch.forward.activations import batched
 from ganpatch.number_ranges import parse_spans
 from ganpatch.patch.applying import edits_applied
+from tools.training.church_measures import fault_strengths
 
 NONE = "no fault"
+VISIBLE = 0.5  # strength of a fault from which it counts as visible
 CLEAN = 120  # images without a fault that are compared
 
 
@@ -75,10 +77,9 @@ def _compared(image: np.ndarray, scene: Scene, name: str) -> tuple[float, float,
     gap = np.abs(image - scene.clean).mean(-1)
     if name == NONE:
         return 0.0, 0.0, float(gap.mean())
-    mask, change = scene.faults[name], scene.image - scene.clean.astype(float)
-    strength = ((image - scene.clean) * change)[mask].sum() / max(1.0, (change[mask] ** 2).sum())
+    mask = scene.faults[name]
     outside = ~np.any(list(scene.faults.values()), 0)
-    return float(strength > 0.5), float(gap[mask].mean()), float(gap[outside].mean())
+    return float(fault_strengths(image, scene)[name] > VISIBLE), float(gap[mask].mean()), float(gap[outside].mean())
 
 
 def _summary(rows: list[tuple[float, float, float]]) -> Truth:

@@ -69,7 +69,7 @@ def fault_strengths(image: np.ndarray, scene: Scene) -> dict[str, float]:
     change = scene.image - clean
     found = {}
     for name, mask in scene.faults.items():
-        found[name] = float(((drawn - clean) * change)[mask].sum() / (change[mask] ** 2).sum())
+        found[name] = float(((drawn - clean) * change)[mask].sum() / max(1.0, (change[mask] ** 2).sum()))
     return found
 
 
