@@ -329,6 +329,7 @@ def test_flags_made_while_the_server_is_dead_are_sent_when_it_is_back(page: Page
     page.goto(server.address)
     page.keyboard.press("f")
     wait_for_units(run, [0])
+    expect(page.locator("#saved")).to_have_text("Saved")  # the answer has arrived: nothing is under way when it dies
     token, port = server.address.split("token=")[1], server.port
     server.kill()
     page.keyboard.press("j")
