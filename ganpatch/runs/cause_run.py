@@ -1,4 +1,4 @@
-"""A complete intervention study as a folder: causes and their report. An interrupted study is saved and can be resumed."""
+"""A complete intervention study as a folder: causes and their report. An interrupted study can be resumed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,8 +11,8 @@ from ganpatch.causes.interventions import Interventions
 from ganpatch.causes.report import UNITS, write_causes_page
 from ganpatch.causes.result import MANIFEST, Causes, ContextRow
 from ganpatch.causes.search import Effort, find_causes
-from ganpatch.forward.activations import Progress, unseen
 from ganpatch.families.origins import write_origin
+from ganpatch.forward.activations import Progress, unseen
 from ganpatch.generator.generator import Generator
 from ganpatch.number_ranges import parse_spans
 from ganpatch.runs.ranking_run import Say, check_layers, run_folder

@@ -7,9 +7,9 @@ from typing import Any
 from ganpatch.dissection.dissector import dissect
 from ganpatch.dissection.report import PAGE, write_dissection_page
 from ganpatch.dissection.result import Dissection
+from ganpatch.families.origins import write_origin
 from ganpatch.forward.activations import Progress, unseen
 from ganpatch.forward.processes import ALONE, Group
-from ganpatch.families.origins import write_origin
 from ganpatch.generator.generator import Generator
 from ganpatch.ranking.result import MANIFEST
 from ganpatch.review.page import write_page

@@ -8,10 +8,10 @@ from typing import Any
 from ganpatch.disk.atomic_files import disk_faults, remove, write_bytes
 from ganpatch.disk.locks import locked
 from ganpatch.errors import GanpatchError
+from ganpatch.families.origins import write_origin
 from ganpatch.forward.activations import Progress, default_layer, list_layers, unseen
 from ganpatch.forward.processes import ALONE, Group, Lost
 from ganpatch.forward.saved_state import partial_of, partials
-from ganpatch.families.origins import write_origin
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import find_layer
 from ganpatch.ranking.ranker import rank
