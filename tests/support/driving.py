@@ -25,6 +25,11 @@ UNAVOIDABLE = (  # what the browser says of a server that is killed, before, in 
 )
 
 
+def avoidable(faults: list[str]) -> list[str]:
+    """Return the faults in a page's console that are not the work of a server that a test stops."""
+    return [fault for fault in faults if not any(known in fault for known in UNAVOIDABLE)]
+
+
 class Served:
     """`ganpatch studio` as a process."""
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 import ganpatch
 from ganpatch import rank
-from tests.support.driving import UNAVOIDABLE, Served, own
+from tests.support.driving import Served, avoidable, own
 
 
 @pytest.fixture(scope="session")
@@ -76,4 +76,4 @@ def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
     yield open_page
     for context in contexts:
         context.close()
-    assert [fault for fault in faults if not any(known in fault for known in UNAVOIDABLE)] == []
+    assert avoidable(faults) == []
