@@ -40,6 +40,7 @@ TUNING_SEEDS = range(30_000, 30_500)
 JUDGING_SEEDS = range(60_000, 61_000)
 CONCEPT_PATCH_SEEDS = range(500_000, 500_128)
 
+FEWEST_IMAGES = 50  # of an evaluation: the fifth of them is the least that a Fréchet distance can be taken of
 BASELINES = 20  # sets of random units that a patch is compared with
 
 WEIGHTS_SUFFIXES = (".pt", ".pth", ".tar", ".ckpt", ".bin", ".safetensors", ".pkl", ".pt2", ".ts", ".onnx")

@@ -40,14 +40,13 @@ from ganpatch.forward.activations import Progress, unseen
 from ganpatch.generator.generator import Generator
 from ganpatch.html_tables import html_table
 from ganpatch.number_ranges import format_spans
-from ganpatch.option_values import BASELINES, EVALUATION_SEEDS
+from ganpatch.option_values import BASELINES, EVALUATION_SEEDS, FEWEST_IMAGES
 from ganpatch.pages.image_grids import Pixels
 from ganpatch.patch.applying import applied
 from ganpatch.patch.evidence import Figure, Record
 from ganpatch.patch.patch_file import Patch
 
 SEEDS = EVALUATION_SEEDS
-FEWEST = 50  # images: the fifth of them is the least that a Fréchet distance can be taken of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +233,7 @@ def _short(number: float) -> float:
 
 
 def _refuse_seeds(patch: Patch, seeds: Sequence[int]) -> None:
-    if len(seeds) < FEWEST:
-        raise GanpatchError(f"{len(seeds)} seeds are too few to evaluate a patch; give at least {FEWEST}, as --seeds")
+    if len(seeds) < FEWEST_IMAGES:
+        few = f"{len(seeds)} seeds are too few to evaluate a patch"
+        raise GanpatchError(f"{few}; give at least {FEWEST_IMAGES}, as --seeds")
     patch.evidence.refuse_chosen(seeds)

@@ -18,7 +18,6 @@ from ganpatch.disk.tensor_files import opened_tensors
 from ganpatch.errors import GanpatchError, listed
 from ganpatch.patch.edit import Part
 from ganpatch.patch.patch_file import Patch, Prints, Sha256
-from ganpatch.untrusted.onnx_files import onnx_metadata
 from ganpatch.untrusted.weight_files import kind_of
 from ganpatch.untrusted.zip_archives import is_archive, opened_archive
 from ganpatch.version import VERSION
@@ -121,6 +120,8 @@ def _stored_text(path: Path) -> str | bytes | None:
         with opened_tensors(path) as file:
             return file.metadata.get(KEY)
     if kind == "onnx":
+        from ganpatch.untrusted.onnx_files import onnx_metadata  # onnx takes long to import
+
         return onnx_metadata(path).get(KEY)
     if is_archive(path):
         with opened_archive(path) as archive:

@@ -1,54 +1,44 @@
 """Load weights into a module: that of the family of the tensors, or one that the user's code made."""
 
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import cast
 
 from ganpatch.errors import GanpatchError, explained, first_line
-from ganpatch.families import (
-    autoencoder,
-    autoencoder_tiny,
-    biggan,
-    biggan_deep,
-    dcgan,
-    dcgan_linear,
-    fastgan,
-    gan_zoo,
-    image_to_image,
-    lightweight_gan,
-    nvlabs,
-    progressive_gan,
-    stylegan2,
-    stylegan2_lucid,
-)
 from ganpatch.families.family import Built, Family, Wish
 from ganpatch.families.memory_budget import budgeted
 from ganpatch.untrusted.exported_programs import load_script
 from ganpatch.untrusted.weight_files import State, kind_of, load_state, read_checkpoint
 
-FAMILIES = tuple(
-    cast(Family, family)
-    for family in (
-        dcgan,
-        dcgan_linear,
-        progressive_gan,
-        gan_zoo,
-        biggan,
-        biggan_deep,
-        stylegan2,
-        stylegan2_lucid,
-        nvlabs,
-        fastgan,
-        lightweight_gan,
-        image_to_image,
-        autoencoder,
-        autoencoder_tiny,
-    )
+# The families in the order in which they are asked: modules of this room, each imported when it is asked.
+FAMILIES = (
+    "dcgan",
+    "dcgan_linear",
+    "progressive_gan",
+    "gan_zoo",
+    "biggan",
+    "biggan_deep",
+    "stylegan2",
+    "stylegan2_lucid",
+    "nvlabs",
+    "fastgan",
+    "lightweight_gan",
+    "image_to_image",
+    "autoencoder",
+    "autoencoder_tiny",
 )
+
+
+def families() -> Iterator[Family]:
+    """Yield the families in order; each is imported when it is reached."""
+    for name in FAMILIES:
+        yield cast(Family, import_module(f"ganpatch.families.{name}"))
 
 
 def recognised(state: State) -> Family | None:
     """Return the family that `state` belongs to, if any."""
-    return next((family for family in FAMILIES if _detects(family, state)), None)
+    return next((family for family in families() if _detects(family, state)), None)
 
 
 def _detects(family: Family, state: State) -> bool:
@@ -75,7 +65,7 @@ def from_weights(path: Path, key: str | None, wish: Wish, made: Built | None = N
         return _filled(made, state, place)
     family = recognised(state)
     if family is None:
-        known = ", ".join(family.NAME for family in FAMILIES)
+        known = ", ".join(family.NAME for family in families())
         if kind_of(path) == "torchscript":
             raise GanpatchError(
                 f"'{path}' is TorchScript, which does not run hooks, and its tensors are of no family that ganpatch "

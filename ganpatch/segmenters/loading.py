@@ -19,16 +19,24 @@ from ganpatch.generator.generator import Generator
 from ganpatch.generator.random_state import random_state_kept
 from ganpatch.option_values import SEGMENTER_SPECS
 from ganpatch.plugins import Group, find_plugin, plugin_names
-from ganpatch.segmenters import bundled, onnx_segmenter, pretrained, strokes, user_segmenter
+from ganpatch.segmenters import bundled, pretrained, strokes, user_segmenter
 from ganpatch.segmenters.segmenter import Segmenter
 
 __all__ = ["Segmenter", "load_segmenter"]
 
 _Loader = Callable[[str, Sequence[str]], Segmenter]
+
+
+def _from_onnx(place: str, concepts: Sequence[str]) -> Segmenter:
+    from ganpatch.segmenters import onnx_segmenter  # onnxruntime takes long to import
+
+    return onnx_segmenter.load(place, concepts)
+
+
 KINDS: dict[str, _Loader] = {
     "torchvision": pretrained.from_torchvision,
     "transformers": pretrained.from_transformers,
-    "onnx": onnx_segmenter.load,
+    "onnx": _from_onnx,
 }
 _PLUGINS: Group = "ganpatch.segmenters"
 

@@ -7,9 +7,11 @@ folder, versions      the state on disk: every version kept, undo and redo, the 
 trust                 what of a folder from somebody else is read
 strokes, palette, painting
                       strokes -> masks; what a brush paints with; the edits that paintings mean
-engine, tails, frames one thread for the model, the newest first; what stands before an edit runs once; images, levels
+engine, edited_images, frames
+                      one thread for the model, the newest first; what stands before an edit runs once; images, levels
 runs, figures         rankings and dissections, with the orders that they know; quality figures, by version of the patch
-jobs, tasks           long work in processes of their own: ranking, learning concepts, baking, measuring, repaired files
+jobs, child_process, tasks
+                      long work in processes of their own: ranking, learning concepts, baking, measuring, repaired files
 session               all of it together
 views, drawing, api, server
                       what the routes take and give; the routes that run the model, and the others; who may call them

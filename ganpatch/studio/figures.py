@@ -8,21 +8,20 @@ Each figure is two files in figures/ of the session: the figure, and its full re
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from ganpatch.disk.atomic_files import file_name
 from ganpatch.disk.json_files import Section, read_section, write_section
 from ganpatch.errors import GanpatchError
-from ganpatch.evaluation.evaluator import FEWEST, SEEDS, Choices, evaluate
-from ganpatch.evaluation.report import write_evaluation
-from ganpatch.evaluation.verdict import Change
-from ganpatch.finding.image_features import load_features
 from ganpatch.forward.activations import Progress
 from ganpatch.generator.generator import Generator
-from ganpatch.option_values import PLAIN
+from ganpatch.option_values import EVALUATION_SEEDS, FEWEST_IMAGES, PLAIN
 from ganpatch.patch.patch_file import Patch
+
+if TYPE_CHECKING:
+    from ganpatch.evaluation.verdict import Change
 
 FEATURES = r"^(plain|churches|inception|torchvision:[a-z0-9_]{1,60})$"
 _LARGEST = 1_000_000
@@ -32,7 +31,7 @@ class Wish(Section):
     """What a figure is to be measured with: no more than names of features that come with ganpatch, no code."""
 
     features: Annotated[str, Field(pattern=FEATURES)] = PLAIN
-    images: Annotated[int, Field(ge=FEWEST)] = 500
+    images: Annotated[int, Field(ge=FEWEST_IMAGES)] = 500
 
 
 class Score(Section):
@@ -69,7 +68,11 @@ def measured(
     generator: Generator, patch: Patch, wish: Wish, folder: Path, *, real: Path | None, progress: Progress
 ) -> Figure:
     """Measure a patch and keep the figure and its report in `folder`."""
-    seeds = range(SEEDS.start, SEEDS.start + wish.images)
+    from ganpatch.evaluation.evaluator import Choices, evaluate  # the server only lists figures; a child measures
+    from ganpatch.evaluation.report import write_evaluation
+    from ganpatch.finding.image_features import load_features
+
+    seeds = range(EVALUATION_SEEDS.start, EVALUATION_SEEDS.start + wish.images)
     choices = Choices(seeds=seeds, real=real, references=wish.images, features=load_features(wish.features))
     found = evaluate(generator, patch, choices, progress=progress)
     name = f"{patch.digest.removeprefix('sha256:')[:12]}-{file_name(wish.features)}-{wish.images}"
@@ -105,7 +108,7 @@ def figures(folder: Path) -> list[Figure]:
     return sorted(found, key=lambda figure: figure.created, reverse=True)
 
 
-def _score(change: Change) -> Score:
+def _score(change: "Change") -> Score:
     return Score(before=_short(change.before), after=_short(change.after))
 
 

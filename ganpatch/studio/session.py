@@ -18,15 +18,15 @@ from ganpatch.causes.result import Causes
 from ganpatch.disk.atomic_files import file_name
 from ganpatch.dissection.result import Dissection
 from ganpatch.errors import GanpatchError, near_miss
-from ganpatch.evaluation.evaluator import FEWEST
 from ganpatch.families.loading import load
 from ganpatch.forward.activations import LayerFacts, Progress, default_layer, list_layers
 from ganpatch.generator.generator import Generator
-from ganpatch.option_values import Level
+from ganpatch.option_values import FEWEST_IMAGES, Level
 from ganpatch.patch.edit import Edit
 from ganpatch.patch.evidence import Evidence, Record
 from ganpatch.patch.patch_file import Model, Patch
 from ganpatch.ranking.result import LayerRanking, read_manifest
+from ganpatch.studio.child_process import in_child
 from ganpatch.studio.engine import Engine
 from ganpatch.studio.folder import STROKES, Folder
 from ganpatch.studio.frames import Frames, Levels
@@ -35,16 +35,6 @@ from ganpatch.studio.painting import LayerShape, Paint, Painting, UnitTrial, pai
 from ganpatch.studio.palette import Brush, Palette
 from ganpatch.studio.runs import Order, Run, cause_orders, check_run, concept_orders, finished_runs, model_of
 from ganpatch.studio.state import Entry, Painted, State
-from ganpatch.studio.tasks import (
-    Task,
-    bake_task,
-    in_child,
-    learn_task,
-    onnx_task,
-    quality_task,
-    rank_task,
-    weights_task,
-)
 from ganpatch.studio.views import JobRequest
 
 EXPORTS, FIGURES, RUNS, CONCEPTS = "exports", "figures", "runs", "concepts"
@@ -195,14 +185,14 @@ class Studio:
         what = {"bake": "fold or insert", "weights": "repaired weights", "onnx": "ONNX", "quality": "quality"}[
             asked.kind
         ]
-        if asked.kind == "quality" and asked.n < FEWEST:
-            raise GanpatchError(f"a quality figure of {asked.n} images says nothing; give {FEWEST} or more")
+        if asked.kind == "quality" and asked.n < FEWEST_IMAGES:
+            raise GanpatchError(f"a quality figure of {asked.n} images says nothing; give {FEWEST_IMAGES} or more")
         about = f" by {asked.features} {over}" if asked.kind == "quality" else ""
         return self.jobs.start(asked.kind, what + about, partial(self._with_patch, asked, patch), of=patch.digest)
 
     def _rank(self, layer: str, n: int, report: Progress) -> dict[str, Any]:
         folder = self.folder.path / RUNS / file_name(layer)
-        result = in_child(rank_task, report, **self._model, layer=layer, n=n, folder=folder)
+        result = self._in_child("rank", report, layer=layer, n=n, folder=folder)
         run = Run(folder=folder, manifest=read_manifest(folder))
         self.runs[run.manifest.run] = run
         self.folder.evidence = self._evidence()
@@ -215,18 +205,12 @@ class Studio:
             raise GanpatchError(
                 "there are no strokes yet: paint some for two concepts at least, one may be 'background'"
             )
-        result = in_child(learn_task, report, **self._model, strokes=strokes, layer=layer, n=n, folder=folder)
+        result = self._in_child("learn", report, strokes=strokes, layer=layer, n=n, folder=folder)
         self._dissections.clear()
         self.palette = self._palette()
         return result
 
     def _with_patch(self, asked: JobRequest, patch: Patch, report: Progress) -> dict[str, Any]:
-        tasks: dict[str, Task] = {
-            "bake": bake_task,
-            "weights": weights_task,
-            "onnx": onnx_task,
-            "quality": quality_task,
-        }
         more: dict[str, Any] = {} if asked.kind == "bake" else {"folder": self.folder.path / EXPORTS}
         if asked.kind == "quality":
             wish = {"features": asked.features, "images": asked.n}
@@ -234,12 +218,14 @@ class Studio:
         with TemporaryDirectory() as folder:
             path = Path(folder) / "patch.yaml"
             patch.save(path)
-            result = in_child(tasks[asked.kind], report, **self._model, patch=path, **more)
+            result = self._in_child(asked.kind, report, patch=path, **more)
         return {"digest": patch.digest, **result}
 
-    @property
-    def _model(self) -> dict[str, Any]:
-        return {"model": self.model, "loading": dict(self.loading)}
+    def _in_child(self, kind: str, report: Progress, **given: Any) -> dict[str, Any]:
+        """Do long work of this kind on the session's model, in a process of its own."""
+        from ganpatch.studio.tasks import TASKS  # evaluation, dissection and export: imported once there is work
+
+        return in_child(TASKS[kind], report, model=self.model, loading=dict(self.loading), **given)
 
     def known_levels(self, layer: str) -> dict[Level, tuple[float, ...]]:
         """Return levels of every unit of a layer, of a run or of what was sampled; as yet none: nothing."""

@@ -1,24 +1,16 @@
-"""Long work, each piece in a process of its own: tracing a model changes how modules run in the whole process, and what
-is drawn meanwhile would be wrong; a process can also be ended at any moment.
+"""Long work that the page starts, each piece in a process of its own; a task returns what the page shows.
 
 Example:
 
-    in_child(rank_task, report, model="churches", loading={}, layer="layer4", n=1000, folder=Path("run"))
+    in_child(TASKS["rank"], report, model="churches", loading={}, layer="layer4", n=1000, folder=Path("run"))
 """
 
-import multiprocessing
-import os
-import signal
-from collections.abc import Callable, Mapping
-from multiprocessing.connection import Connection
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ganpatch.dissection.dissector import dissect
 from ganpatch.errors import GanpatchError
-from ganpatch.export.onnx_export import export_onnx
 from ganpatch.export.repairing import repair, source_file
 from ganpatch.export.report_rows import decision_rows, proof_text
 from ganpatch.families.loading import load
@@ -28,38 +20,8 @@ from ganpatch.patch.patch_file import Patch
 from ganpatch.ranking.result import read_manifest
 from ganpatch.runs.ranking_run import rank_to_folder
 from ganpatch.segmenters.loading import load_segmenter
+from ganpatch.studio.child_process import Task
 from ganpatch.studio.figures import Wish, measured
-
-_GLANCE = 0.1  # seconds between looks at whether the work is still wanted
-
-Task = Callable[..., dict[str, Any]]
-
-
-def in_child(task: Task, report: Progress, **given: Any) -> dict[str, Any]:
-    """Do a task in a child; what `report` raises ends it. Raise GanpatchError where the task does, or dies."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=_work, args=(theirs, task, given), daemon=True)
-    child.start()
-    theirs.close()
-    progress = (0, 0)
-    try:
-        while True:
-            report(*progress)
-            if ours.poll(_GLANCE):
-                kind, content = ours.recv()
-                if kind == "done":
-                    found: dict[str, Any] = content
-                    return found
-                if kind == "refused":
-                    raise GanpatchError(content)
-                progress = content
-    except EOFError:
-        raise GanpatchError("the process that did this has died; is there enough memory?") from None
-    finally:
-        child.terminate()
-        child.join()
-        ours.close()
 
 
 def rank_task(
@@ -134,19 +96,17 @@ def onnx_task(
 ) -> dict[str, Any]:
     """Write an ONNX graph with the patch inside."""
     fix = Patch.load(patch)
+    from ganpatch.export.onnx_export import export_onnx  # onnx takes a second to import
+
     exported = export_onnx(load(model, **loading), folder / f"{fix.name}.onnx", patch=fix)
     return {"file": exported.path.name, "bytes": exported.size}
 
 
-def _work(pipe: Connection, task: Task, given: Mapping[str, Any]) -> None:
-    """Run in the child: the parent decides when it ends, and those who look at the page go first."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(os, "nice"):
-        os.nice(5)
-    torch.set_num_threads(max(1, torch.get_num_threads() - 1))
-    try:
-        pipe.send(("done", task(lambda done, total: pipe.send(("progress", (done, total))), **given)))
-    except GanpatchError as fault:
-        pipe.send(("refused", str(fault)))
-    except Exception as fault:  # said in the page; the child has no other voice
-        pipe.send(("refused", f"unexpected {type(fault).__name__}: {fault}"))
+TASKS: dict[str, Task] = {
+    "rank": rank_task,
+    "learn": learn_task,
+    "quality": quality_task,
+    "bake": bake_task,
+    "weights": weights_task,
+    "onnx": onnx_task,
+}

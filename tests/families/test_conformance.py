@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import ganpatch
-from ganpatch.families.registry import FAMILIES, recognised
+from ganpatch.families.registry import families, recognised
 from tests.support.conformance import SAME, Fixture, check_onnx, check_seeds, conform, photos, pixels_of, raw
 from tests.support.shared import ROOT, patch_for
 
@@ -76,7 +76,7 @@ def test_every_family_has_its_fixture() -> None:
     """NVlabs' networks need the user's checkout: test_nvlabs.py has a stand-in; Udacity's DCGAN is nobody's library."""
     states = [Fixture.read(path).state() for path in FIXTURES]
     named = {family.NAME for state in states if (family := recognised(state)) is not None}
-    assert {family.NAME for family in FAMILIES} - named == {
+    assert {family.NAME for family in families()} - named == {
         "DCGAN", "DCGAN with a linear layer", "StyleGAN2-ADA or StyleGAN3 (NVlabs)"
     }  # fmt: skip
 
@@ -84,7 +84,7 @@ def test_every_family_has_its_fixture() -> None:
 def test_no_tensors_belong_to_two_families() -> None:
     for path in FIXTURES:
         state = Fixture.read(path).state()
-        assert len([family.NAME for family in FAMILIES if family.detect(state)]) == 1, path.stem
+        assert len([family.NAME for family in families() if family.detect(state)]) == 1, path.stem
 
 
 def test_an_export_equals_the_hooks(tmp_path: Path, pictures: Path) -> None:

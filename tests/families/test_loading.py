@@ -8,7 +8,7 @@ from torch import nn
 import ganpatch
 from ganpatch import GanpatchError
 from ganpatch.families.loading import recognised
-from ganpatch.families.registry import FAMILIES
+from ganpatch.families.registry import families
 from ganpatch.forward.activations import default_layer, list_layers
 from tests.support.nets import dcgan, progressive
 
@@ -86,7 +86,7 @@ def test_what_belongs_to_no_family(tmp_path: Path) -> None:
     assert recognised({name: t for name, t in progressive()[0].state_dict().items() if "layer3" not in name}) is None
     path = tmp_path / "a.pt"
     torch.save(nn.Linear(2, 2).state_dict(), path)
-    known = ", ".join(family.NAME for family in FAMILIES)
+    known = ", ".join(family.NAME for family in families())
     assert refusal(path) == (
         f"'{path}' is of no family that ganpatch knows ({known}); "
         "name the code that makes the module: --arch file.py:factory"

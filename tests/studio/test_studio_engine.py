@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from ganpatch import GanpatchError
+from ganpatch.studio.child_process import in_child
 from ganpatch.studio.engine import LONGEST, Busy, Engine
 from ganpatch.studio.jobs import Jobs
-from ganpatch.studio.tasks import in_child
 
 
 def test_the_newest_of_a_stream_replaces_what_waits() -> None:
