@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ganpatch.export.onnx_patching import list_onnx_layers
 from ganpatch.families.loading import load, weights_file
 from ganpatch.forward.activations import default_layer, list_layers
 from ganpatch.untrusted.weight_files import kind_of
@@ -47,6 +46,8 @@ def list_model_layers(model: str | Path | None = None, **options: Any) -> Listed
 
 
 def _of_graph(file: Path) -> ListedLayers:
+    from ganpatch.export.onnx_patching import list_onnx_layers  # onnx takes long to import
+
     found = list_onnx_layers(file)
     rows = [
         (

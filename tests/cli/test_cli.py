@@ -1,11 +1,8 @@
 """The command line the way people use it: right, wrong, and with typos. No traceback ever."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import onnx
@@ -18,6 +15,7 @@ import ganpatch
 from ganpatch import Patch, applied
 from ganpatch.cli import cli
 from ganpatch.export.file_runners import open_onnx
+from tests.support.command_line import right, run, wrong
 from tests.support.nets import dcgan
 from tests.support.shared import patch_for
 
@@ -30,24 +28,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     torch.save({"netG": dcgan()[0].state_dict(), "epoch": 1}, tmp_path / "model.pt")
     return tmp_path
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([GANPATCH, *arguments], capture_output=True, text=True, check=False)
-
-
-def right(*arguments: str) -> subprocess.CompletedProcess[str]:
-    done = run(*arguments)
-    assert done.returncode == 0, done.stderr
-    return done
-
-
-def wrong(*arguments: str, code: int = 1) -> str:
-    done = run(*arguments)
-    assert done.returncode == code, (done.returncode, done.stderr)
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
-    return done.stderr.strip()
 
 
 def entries(folder: Path) -> list[str]:
@@ -275,24 +255,31 @@ def test_broken_checkpoints_and_patches(folder: Path) -> None:
     right("apply", "other.pt", "fix.yaml", "--allow-other-weights")
 
 
-def _heed_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # what a shell starts in the background ignores them
+INTERRUPTING = """
+import os, signal
+from tests.support.nets import dcgan
+
+def make():
+    module, _ = dcgan()
+    forward, passes = module.forward, []
+    def counted(z):
+        passes.append(z)
+        if len(passes) == 12:
+            os.kill(os.getpid(), signal.SIGINT)
+        return forward(z)
+    module.forward = counted
+    return module
+"""
 
 
 def test_an_interrupted_ranking_is_kept_and_resumed(folder: Path) -> None:
-    command = [GANPATCH, "rank", "model.pt", "--n", "200000", "--batch-size", "8", "-o", "run"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_interrupts)
-    deadline = time.monotonic() + 60
-    while not (folder / "run").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(4)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "saved in 'run'; use --resume to continue" in said
-    assert "Traceback" not in said
+    (folder / "net.py").write_text(INTERRUPTING)
+    cut = run("rank", "net.py:make", "--latent", "normal:8,1,1", "--n", "200", "--batch-size", "8", "-o", "run")
+    assert cut.returncode == 130
+    assert "saved in 'run'; use --resume to continue" in cut.stderr
+    assert "Traceback" not in cut.stderr
     assert entries(folder / "run") == ["partial.safetensors"]
-    assert wrong("rank", "model.pt", "--n", "200000", "-o", "run") == (
+    assert wrong("rank", "model.pt", "--n", "200", "-o", "run") == (
         "error: 'run' has an interrupted run; use --resume to continue or --overwrite to start over"
     )
     assert wrong("rank", "model.pt", "--n", "64", "-o", "run", "--resume").startswith(
@@ -314,6 +301,8 @@ def test_a_full_disk(folder: Path) -> None:
 
 
 def test_version_and_help() -> None:
+    installed = subprocess.run([GANPATCH, "--version"], capture_output=True, text=True, check=True).stdout
+    assert installed == right("--version").stdout
     assert right("--version").stdout.strip() == f"ganpatch {ganpatch.__version__}"
     assert "Repair a trained image generator" in right("--help").stdout
 
@@ -328,23 +317,15 @@ def test_every_command_has_an_example() -> None:
             assert f"ganpatch {' '.join(words)}" in text.partition("\n")[2], words
 
 
-def test_an_unexpected_fault_is_no_traceback(folder: Path) -> None:
-    code = (
-        "import ganpatch.cli, ganpatch.forward.activations as activations\n"
-        "def broken(generator): raise RuntimeError('boom\\nmore')\n"
-        "activations.list_layers = broken\n"
-        "ganpatch.cli.main()\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "layers", "model.pt"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert done.stderr.strip() == (
+def test_an_unexpected_fault_is_no_traceback(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_model: object, **_options: object) -> None:
+        raise RuntimeError("boom\nmore")
+
+    monkeypatch.setattr("ganpatch.export.listing.list_model_layers", broken)
+    assert wrong("layers", "model.pt") == (
         "error: internal error (a bug in ganpatch; please report it): RuntimeError: boom\n"
         "GANPATCH_TRACEBACK=1 shows where"
     )
-    environment = {**os.environ, "GANPATCH_TRACEBACK": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code, "layers", "model.pt"], capture_output=True, text=True, check=False, env=environment
-    )
-    assert "Traceback" in done.stderr
+    monkeypatch.setenv("GANPATCH_TRACEBACK", "1")
+    with pytest.raises(RuntimeError, match="boom"):
+        run("layers", "model.pt")
