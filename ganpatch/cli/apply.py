@@ -46,6 +46,8 @@ def apply(model_and_patch: tuple[str, ...], loading: dict[str, Any], as_json: bo
     chosen = choose(model, loading, patch=patch)
     with working("baking and comparing"):
         done = apply_patch(chosen.model, patch, Target(**target), **chosen.as_keywords())
+    for remark in done.remarks:
+        say(remark)
     print_decisions(done.decisions, done.written, as_json)
     say(done.proof)
     say(f"repaired model in {done.written}" if done.written else "nothing is written (--dry-run)")

@@ -5,7 +5,7 @@ from typing import Any
 from ganpatch.cli.help import command
 from ganpatch.cli.loading import choose, loading_options, model_argument
 from ganpatch.cli.options import json_option
-from ganpatch.cli.output import print_json, print_table
+from ganpatch.cli.output import print_json, print_table, say
 
 
 @command()
@@ -26,6 +26,8 @@ def layers(model: str | None, loading: dict[str, Any], as_json: bool) -> None:
 
     chosen = choose(model, loading)
     found = list_model_layers(chosen.model, **chosen.as_keywords())
+    for remark in found.remarks:
+        say(remark)
     if as_json:
         print_json(found.facts)
     else:

@@ -83,6 +83,8 @@ def load_model(
 ) -> "Generator":
     """Load the model that is meant, to run as `compute` says."""
     generator = choose(model, loading, patch=patch, run=run).load()
+    for remark in generator.remarks:
+        say(remark)
     return generator.placed(compute) if compute is not None else generator
 
 

@@ -19,11 +19,12 @@ from ganpatch.untrusted.weight_files import kind_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedLayers:
-    """Layers as rows under a `heading`, and as `facts`."""
+    """Layers as rows under a `heading`, and as `facts`; `remarks` about what loading chose and left aside."""
 
     heading: Sequence[str]
     rows: Sequence[Sequence[str]]
     facts: Sequence[dict[str, Any]]
+    remarks: tuple[str, ...] = ()
 
 
 def list_model_layers(model: str | Path | None = None, **options: Any) -> ListedLayers:
@@ -34,14 +35,18 @@ def list_model_layers(model: str | Path | None = None, **options: Any) -> Listed
     file = weights_file(model)
     if file is not None and kind_of(file) == "onnx":
         return _of_graph(file)
-    found = list_layers(load(model, **options))
+    generator = load(model, **options)
+    found = list_layers(generator)
     chosen = default_layer(found).name
     rows = [
         (fact.name, fact.kind, *_figures(fact.units, fact.size, fact.calls), _note(fact.name == chosen))
         for fact in found
     ]
     return ListedLayers(
-        heading=("layer", "type", "units", "size", "calls", ""), rows=rows, facts=[asdict(fact) for fact in found]
+        heading=("layer", "type", "units", "size", "calls", ""),
+        rows=rows,
+        facts=[asdict(fact) for fact in found],
+        remarks=generator.remarks,
     )
 
 

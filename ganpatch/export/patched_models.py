@@ -17,7 +17,7 @@ from ganpatch.export.patch_record import is_made_for_base, read_record, refuse_r
 from ganpatch.export.repairing import Request, file_kind, repair, repaired_path, source_file
 from ganpatch.export.report_rows import exported_text, graph_text, proof_text
 from ganpatch.families.loading import load, weights_file
-from ganpatch.fold.baking import bake
+from ganpatch.fold.baking import Baked, bake
 from ganpatch.fold.planning import Decision
 from ganpatch.generator.generator import Generator
 from ganpatch.option_values import Mode
@@ -38,11 +38,12 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchedModel:
-    """What became of each edit, the file that was written, and how it was proved equal to the hooks."""
+    """What became of each edit, the file that was written, the proof that it equals the hooks, remarks of loading."""
 
     decisions: tuple[Decision, ...]
     written: Path | None
     proof: str
+    remarks: tuple[str, ...] = ()
 
 
 _PLAIN = Target()
@@ -57,22 +58,31 @@ def apply_patch(model: str | Path | None, patch: Patch, target: Target = _PLAIN,
     file = weights_file(model)
     if file is not None and kind_of(file) == "onnx":
         return _graph(file, patch, target)
+    generator = load(model, **options)
     if target.dry_run:
-        baked = bake(load(model, **options), patch, mode=target.mode, allow_other_weights=target.allow_other_weights)
-        return PatchedModel(decisions=tuple(baked.decisions), written=None, proof=proof_text(baked.proof))
+        baked = bake(generator, patch, mode=target.mode, allow_other_weights=target.allow_other_weights)
+        return _patched(baked, None, generator)
     source = source_file(model)
     out = target.out or repaired_path(source)
     if file_kind(out, source) == "onnx":
-        return _exported(source, out, load(model, **options), patch, target)
+        return _exported(source, out, generator, patch, target)
     request = Request(
         key=options.get("key"),
         sequence=target.sequence,
         mode=target.mode,
         allow_other_weights=target.allow_other_weights,
     )
-    repaired = repair(load(model, **options), patch, source=source, output=out, request=request)
-    proof = proof_text(repaired.baked.proof)
-    return PatchedModel(decisions=tuple(repaired.baked.decisions), written=out, proof=proof)
+    repaired = repair(generator, patch, source=source, output=out, request=request)
+    return _patched(repaired.baked, out, generator)
+
+
+def _patched(baked: Baked, written: Path | None, generator: Generator) -> PatchedModel:
+    return PatchedModel(
+        decisions=tuple(baked.decisions),
+        written=written,
+        proof=proof_text(baked.proof),
+        remarks=generator.remarks,
+    )
 
 
 def _graph(file: Path, patch: Patch, target: Target) -> PatchedModel:

@@ -2,7 +2,7 @@
 
 loading              a generator from a bundled name, weights, a hub folder, a package or the user's own code
 registry, family      which family recognises a state dict, and what a family answers
-user_code, hub_folders, adapter, output_checks, memory_budget, shared_layers
+user_code, trusted_pickles, hub_folders, adapter, output_checks, memory_budget, shared_layers
                       parts of loading
 choosing, origins     which model is meant when none is named; which model a run was made with
 probing, settings_text

@@ -18,7 +18,7 @@ from ganpatch.errors import GanpatchError
 from ganpatch.families.family import Built, Wish
 from ganpatch.families.shared_layers import SoftAttention, numbered
 from ganpatch.generator.latents import Labels, Latent
-from ganpatch.untrusted.weight_files import State
+from ganpatch.untrusted.state_dicts import State
 
 NAME = "BigGAN-deep (pretrained)"
 

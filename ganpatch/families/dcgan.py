@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ganpatch.errors import GanpatchError
 from ganpatch.families.family import Built, Wish
 from ganpatch.generator.latents import Labels, Latent
-from ganpatch.untrusted.weight_files import State
+from ganpatch.untrusted.state_dicts import State
 
 NAME = "DCGAN"
 

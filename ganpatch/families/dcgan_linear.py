@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ganpatch.families.family import Built, Wish
 from ganpatch.generator.latents import Latent
-from ganpatch.untrusted.weight_files import State
+from ganpatch.untrusted.state_dicts import State
 
 NAME = "DCGAN with a linear layer"
 

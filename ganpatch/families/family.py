@@ -10,7 +10,7 @@ from torch import nn
 
 from ganpatch.errors import GanpatchError
 from ganpatch.generator.latents import Drawn, Labels
-from ganpatch.untrusted.weight_files import State
+from ganpatch.untrusted.state_dicts import State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +18,7 @@ class Built:
     """A module (without its weights if they come from a file), and what is known about its inputs and its output.
 
     `unused` are patterns of the names of other tensors in a file: a discriminator, an encoder. `finish` is called once
-    the weights are loaded.
+    the weights are loaded. `remarks` say what was taken from a file, and what was not.
     """
 
     module: nn.Module
@@ -27,6 +27,7 @@ class Built:
     range: tuple[float, float] = (-1.0, 1.0)
     unused: tuple[str, ...] = ()
     finish: Callable[[], None] | None = None
+    remarks: tuple[str, ...] = ()
 
     def used(self, state: State) -> State:
         """Return the tensors of `state` that belong to the generator."""

@@ -12,7 +12,7 @@ from torch.nn.utils import spectral_norm
 from ganpatch.families.family import Built, Wish
 from ganpatch.families.shared_layers import Gate, Noise, map_of, numbered
 from ganpatch.generator.latents import Latent
-from ganpatch.untrusted.weight_files import State
+from ganpatch.untrusted.state_dicts import State
 
 NAME = "FastGAN"
 

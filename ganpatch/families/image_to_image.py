@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ganpatch.families.family import Built, Wish
 from ganpatch.families.shared_layers import numbered
 from ganpatch.generator.input_files import Images
-from ganpatch.untrusted.weight_files import State
+from ganpatch.untrusted.state_dicts import State
 
 NAME = "CycleGAN or pix2pix"
 

@@ -16,7 +16,7 @@ from ganpatch.families.family import Built, Wish
 from ganpatch.families.shared_layers import Gate, Noise, map_of, numbered
 from ganpatch.families.stylegan2_lucid import Blur, DepthWise, Normed, linear_attention
 from ganpatch.generator.latents import Latent
-from ganpatch.untrusted.weight_files import State
+from ganpatch.untrusted.state_dicts import State
 
 NAME = "lightweight-gan"
 

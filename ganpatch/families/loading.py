@@ -23,7 +23,8 @@ from ganpatch.families.family import Built, Wish
 from ganpatch.families.hub_folders import hub_files, read_config
 from ganpatch.families.output_checks import checked
 from ganpatch.families.registry import from_weights, recognised
-from ganpatch.families.user_code import is_factory, make_model
+from ganpatch.families.trusted_pickles import read_pickled_module
+from ganpatch.families.user_code import code_folder, importing_from, is_factory, make_model
 from ganpatch.generator.configuration import read_settings
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.input_files import Images, given_inputs, read_latent
@@ -33,7 +34,7 @@ from ganpatch.generator.load_options import Loading, LoadOptions, Origin
 from ganpatch.generator.random_state import random_state_kept
 from ganpatch.plugins import plugin_names
 from ganpatch.untrusted.exported_programs import load_program
-from ganpatch.untrusted.weight_files import kind_of, read_pickled_module
+from ganpatch.untrusted.weight_files import kind_of
 
 __all__ = ["BUNDLED", "UnknownLatent", "load", "opened", "recognised", "weights_file"]
 
@@ -55,7 +56,9 @@ def load(model: str | Path | nn.Module | None = None, **options: Any) -> Generat
     model cannot be found, recognised or loaded, or if its output is not finite images that change with the seed.
     A module in training mode stays in it: the generator then has a copy in eval mode that shares its parameters.
     """
-    return checked(opened(model, LoadOptions.of(**options)))
+    given = LoadOptions.of(**options)
+    with importing_from(*code_folders(model, given)):
+        return checked(opened(model, given))
 
 
 def opened(model: str | Path | nn.Module | None, given: LoadOptions) -> Generator:
@@ -66,6 +69,14 @@ def opened(model: str | Path | nn.Module | None, given: LoadOptions) -> Generato
     named, given = _with_settings(None if model is None else str(model), given)
     generator = _generator(_short_name(named), _build(named, given), given)
     return replace(generator, origin=Origin(model=named, options=given))
+
+
+def code_folders(model: str | Path | nn.Module | None, given: LoadOptions) -> list[Path]:
+    """Return the folders from which the user's code may import while the model is loaded and tried."""
+    if isinstance(model, nn.Module):
+        return []
+    named, given = _with_settings(None if model is None else str(model), given)
+    return [folder for text in (given.arch, named) if text and (folder := code_folder(text)) is not None]
 
 
 def weights_file(model: str | Path | None) -> Path | None:
@@ -111,7 +122,7 @@ def _build(model: str, options: LoadOptions) -> Built:
     if kind == "pt2":
         return _from_program(path, options)
     if options.trust_pickle and kind == "torch":
-        pickled = read_pickled_module(path)
+        pickled = read_pickled_module(path, options.key)
         if pickled is not None:
             return _own(unwrapped(pickled).float(), options, model)
     wish = replace(_wish(options), config=config)
@@ -184,7 +195,15 @@ def _generator(name: str, built: Built, options: LoadOptions) -> Generator:
     if isinstance(latent, Images) and not latent.files:
         raise GanpatchError(f"{name} turns images into images; name a folder of them: --inputs DIR")
     labels = parse_labels(options.labels) if options.labels else built.labels
-    return Generator(name=name, module=built.module, latent=latent, labels=labels, range=limits, unused=built.unused)
+    return Generator(
+        name=name,
+        module=built.module,
+        latent=latent,
+        labels=labels,
+        range=limits,
+        unused=built.unused,
+        remarks=built.remarks,
+    )
 
 
 def _latent(text: str) -> Drawn:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ganpatch.errors import GanpatchError
-from ganpatch.untrusted.weight_files import State
+from ganpatch.untrusted.state_dicts import State
 
 _MOST_TIMES = 4  # times as many numbers as the tensors have, in total: initialisation needs temporary ones
 _ALWAYS = 1 << 24

@@ -28,7 +28,7 @@ from ganpatch.errors import GanpatchError
 from ganpatch.families.adapter import Forward, viewed
 from ganpatch.families.family import Built, Wish
 from ganpatch.generator.latents import Labels, Latent
-from ganpatch.untrusted.weight_files import State
+from ganpatch.untrusted.state_dicts import State
 
 NAME = "StyleGAN2-ADA or StyleGAN3 (NVlabs)"
 

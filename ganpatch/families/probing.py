@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from ganpatch.errors import GanpatchError, listed
 from ganpatch.families.adapter import adapted, image_of
-from ganpatch.families.loading import UnknownLatent, opened
+from ganpatch.families.loading import UnknownLatent, code_folders, opened
 from ganpatch.families.output_checks import checked, draws_noise
+from ganpatch.families.user_code import importing_from
 from ganpatch.forward.activations import LayerFacts, default_layer, list_layers
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.input_files import Images
@@ -89,6 +90,11 @@ def probe(model: str | Path | nn.Module | None, options: LoadOptions | None = No
     Raises GanpatchError with the rule that the model breaks, and a way out.
     """
     options = options or LoadOptions()
+    with importing_from(*code_folders(model, options)):
+        return _probed(model, options)
+
+
+def _probed(model: str | Path | nn.Module | None, options: LoadOptions) -> Probed:
     known, as_list = True, (options.latent or "").startswith("[")
     try:
         generator = opened(model, options)

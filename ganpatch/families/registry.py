@@ -1,15 +1,17 @@
 """Load weights into a module: that of the family of the tensors, or one that the user's code made."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import cast
 
-from ganpatch.errors import GanpatchError, explained, first_line
+from ganpatch.errors import GanpatchError, explained, first_line, listed
 from ganpatch.families.family import Built, Family, Wish
 from ganpatch.families.memory_budget import budgeted
 from ganpatch.untrusted.exported_programs import load_script
-from ganpatch.untrusted.weight_files import State, kind_of, load_state, read_checkpoint
+from ganpatch.untrusted.state_dicts import State
+from ganpatch.untrusted.weight_files import Checkpoint, kind_of, load_state, read_checkpoint
 
 # The families in the order in which they are asked: modules of this room, each imported when it is asked.
 FAMILIES = (
@@ -54,28 +56,56 @@ def from_weights(path: Path, key: str | None, wish: Wish, made: Built | None = N
     Raises GanpatchError if no family recognises the tensors, or they do not fit the module.
     """
     if kind_of(path) == "torchscript":  # hooks do not work on TorchScript: its weights go into the Python class
-        key, state = "", load_script(path).state_dict()
-    else:
-        checkpoint = read_checkpoint(path, key=key, recognised=lambda state: recognised(state) is not None)
-        key, state = checkpoint.key, checkpoint.state
-        if checkpoint.config:
-            wish = Wish(labels=wish.labels, truncation=wish.truncation, repo=wish.repo, config=checkpoint.config)
-    place = f"'{path}'" + (f" under '{key}'" if key else "")
+        return _from_state(load_script(path).state_dict(), f"'{path}'", wish, made, _is_script(path))
+    checkpoint = read_checkpoint(path, key=key, recognised=_fits(made) if made else _is_known)
+    if checkpoint.config:
+        wish = replace(wish, config=checkpoint.config)
+    place = f"'{path}'" + (f" under '{checkpoint.key}'" if checkpoint.key else "")
+    built = _from_state(checkpoint.state, place, wish, made, _unknown(checkpoint))
+    return replace(built, remarks=(*built.remarks, *checkpoint.remarks))
+
+
+def _is_known(state: State) -> bool:
+    return recognised(state) is not None
+
+
+def _fits(made: Built) -> Callable[[State], bool]:
+    """Return whether a state dict has the tensors of a module that the user's code made."""
+    needed = {name for name in made.module.state_dict() if not name.endswith("num_batches_tracked")}
+    return lambda state: needed <= set(state)
+
+
+def _from_state(state: State, place: str, wish: Wish, made: Built | None, unknown: str) -> Built:
     if made is not None:
         return _filled(made, state, place)
     family = recognised(state)
     if family is None:
-        known = ", ".join(family.NAME for family in families())
-        if kind_of(path) == "torchscript":
-            raise GanpatchError(
-                f"'{path}' is TorchScript, which does not run hooks, and its tensors are of no family that ganpatch "
-                f"knows ({known}); name the Python class that they belong to: --arch file.py:factory"
-            )
-        raise GanpatchError(
-            f"'{path}' is of no family that ganpatch knows ({known}); "
-            "name the code that makes the module: --arch file.py:factory"
-        )
+        raise GanpatchError(unknown)
     return _of_family(family, state, wish, place)
+
+
+def _is_script(path: Path) -> str:
+    return (
+        f"'{path}' is TorchScript, which does not run hooks, and its tensors are of no family that ganpatch "
+        f"knows ({_known()}); name the Python class that they belong to: --arch file.py:factory"
+    )
+
+
+def _unknown(checkpoint: Checkpoint) -> str:
+    """Return what to say of a file that no family recognises."""
+    parts = "; it seems to hold several networks, and --key takes one: " + listed(checkpoint.parts)
+    whole = f"; it holds a whole {checkpoint.module_class}" if checkpoint.module_class else ""
+    trust = ""
+    if whole and not checkpoint.module_class.startswith("__main__."):
+        trust = ", or pass --trust-pickle if you made the file yourself"
+    return (
+        f"'{checkpoint.path}' is of no family that ganpatch knows ({_known()}){parts if checkpoint.parts else whole}; "
+        f"name the code that makes the module: --arch file.py:factory{trust}"
+    )
+
+
+def _known() -> str:
+    return ", ".join(family.NAME for family in families())
 
 
 def _of_family(family: Family, state: State, wish: Wish, place: str) -> Built:

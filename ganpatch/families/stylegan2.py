@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ganpatch.families.family import Built, Wish
 from ganpatch.families.shared_layers import PixelNorm, Truncation, numbered
 from ganpatch.generator.latents import Latent
-from ganpatch.untrusted.weight_files import State
+from ganpatch.untrusted.state_dicts import State
 
 NAME = "StyleGAN2 (rosinality)"
 

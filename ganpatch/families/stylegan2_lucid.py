@@ -16,7 +16,7 @@ from ganpatch.errors import GanpatchError
 from ganpatch.families.family import Built, Wish
 from ganpatch.families.shared_layers import Truncation, numbered
 from ganpatch.generator.latents import Latent
-from ganpatch.untrusted.weight_files import State
+from ganpatch.untrusted.state_dicts import State
 
 NAME = "StyleGAN2 (lucidrains)"
 

@@ -2,7 +2,9 @@
 
     module = make_model("net.py:Generator", {"nz": 100})
 
-The factory may return a Built instead, which also says how its inputs are drawn. Plugins offer factories by name
+The code can import what it could when Python ran it: the files beside it, and what it puts on `sys.path`. The name may
+also be that of a module itself. A factory may return a Built, which also says how its inputs are drawn. Plugins offer
+factories by name
 (plugins.py). This runs code that the user names on the command line or in ganpatch.toml; a patch file cannot name code.
 """
 
@@ -10,8 +12,8 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,7 +37,7 @@ def make_model(text: str, arguments: Mapping[str, Any]) -> nn.Module | Built:
 
     Raises GanpatchError if there is none, it raises, or it returns neither an nn.Module nor a Built.
     """
-    made = _called(text, _factory(text), arguments)
+    made = _called(text, arguments)
     if not isinstance(made, nn.Module | Built):
         raise GanpatchError(f"{text} returned a {type(made).__name__}, not an nn.Module")
     return made
@@ -43,10 +45,31 @@ def make_model(text: str, arguments: Mapping[str, Any]) -> nn.Module | Built:
 
 def make_module(text: str, arguments: Mapping[str, Any]) -> nn.Module:
     """Call the user's factory of any module; raise GanpatchError if it raises or returns no nn.Module."""
-    module = _called(text, _factory(text), arguments)
+    module = _called(text, arguments)
     if not isinstance(module, nn.Module):
         raise GanpatchError(f"{text} returned a {type(module).__name__}, not an nn.Module")
     return module
+
+
+def code_folder(text: str) -> Path | None:
+    """Return the folder from which the code of a factory imports first; None if `text` is none."""
+    match = _FACTORY.fullmatch(text)
+    if match is None:
+        return None
+    return Path(match["place"]).parent if match["place"].endswith(".py") else Path()
+
+
+@contextmanager
+def importing_from(*folders: Path) -> Iterator[None]:
+    """Import from these folders first, as Python does for a script; what the code adds to `sys.path` itself stays."""
+    added = list(dict.fromkeys(str(folder.resolve()) for folder in folders))
+    sys.path[:0] = added
+    try:
+        yield
+    finally:
+        for folder in added:
+            with suppress(ValueError):  # the code may have taken it out
+                sys.path.remove(folder)
 
 
 def _factory(text: str) -> Callable[..., Any]:
@@ -66,7 +89,17 @@ def _factory(text: str) -> Callable[..., Any]:
     return factory
 
 
-def _called(text: str, factory: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+def _called(text: str, arguments: Mapping[str, Any]) -> Any:
+    folder = code_folder(text)
+    with importing_from(*([folder] if folder is not None else [])):
+        return _made_by(text, _factory(text), arguments)
+
+
+def _made_by(text: str, factory: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    if isinstance(factory, nn.Module):
+        if arguments:
+            raise GanpatchError(f"{text} is a {type(factory).__name__}, not a factory: it takes no --arch-arg")
+        return factory
     try:
         return factory(**arguments)
     except Exception as fault:
@@ -83,23 +116,15 @@ def _import_file(path: Path) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look up their module there
-    folder = str(path.parent.resolve())
-    sys.path.insert(0, folder)  # so that it finds the files next to it
     try:
         spec.loader.exec_module(module)
     except Exception as fault:
         raise GanpatchError(f"'{path}' raised {type(fault).__name__} on import: {fault}") from fault
-    finally:
-        with suppress(ValueError):  # the code may have put others before it, or taken it out
-            sys.path.remove(folder)
     return module
 
 
 def _import_module(name: str) -> ModuleType:
-    sys.path.insert(0, "")  # the working folder, as with python -m
     try:
         return importlib.import_module(name)
     except Exception as fault:
         raise GanpatchError(f"cannot import '{name}': {type(fault).__name__}: {fault}") from fault
-    finally:
-        sys.path.remove("")

@@ -31,7 +31,8 @@ class Generator:
     """A module in eval mode and float32, with its input distribution and the range of its output values.
 
     `unused` are patterns of tensor names in its file that belong to something else: a discriminator, an encoder.
-    `origin` is what it was loaded from, None for a module that was made in Python.
+    `origin` is what it was loaded from, None for a module that was made in Python. `remarks` are sentences about what
+    loading chose and left aside.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Generator:
     unused: tuple[str, ...] = ()
     compute: Compute = field(default_factory=Compute)
     origin: Origin | None = None
+    remarks: tuple[str, ...] = ()
 
     def placed(self, compute: Compute) -> "Generator":
         """Move the module to the device and format of `compute`, and return the generator that runs there.

@@ -2,7 +2,8 @@
 
     reader = Reader(file, known=KNOWN, persistent=storage_of)
     content = reader.load()
-    reader.strange                  # {"os.system"}: names that are not in KNOWN
+    reader.strange                  # {"pathlib.PosixPath"}: names that are not in KNOWN
+    reader.unread                   # arrays of objects, which stay empty
 
 A pickle is a program that names functions and calls them with arguments of its choice. Here a name stands for one
 of the `known` constructors of plain values, each of which checks its arguments, or else for a `Stub` that only keeps
@@ -21,8 +22,10 @@ import numpy as np
 Known = Mapping[tuple[str, str], Any]
 
 _PLAIN = (str, bytes, int, float, complex, type(None), np.generic)
-_KINDS = "biufc"
-_LARGEST_ITEM = 16
+_KINDS, _TEXT_KINDS = "biufc", "SU"
+_LARGEST_ITEM, _LARGEST_TEXT = 16, 1 << 20
+_BUILTINS = {"eval", "exec", "compile", "open", "input", "breakpoint", "__import__"}
+_RUNNERS = {"os", "posix", "nt", "subprocess", "sys", "shutil", "socket", "runpy", "importlib", "ctypes", "pty", "code"}
 _KEEPING_STATE = (argparse.Namespace, collections.OrderedDict, collections.defaultdict)
 
 
@@ -45,9 +48,21 @@ class Stub:
     def __setitem__(self, key: Any, value: Any) -> None:
         self.items[key] = value
 
+    def __call__(self, *args: Any) -> "Stub":
+        """Return another stub: what a bound method or a partial function would have made."""
+        return type(self)(*args)
+
+    def __str__(self) -> str:
+        plain = ", ".join(str(one) for one in self.args if isinstance(one, _PLAIN))
+        return f"{self.kind.rpartition('.')[2]}({plain[:40]})"
+
     def append(self, value: Any) -> None:
         """Add an item, as the pickle of a list does."""
         self.items[len(self.items)] = value
+
+    def update(self, values: Any) -> None:
+        """Add items, as the pickle of a set does."""
+        self.extend(values)
 
     def extend(self, values: Any) -> None:
         """Add items, as the pickle of a list does."""
@@ -83,6 +98,7 @@ class Reader(pickle._Unpickler):  # in Python: the one in C takes memory as it i
     def __init__(self, file: Bounded, known: Known, persistent: Callable[[Any], Any]) -> None:
         super().__init__(file, encoding="utf-8")
         self.strange: set[str] = set()
+        self.unread: list[Any] = []
         self._known, self._persistent = known, persistent
 
     def find_class(self, module: str, name: str) -> Any:
@@ -103,7 +119,8 @@ class Reader(pickle._Unpickler):  # in Python: the one in C takes memory as it i
         if isinstance(made, Stub):
             made.__setstate__(state)
         elif isinstance(made, np.ndarray):
-            _fill_array(made, state)
+            if not _fill_array(made, state):
+                self.unread.append(made)
         elif isinstance(made, _KEEPING_STATE) and isinstance(state, dict):
             made.__dict__.update({str(name): value for name, value in state.items()})
         elif isinstance(made, np.dtype):
@@ -153,8 +170,16 @@ class Reader(pickle._Unpickler):  # in Python: the one in C takes memory as it i
     }
 
 
+def runs(name: str) -> bool:
+    """Return whether a name in a pickle is of something that runs code or touches files: no value of a checkpoint."""
+    module, _, member = name.rpartition(".")
+    return module.partition(".")[0] in _RUNNERS or (module in ("builtins", "__builtin__") and member in _BUILTINS)
+
+
 def plain_key(key: Any) -> Any:
-    """Return a key that is quickly hashed: deeply nested tuples can take very long, and are refused."""
+    """Return a key that is quickly hashed, an object as text; nested tuples can take very long, and are refused."""
+    if isinstance(key, Stub):
+        return str(key)
     parts = key if isinstance(key, tuple) else (key,)
     if not all(isinstance(part, _PLAIN) for part in parts):
         raise pickle.UnpicklingError(f"a key is a {type(key).__name__}")
@@ -169,25 +194,32 @@ class Named:
 
 
 def _dtype(name: Any, *_flags: Any) -> Any:
+    """Return a dtype of numbers or text; a stub for any other."""
     made: Any = np.dtype(_text(name), copy=True)
-    if made.kind not in _KINDS or made.itemsize > _LARGEST_ITEM:
-        raise pickle.UnpicklingError(f"arrays of dtype {name[:20]} are not read")
-    return made
+    largest = _LARGEST_ITEM if made.kind in _KINDS else _LARGEST_TEXT if made.kind in _TEXT_KINDS else -1
+    return made if made.itemsize <= largest else Stub(name)
 
 
 def _order_dtype(dtype: Any, state: Any) -> None:
     """Read the byte order, and nothing else, from the state of a NumPy dtype."""
     order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
+    sizes = (dtype.itemsize, dtype.alignment) if dtype.kind in _TEXT_KINDS else (-1, -1)
     if order in ("<", ">"):
-        dtype.__setstate__((3, order, None, None, None, -1, -1, 0))
+        dtype.__setstate__((3, order, None, None, None, *sizes, 0))
 
 
-def _fill_array(array: Any, state: Any) -> None:
-    """Fill an empty array with its content, which must have the length that its shape requires."""
+def _fill_array(array: Any, state: Any) -> bool:
+    """Fill an empty array with its content, which must have the length that its shape requires.
+
+    Returns False, and leaves it empty, where it is one of objects.
+    """
     _version, shape, dtype, fortran, content = state
-    if not isinstance(dtype, np.dtype) or dtype.kind not in _KINDS or not isinstance(shape, tuple):
-        raise pickle.UnpicklingError("an array of objects is not read")
+    if not isinstance(dtype, np.dtype):
+        return False
+    if not isinstance(shape, tuple):
+        raise pickle.UnpicklingError("an array without a shape is not read")
     array.__setstate__((1, shape, dtype, bool(fortran), _octets(content)))
+    return True
 
 
 def _octets(content: Any) -> bytes:
@@ -205,6 +237,8 @@ def _empty_array(*_args: Any) -> Any:
 
 
 def _number(dtype: Any, content: Any) -> Any:
+    if not isinstance(dtype, np.dtype):
+        return Stub("numpy.generic")
     return np.frombuffer(_octets(content), dtype, count=1)[0]
 
 

@@ -1,14 +1,17 @@
-"""Read files of `torch.save`, of any version, without running anything that they name.
+"""Read files of `torch.save`, of any version, and plain pickles with tensors, without running what they name.
 
-    content = read_torch(Path("model.pt"))      # dicts, lists, numbers, tensors on the CPU, as they were saved
+    found = read_torch(Path("model.pt"))
+    found.content                               # dicts, lists, numbers, tensors on the CPU, as they were saved
+    found.left_aside                            # objects of other classes that stood beside them, by name
 
 torch has two formats: a zip archive with a pickle and one entry per piece of memory, and before 1.6 five pickles in a
-row with the memory behind them. A tensor is a view of such a piece; it is refused where it reaches beyond it.
+row with the memory behind them. A plain pickle holds each tensor as such a row; so does one of NVlabs, whose modules
+come with their source code, which is dropped. A tensor is a view of its memory, and refused where it reaches beyond it.
 """
 
 import io
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -18,11 +21,14 @@ from torch import Tensor
 
 from ganpatch.disk.atomic_files import plain_size
 from ganpatch.errors import GanpatchError, explained, listed
-from ganpatch.untrusted.pickle_reader import PLAIN, Bounded, Named, Reader
+from ganpatch.untrusted.pickle_reader import PLAIN, Bounded, Named, Reader, Stub, runs
+from ganpatch.untrusted.plain_content import Plain, reduced
 from ganpatch.untrusted.zip_archives import Archive, is_archive, opened_archive
 
 _LARGEST_PICKLE = 1_000_000_000
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+_PACKED = ("torch.storage", "_load_from_bytes")
+_TENSORFLOW = "dnnlib.tflib.network.Network"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,17 +46,42 @@ class Kind:
     dtype: torch.dtype
 
 
-def read_torch(path: Path) -> Any:
-    """Read a file of torch; raise GanpatchError when it is broken, or names something unknown."""
+def read_torch(path: Path) -> Plain:
+    """Read a file of torch, or a pickle; raise GanpatchError when it is broken, or names something that runs."""
+    where = f"'{path}'"
     if is_archive(path):
         with opened_archive(path) as archive:
-            return read_pickle(archive, "data.pkl")
+            return _reduced(_archived(archive, "data.pkl"), where)
     with path.open("rb") as file:
-        return read_legacy(file, plain_size(path), f"'{path}'")
+        return _reduced(_unzipped(file, plain_size(path), where), where)
 
 
 def read_pickle(archive: Archive, name: str, *, strict: bool = True) -> Any:
     """Read a pickle of an archive, with its tensors; not `strict`: objects of other classes become stubs."""
+    read = _archived(archive, name)
+    if strict and read.reader.strange:
+        raise _refusal(f"'{archive.path}'", read.reader)
+    return read.content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    content: Any
+    reader: Reader
+
+
+def _reduced(read: _Read, where: str) -> Plain:
+    if any(runs(name) for name in read.reader.strange):
+        raise _refusal(where, read.reader)
+    if _TENSORFLOW in read.reader.strange:
+        raise GanpatchError(
+            f"{where} is a TensorFlow pickle; convert it with legacy.py of NVlabs' stylegan3, and load what that writes"
+        )
+    with explained(f"{where} is not a readable checkpoint"):
+        return reduced(read.content, read.reader.unread)
+
+
+def _archived(archive: Archive, name: str) -> _Read:
     if archive.entries.get("byteorder") and archive.read("byteorder", limit=10) != b"little":
         raise GanpatchError(f"'{archive.path}' was written on a big-endian machine; save it again on another")
     content = archive.read(name, limit=_LARGEST_PICKLE)
@@ -65,11 +96,33 @@ def read_pickle(archive: Archive, name: str, *, strict: bool = True) -> Any:
         return known[key]
 
     reader = Reader(Bounded(io.BytesIO(content), len(content)), KNOWN, _persistent(memory_of))
-    return _loaded(reader, f"'{archive.path}'", strict)
+    return _Read(content=_loaded(reader, f"'{archive.path}'"), reader=reader)
 
 
-def read_legacy(file: IO[bytes], size: int, where: str) -> Any:
-    """Read what torch wrote before version 1.6: five pickles, then the memory of each storage."""
+def _unzipped(file: IO[bytes], size: int, where: str) -> _Read:
+    """Read a file that is no archive: what torch wrote before 1.6, or a plain pickle."""
+    left = size
+
+    def storage(content: bytes) -> Any:
+        nonlocal left
+        left -= len(content)
+        if left < 0:
+            raise EOFError("its tensors are larger than the file")
+        return _unzipped(io.BytesIO(content), len(content), "a tensor of the pickle").content
+
+    reader = Reader(Bounded(file, size), {**KNOWN, _PACKED: storage}, _outside)
+    content = _loaded(reader, where)
+    if isinstance(content, int) and content == _MAGIC:
+        return _legacy(file, size, where)
+    return _Read(content=content, reader=reader)
+
+
+def _outside(_pid: Any) -> Any:
+    raise ValueError("it refers to data outside the file")
+
+
+def _legacy(file: IO[bytes], size: int, where: str) -> _Read:
+    """Read what follows the first of the five pickles that torch wrote before 1.6, and the memory of each storage."""
     left, known = size, dict[str, tuple[Tensor, Kind]]()
 
     def memory_of(key: str, wanted: int, kind: Kind) -> Tensor:
@@ -81,19 +134,17 @@ def read_legacy(file: IO[bytes], size: int, where: str) -> Any:
             known[key] = torch.empty(wanted, dtype=torch.uint8), kind
         return known[key][0]
 
-    def following() -> Any:
-        return _loaded(Reader(Bounded(file, size), KNOWN, _persistent(memory_of)), where, strict=True)
-
-    magic, protocol, system = following(), following(), following()
-    if magic != _MAGIC or protocol != _PROTOCOL or not isinstance(system, dict) or not system.get("little_endian"):
+    reader = Reader(Bounded(file, size), KNOWN, _persistent(memory_of))
+    protocol, system = _loaded(reader, where), _loaded(reader, where)
+    if protocol != _PROTOCOL or not isinstance(system, dict) or not system.get("little_endian"):
         raise GanpatchError(f"{where} is not a readable torch checkpoint: it is of no known format")
-    content, keys = following(), following()
+    content, keys = _loaded(reader, where), _loaded(reader, where)
     with explained(f"{where} is not a readable torch checkpoint, it may be cut short"):
         for key in keys:
             _fill(file, *known.pop(key))
         if known:
             raise EOFError("tensors are missing")
-    return content
+    return _Read(content=content, reader=reader)
 
 
 def _fill(file: IO[bytes], memory: Tensor, kind: Kind) -> None:
@@ -103,23 +154,27 @@ def _fill(file: IO[bytes], memory: Tensor, kind: Kind) -> None:
         raise EOFError("a tensor is not as long as it should be")
 
 
-def _loaded(reader: Reader, where: str, strict: bool) -> Any:
+def _loaded(reader: Reader, where: str) -> Any:
     with explained(f"{where} is not a readable torch checkpoint, it may be cut short"):
         try:
-            content = reader.load()
+            return reader.load()
         except Exception:
-            if not (strict and reader.strange):
+            if not reader.strange:
                 raise
-    if strict and reader.strange:
-        raise GanpatchError(
-            f"{where} is a pickle that wants to run {listed(sorted(reader.strange))}; save its state_dict() instead, "
-            "or pass --trust-pickle if you made the file yourself"
-        )
-    return content
+    raise _refusal(where, reader)
+
+
+def _refusal(where: str, reader: Reader) -> GanpatchError:
+    running = sorted(name for name in reader.strange if runs(name))
+    named = listed(running or sorted(reader.strange))
+    way = "it is not read" if running else "save its state_dict() instead"
+    return GanpatchError(f"{where} is a pickle that wants to run {named}; {way}")
 
 
 def _persistent(memory_of: Callable[[str, int, Kind], Tensor]) -> Callable[[Any], Any]:
-    def given(pid: Any) -> Storage:
+    def given(pid: Any) -> Any:
+        if pid[0] in ("module", b"module"):  # a class, beside the source code that torch stored with it before 1.6
+            return pid[1]
         what, kind, key, _device, count, *view = pid
         if what not in ("storage", b"storage") or not isinstance(kind, Kind) or any(part is not None for part in view):
             raise ValueError("it refers to data outside the file")
@@ -172,6 +227,20 @@ def _subclass(make: Any, _kind: Any, args: Any, _state: Any) -> Any:
     return make(*args)
 
 
+class _Items(dict[str, Any]):
+    """A dict of NVlabs', which is filled item by item."""
+
+    def __init__(self, *_args: Any) -> None:
+        super().__init__()
+
+
+def _persistent_module(meta: Mapping[str, Any]) -> Stub:
+    """Return an object with a class name and a state in place of what would be run; its source code is dropped."""
+    made = Stub(meta.get("class_name"))
+    made.state = dict(meta.get("state") or {})
+    return made
+
+
 def _size(edges: Any = ()) -> torch.Size:
     return torch.Size(edges)
 
@@ -199,4 +268,7 @@ KNOWN = {
     ("torch._utils", "_rebuild_parameter"): _parameter,
     ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
     ("torch._tensor", "_rebuild_from_type_v2"): _subclass,
+    ("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent_module,
+    ("dnnlib.util", "EasyDict"): _Items,
+    ("dnnlib", "EasyDict"): _Items,
 }

@@ -1,4 +1,7 @@
+import importlib
 import json
+import pickle
+import sys
 from pathlib import Path
 
 import pytest
@@ -170,12 +173,84 @@ def test_a_model_that_does_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert refusal("chruches").endswith("did you mean 'churches'?")
 
 
-def test_a_pickled_model_loads_when_it_is_trusted(tmp_path: Path) -> None:
+def test_a_pickled_model_of_a_family_needs_no_trust(tmp_path: Path) -> None:
     module, latent = progressive()
     torch.save(module, tmp_path / "whole.pt")
-    assert "pickle that wants to run" in refusal(tmp_path / "whole.pt")
-    generator = ganpatch.load(tmp_path / "whole.pt", trust_pickle=True, latent=latent)
-    assert generator.fingerprint == ganpatch.fingerprint(module)
+    for trust in (False, True):
+        generator = ganpatch.load(tmp_path / "whole.pt", trust_pickle=trust, latent=latent)
+        assert generator.fingerprint == ganpatch.fingerprint(module)
+
+
+def test_a_pickled_model_of_the_users_own(net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its class is found beside the file, also in a plain pickle; --arch needs no trust; else the message says where it was looked for."""
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("net").Net()
+    (tmp_path / "whole.pkl").write_bytes(pickle.dumps(module))
+    torch.save(module, tmp_path / "whole.pt")
+    monkeypatch.undo()
+    for name in ("whole.pkl", "whole.pt"):
+        monkeypatch.delitem(sys.modules, "net", raising=False)
+        path = tmp_path / name
+        known = ", ".join(family.NAME for family in families())
+        assert refusal(path, latent="normal:6") == (
+            f"'{path}' is of no family that ganpatch knows ({known}); it holds a whole net.Net; "
+            "name the code that makes the module: --arch file.py:factory, or pass --trust-pickle if you made the file yourself"
+        )
+        trusted = ganpatch.load(path, trust_pickle=True, latent="normal:6")
+        named = ganpatch.load(path, arch=f"{net}:Net", latent="normal:6")
+        assert trusted.fingerprint == named.fingerprint == ganpatch.fingerprint(module)
+    monkeypatch.delitem(sys.modules, "net", raising=False)
+    net.rename(tmp_path / "other.py")
+    message = refusal(tmp_path / "whole.pkl", trust_pickle=True, latent="normal:6")
+    assert message == (
+        f"cannot unpickle '{tmp_path / 'whole.pkl'}': ModuleNotFoundError: No module named 'net'; its code was looked for "
+        f"in '{tmp_path}', in the working folder and among installed packages"
+    )
+
+
+OWN_PATH = """
+import os, sys
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+
+def make():
+    import own_nets
+    return own_nets.late()
+"""
+LATE = """
+from torch import nn
+
+class Late(nn.Sequential):
+    def forward(self, z):
+        import own_sibling
+        return own_sibling.scaled(super().forward(z))
+
+def late():
+    return Late(nn.ConvTranspose2d(4, 8, 4), nn.ConvTranspose2d(8, 3, 4, 2, 1), nn.Tanh()).eval()
+"""
+
+
+def test_code_imports_what_python_would_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folders that the code puts on its path stay for the factory, its own for what forward imports."""
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "own_nets.py").write_text(LATE)
+    (tmp_path / "mine.py").write_text(
+        OWN_PATH + "\nimport torch\nnet = torch.nn.Sequential(torch.nn.ConvTranspose2d(4, 3, 4))\n"
+    )
+    (tmp_path / "own_sibling.py").write_text("def scaled(x):\n    return x / 2\n")
+    before = list(sys.path)
+    try:
+        generator = ganpatch.load(f"{tmp_path / 'mine.py'}:make", latent="normal:4,1,1")
+        assert generator.sample([0, 1]).shape == (2, 3, 8, 8)
+        assert [entry for entry in sys.path if entry not in before] == [str(tmp_path / "lib")]
+    finally:
+        sys.path[:] = before
+        for name in ("own_nets", "own_sibling"):
+            sys.modules.pop(name, None)
+    assert ganpatch.load(f"{tmp_path / 'mine.py'}:net", latent="normal:4,1,1").sample([0]).shape == (1, 3, 4, 4)
+    assert refusal(f"{tmp_path / 'mine.py'}:net", latent="normal:4,1,1", arch_args={"a": 1}) == (
+        f"{tmp_path / 'mine.py'}:net is a Sequential, not a factory: it takes no --arch-arg"
+    )
+    sys.path[:] = before
 
 
 def test_settings_say_which_model_and_how(net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from ganpatch.generator.configuration import read_settings
 from ganpatch.untrusted.exported_programs import load_program, load_script
-from ganpatch.untrusted.nvlabs_pickles import read_networks
+from ganpatch.untrusted.torch_files import read_torch
 from tests.support import model_files as models
 from tests.support import own_files as own
 from tests.support.fuzzing import Target
@@ -15,7 +15,7 @@ TARGETS: dict[str, Target] = {
     "studio": Target(make=own.make_studio, read=own.read_studio, files=own.STUDIO),
     "strokes": Target(make=own.make_strokes, read=own.read_strokes, files=("strokes.json",)),
     "weights": Target(make=models.make_weights, read=models.read_weights, files=("zip.pt", "old.pt", "a.safetensors")),
-    "network": Target(make=models.make_network, read=lambda folder: read_networks(folder / "net.pkl"), files=("net.pkl",)),
+    "network": Target(make=models.make_network, read=lambda folder: read_torch(folder / "net.pkl"), files=("net.pkl",)),
     "program": Target(make=models.make_program, read=lambda folder: load_program(folder / "a.pt2"), files=("a.pt2",), slow=True),
     "script": Target(make=models.make_script, read=lambda folder: load_script(folder / "a.ts").state_dict(), files=("a.ts",)),
     "graph": Target(make=models.make_graph, read=models.read_graph, files=("a.onnx",)),

@@ -12,7 +12,6 @@ import torch
 import ganpatch
 from ganpatch import GanpatchError
 from ganpatch.export.repairing import repair, repaired_path
-from ganpatch.untrusted.nvlabs_pickles import read_networks
 from ganpatch.untrusted.pickle_reader import Stub
 from ganpatch.untrusted.weight_files import read_checkpoint, write_checkpoint
 from tests.support.shared import patch_for
@@ -135,7 +134,7 @@ def test_a_pickle_in_the_users_checkout(network: Path, checkout: Path, tmp_path:
     generator = ganpatch.load(network, repo=checkout)
     assert not {"training", "torch_utils"} & (set(sys.modules) - before)
     assert str(generator.latent) == "normal:6"
-    states = {name: one.state for name, one in read_networks(network).items()}
+    states = {name: read_checkpoint(network, key=name).state for name in ("G", "G_ema")}
     assert torch.equal(generator.module.state_dict()["mapping.fc0.weight"], states["G_ema"]["mapping.fc0.weight"])
     assert not torch.equal(states["G_ema"]["mapping.fc0.weight"], states["G"]["mapping.fc0.weight"])
     calm = ganpatch.load(network, repo=checkout, truncation=0.1).sample(range(8))
@@ -162,7 +161,9 @@ def test_nothing_stored_runs(tmp_path: Path) -> None:
     witness = tmp_path / "ran"
     evil = b"\x80\x02cposix\nsystem\nX" + len(f"touch {witness}").to_bytes(4, "little") + f"touch {witness}".encode()
     (tmp_path / "evil.pkl").write_bytes(evil + b"\x85R.# _reconstruct_persistent_obj")
-    assert refusal(tmp_path / "evil.pkl") == f"'{tmp_path / 'evil.pkl'}' holds no network"
+    assert refusal(tmp_path / "evil.pkl") == (
+        f"'{tmp_path / 'evil.pkl'}' is a pickle that wants to run posix.system; it is not read"
+    )
     assert not witness.exists()
     stub = Stub("a")
     stub.extend([1, 2])
@@ -186,12 +187,14 @@ def test_what_does_not_fit_is_named(network: Path, checkout: Path, tmp_path: Pat
     message = refusal(network, repo=checkout)
     assert "does not fit Generator: tensors: " in message
     assert "'synthesis.L0_8_8.weight' is [8, 8, 8, 8] and should be [8, 5, 8, 8]" in message
-    torch.save(read_networks(network)["G_ema"].state, tmp_path / "bare.pt")
+    torch.save(read_checkpoint(network, key="G_ema").state, tmp_path / "bare.pt")
     assert "the file does not say how the network was made" in refusal(tmp_path / "bare.pt", repo=checkout)
 
 
 def test_broken_pickles(network: Path, tmp_path: Path) -> None:
     (tmp_path / "cut.pkl").write_bytes(network.read_bytes()[:2000])
-    assert f"'{tmp_path / 'cut.pkl'}' is not a readable network pickle: " in refusal(tmp_path / "cut.pkl")
-    (tmp_path / "old.pkl").write_bytes(pickle.dumps("x dnnlib.tflib.network Network"))
+    assert f"'{tmp_path / 'cut.pkl'}' is not a readable torch checkpoint, it may be cut short: " in refusal(
+        tmp_path / "cut.pkl"
+    )
+    (tmp_path / "old.pkl").write_bytes(b"\x80\x02cdnnlib.tflib.network\nNetwork\n)\x81}b.")
     assert "is a TensorFlow pickle; convert it with legacy.py" in refusal(tmp_path / "old.pkl")
