@@ -243,7 +243,7 @@ def _remarked(chosen: Found, places: Sequence[Place], fitting: Sequence[Found]) 
 
 
 def _beside(chosen: Found) -> dict[str, int]:
-    """Return the number of tensors of each network that stands beside the chosen one in its mapping, by key."""
+    """Return the number of tensors of each network next to the chosen one in its mapping, by key."""
     taken, way = set(chosen.stored.values()), chosen.prefix.split(".")
     counts: dict[str, int] = {}
     for name in chosen.place.tensors:
