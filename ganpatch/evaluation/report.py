@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 
 from ganpatch.evaluation.evaluator import Evaluation
-from ganpatch.evaluation.measuring import LEAST, MOST
+from ganpatch.evaluation.measuring import LEAST
 from ganpatch.number_ranges import format_spans
 from ganpatch.pages.charts import bars
 from ganpatch.pages.image_grids import before_after
 from ganpatch.pages.report_frame import heading, paragraph, picture, table, write_report
 
 PAIRS = 32
-_WHERE = {"most": f"images that most activate its units ({MOST:.0%})", "all": "all images"}
+_WHERE = ("most", "all")
 
 
 def write_evaluation(evaluation: Evaluation, path: Path) -> None:
