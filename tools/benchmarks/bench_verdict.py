@@ -117,7 +117,7 @@ def main_object_try(generator: Generator, subject: Subject, number: int) -> Try:
 
 
 def learned_try(generator: Generator, _subject: Subject, number: int) -> Try:
-    """Return a repair of faults that the generator learned, from its patch or made anew."""
+    """Return a repair of faults that the generator learned, from its patch or made on other seeds."""
     edits = Patch.load(ROOT / "patches" / "churches.yaml").edits
     if number < len(edits):
         return Try(generator=generator, edits=[edits[number]])
@@ -125,10 +125,10 @@ def learned_try(generator: Generator, _subject: Subject, number: int) -> Try:
         source = torch.Generator().manual_seed(number)
         some = torch.randperm(len(edits), generator=source)[: 2 + number % 3].sort().values.tolist()
         return Try(generator=generator, edits=[edits[place] for place in some])
-    return _found_anew(generator, ("layer1", "layer2", "layer3")[number % 3], number)
+    return _found_again(generator, ("layer1", "layer2", "layer3")[number % 3], number)
 
 
-def _found_anew(generator: Generator, layer: str, number: int) -> Try:
+def _found_again(generator: Generator, layer: str, number: int) -> Try:
     """Return the units of a layer that shift most with one kind of fault, on seeds that depend on `number`."""
     seeds = range(LOOKED_AT.start + 1000 * number, LOOKED_AT.stop + 1000 * number)
     latents, *_ = generator.inputs_of(seeds)
