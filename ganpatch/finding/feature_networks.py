@@ -38,7 +38,7 @@ def bundled_maps() -> Maps:
 
 
 def inception_maps() -> Maps:
-    """Return the pool3 features of Inception-v3, in the preprocessing of the usual FID."""
+    """Return the pool3 features of Inception-v3, in the preprocessing of the standard FID."""
     made_importable()
     try:
         from torchmetrics.image.fid import NoTrainInceptionV3

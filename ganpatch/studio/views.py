@@ -1,4 +1,4 @@
-"""What the studio's routes take and give: JSON in and out, bounded."""
+"""What the studio's routes accept and return: JSON in and out, bounded."""
 
 from typing import Annotated, Any, Literal
 
@@ -35,7 +35,7 @@ class LayerView(BaseModel):
 
 
 class SessionView(BaseModel):
-    """The session as it stands."""
+    """The current session."""
 
     studio: str
     model: str
@@ -144,7 +144,7 @@ class ActivityView(BaseModel):
 
 
 class MapsRequest(Part):
-    """Where one unit fires in images."""
+    """Where one unit is active in images."""
 
     layer: LayerName
     unit: UnitNumber

@@ -1,4 +1,4 @@
-"""Evaluating and tuning: figures are those of plain references, a good patch is told from a useless one."""
+"""Evaluating and tuning: figures are those of plain references, a good patch is distinguished from a useless one."""
 
 import copy
 import json

@@ -117,7 +117,7 @@ def peaks_of(generator: Generator, seeds: list[int]) -> Tensor:
 
 
 def gain_of(task: Task, typical: Typical, unit: int, seed: int, own: int = -1) -> float:
-    """Cut a unit in an image of a seed, by the hooks of a patch; give the mean of the two largest gains."""
+    """Cut a unit in an image of a seed, by the hooks of a patch; return the mean of the two largest gains."""
     level = task.ranking["front.5"].q99[unit]
     edit = Edit(id="e", layer="front.5", channels=8, units=(unit,), above=(level,), value=(level,))
     left_out = torch.tensor([own])

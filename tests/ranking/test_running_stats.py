@@ -31,7 +31,7 @@ def test_top_k_equals_sorting_everything(images: int, units: int, k: int, random
         maps_of = lambda rows, units: torch.zeros(len(rows), 0, 0)  # noqa: E731
         part = random.choice(parts)
         part.update(scores[place : place + size], seeds[place : place + size], maps_of)
-        part.take(part.tensors())  # as one that goes on from what was kept
+        part.take(part.tensors())  # as one that resumes from what was kept
         place += size
     parts[0].merge(parts[1])
     top = parts[0].result()

@@ -4,8 +4,8 @@
     planted.generator, planted.layer, planted.units
 
 Each planted unit keeps all that it did. Where its own activation exceeds a level, one that it exceeds in `rate` of the
-images, it also draws a defect into the image, at that place. So neither how often it fires nor how strongly gives it
-away.
+images, it also draws a defect into the image, at that place. So neither how often it is active nor how
+strongly gives it away.
 """
 
 from collections.abc import Iterator, Sequence
@@ -97,7 +97,7 @@ class Defective(nn.Module):
 
 
 class Defects(nn.Module):
-    """Draw one kind of defect where planted units exceed their levels; `look` [U, 4] in [0, 1] tells units apart."""
+    """Draw one kind of defect where planted units exceed their levels; `look` [U, 4] in [0, 1] distinguishes units."""
 
     def __init__(
         self, planting: Planting, units: Tensor, above: Tensor, span: Tensor, look: Tensor, limits: Sequence[float]

@@ -2,7 +2,7 @@
 
     command_pages(cli)          # {"cli.md": "# Command line…", "cli/rank.md": …}
 
-Options that say how a model is loaded are the same for a dozen commands, and stand once, in docs/cli.md.
+Options that say how a model is loaded are the same for a dozen commands, and are listed once, in docs/cli.md.
 """
 
 import inspect
@@ -68,7 +68,7 @@ def _command(words: Sequence[str], command: click.Command) -> Iterator[str]:
 
 
 def _help(command: click.Command) -> Iterator[str]:
-    """Return the paragraphs of a command's help; what click is told to leave as it is are examples."""
+    """Return the paragraphs of a command's help; what click must leave unwrapped are examples."""
     for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
         if paragraph.startswith("\b"):
             lines = textwrap.dedent(paragraph.partition("\n")[2]).splitlines()
