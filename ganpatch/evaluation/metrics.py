@@ -28,9 +28,9 @@ UNCHANGED = 0.5 / 255  # no pixel of an 8-bit picture changes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distances:
-    """How far a set of images lies from a reference.
+    """The distance of a set of images from a reference.
 
-    `precision` is the share of images that lie among the reference, `recall` the share of the reference that lies among
+    `precision` is the share of images that are within the reference, `recall` the share of the reference that is within
     the images (Kynkäänniemi et al. 2019); `density` and `coverage` are their robust forms (Naeem et al. 2020).
     """
 

@@ -217,8 +217,8 @@ class FiguresView(BaseModel):
 class JobRequest(Part):
     """Long work to begin.
 
-    "rank" a layer over `n` images, or "learn" which of its units agree with the strokes; and with the patch as it
-    stands: "bake" it, write "weights" or "onnx", or measure its "quality" over `n` images by `features`.
+    "rank" a layer over `n` images, or "learn" which of its units agree with the strokes; and with the current
+    patch: "bake" it, write "weights" or "onnx", or measure its "quality" over `n` images by `features`.
     """
 
     kind: Literal["rank", "learn", "bake", "weights", "onnx", "quality"]

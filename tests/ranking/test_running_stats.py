@@ -147,7 +147,7 @@ def test_samples_merge() -> None:
 
 
 def test_several_runs_of_a_layer_count_as_one_image() -> None:
-    """Of the scores that an image gets in one pass, the best one stands, wherever it came."""
+    """Of the scores that an image gets in one pass, the best one counts, wherever it came."""
     runs = torch.randn(3, 40, 5)
     top = TopK(5, k=7)
     for start in range(0, 40, 8):

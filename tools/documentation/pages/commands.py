@@ -32,8 +32,8 @@ def _overview(cli: click.Group) -> str:
         [
             _MADE,
             "# Command line",
-            "Results go to stdout, progress and remarks to stderr; `--help` behind any command says what "
-            "stands here. What [exit codes, environment variables and written files](files.md) mean.",
+            "Results go to stdout, progress and remarks to stderr; `--help` behind any command prints the "
+            "same text. What [exit codes, environment variables and written files](files.md) mean.",
             _table(("command", "what it does"), rows),
             "## How a model is loaded",
             "MODEL is the name of a bundled generator, a file or folder of weights, an exported program, your own code "
