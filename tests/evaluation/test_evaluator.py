@@ -73,7 +73,7 @@ def test_similarity_is_that_of_the_plain_formula() -> None:
     after = (before * 0.8 + 0.1).clamp(0, 1)
     after[1] = after[1].flip(2)
     _, full = with_borders(after, before, data_range=1.0, return_full_image=True)
-    inside = full[..., 5:-5, 5:-5].flatten(1).mean(1)  # where the whole window lies in the image
+    inside = full[..., 5:-5, 5:-5].flatten(1).mean(1)  # where the whole window is in the image
     assert torch.allclose(structural_similarity(before, after), inside, atol=1e-5)
     small = torch.rand(1, 3, 4, 8)
     assert structural_similarity(small, small) == pytest.approx(1)

@@ -1,4 +1,4 @@
-"""A patch in an ONNX graph, with no torch model at hand, against the hooks in torch."""
+"""A patch in an ONNX graph, without a torch model, against the hooks in torch."""
 
 import contextlib
 import io

@@ -51,7 +51,7 @@ DIALECT = {
     r"\blies? (in|at|under|among)\b": "is in",
     r"\btells? (it|them|units|images)? ?(apart|from)\b": "distinguishes",
     r"\b(layer|layers|module|operation|network) gives?\b": "outputs, returns",
-    r"[.;] gives? (what|the|their|its|a)\b(?! -)": "return",
+    r"[.;] gives? (what|the|their|a)\b": "return",
     r'"""(Give|Gives|Tell|Tells|Say|Says)\b': "Return, Yield, Raise",
 }
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("patches/*.md"), *ROOT.glob("ganpatch/**/CARD.md")])  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write_between(page: Path, name: str, text: str) -> None:
-    """Replace what stands between the marks called `name`, which the page must have."""
+    """Replace the text between the marks called `name`, which the page must have."""
     start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
     before, found, rest = page.read_text().partition(start)
     _, closed, after = rest.partition(end)
