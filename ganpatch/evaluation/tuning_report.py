@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from ganpatch.evaluation.tuner import KINDS, Stop, Tuned
-from ganpatch.pages.charts import curves
+from ganpatch.pages.charts import AFTER, BEFORE, curves
 from ganpatch.pages.report_frame import heading, paragraph, table, write_report
 
 
@@ -22,16 +22,20 @@ def tuning_rows(tuned: Tuned) -> list[list[str]]:
 def write_tuning(tuned: Tuned, path: Path) -> None:
     """Write the page."""
     rows = tuning_rows(tuned)
-    line = [(stop.damage, stop.gain) for stop in tuned.curve]
-    marks = {"softened": line, "as given": [tuned.given[::-1]], "chosen": [(tuned.chosen.damage, tuned.chosen.gain)]}
-    words = "gain in typicality of the images that most activate its units"
+    lines = {
+        "softened": [(stop.damage, stop.gain) for stop in tuned.curve],
+        "as given": [tuned.given[::-1]],
+        "chosen": [(tuned.chosen.damage, tuned.chosen.gain)],
+    }
+    colours = {"as given": BEFORE, "chosen": AFTER}
     parts = [
+        paragraph(conclusion(tuned), "lead"),
         paragraph(
             "Damage is the mean change, of [0, 1], of the images that activate the units least; gain is how much less "
-            "odd the images become that activate them most (docs/methods/evaluation.md)."
+            "odd the images become that activate them most (docs/methods/evaluation.md).",
+            "faint",
         ),
-        heading("Gain against damage"),
-        curves(marks, x="damage", y=words),
+        curves(lines, title="Gain against damage", x="damage", y="gain", colours=colours),
         heading("Stops"),
         table(rows[0], rows[1:]),
     ]
@@ -39,6 +43,17 @@ def write_tuning(tuned: Tuned, path: Path) -> None:
 
 
 _WORDS = {"off": "off", "mean": "at their mean", "fine mean": "at their mean of fine images", "held": "held at 99 %"}
+
+
+def conclusion(tuned: Tuned) -> str:
+    """Return what to conclude: the gain and the damage of the chosen patch, in relation to those of the given one."""
+    gain, harm = tuned.given
+    kept = f", {tuned.chosen.gain / gain:.0%} of the gain of the patch as given" if gain > 0 else ""
+    cost = f", {tuned.chosen.damage / harm:.0%} of its damage" if harm > 0 else ""
+    return (
+        f"The chosen patch edits {len(tuned.chosen.options)} units: gain {tuned.chosen.gain:.4f}{kept}; "
+        f"damage {tuned.chosen.damage:.4f}{cost}."
+    )
 
 
 def _counts(stop: Stop) -> list[str]:

@@ -101,7 +101,7 @@ def test_an_evaluation_and_its_page(small_dcgan: Generator, patch: Patch, tmp_pa
     write_evaluation(found, tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text()
     assert found.verdict.sentence in text
-    assert "data:image/png;base64," in text
+    assert text.index("data:image/png;base64,") < text.index("<svg") < text.index("<table"), "pictures before numbers"
     assert "http" not in text.replace("http://www.w3.org", "")
     again = evaluate(small_dcgan, patch, CHOICES)
     assert again.record() == found.record(), "seeded"
@@ -238,4 +238,6 @@ def test_the_commands(small_dcgan: Generator, patch: Patch, tmp_path: Path) -> N
     )
     assert done.exit_code == 0
     assert Patch.load(tmp_path / "fix-tuned.yaml").provenance.parents == (patch.digest,)
-    assert "<svg" in (tmp_path / "fix-tuned.html").read_text()
+    page = (tmp_path / "fix-tuned.html").read_text()
+    assert "The chosen patch edits " in page
+    assert "<svg" in page
