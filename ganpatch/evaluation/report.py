@@ -73,7 +73,7 @@ def _charts(evaluation: Evaluation) -> list[str]:
     found = evaluation.found
     changes = {"patch": [100 * found.most.relative]}
     changes |= {"random units": [100 * one.relative for one in evaluation.baselines]} if evaluation.baselines else {}
-    scores = {}
+    scores: dict[str, float] = {}
     for name in ("most", "all", "fine"):
         change = getattr(found, name)
         scores |= {f"{name}, before": change.before, f"{name}, after": change.after}

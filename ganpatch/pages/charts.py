@@ -100,7 +100,7 @@ def curves(lines: Mapping[str, Points], *, title: str, x: str, y: str, colours: 
 # ---- parts ------------------------------------------------------------------------------------------------
 
 
-def _figure(title: str, plot: Plot, body: Sequence[str], names: Colours, cells: Sequence[Sequence[str | float]]) -> str:
+def _figure(title: str, plot: Plot, body: Sequence[str], names: Colours, cells: Sequence[Sequence[object]]) -> str:
     """Return the chart with its title, and links to it as SVG and to its numbers as CSV."""
     width, height = plot.outer
     drawn, more = legend(list(names.items()), plot.left, height, plot.width) if names else ([], 0.0)
@@ -117,7 +117,7 @@ def _link(title: str, suffix: str, kind: str, content: str) -> str:
     return f'<a download="{name}.{suffix}" href="{source}" aria-label="{words}">{suffix.upper()}</a>'
 
 
-def _csv(cells: Sequence[Sequence[str | float]]) -> str:
+def _csv(cells: Sequence[Sequence[object]]) -> str:
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(
         [[f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row] for row in cells]
