@@ -4,6 +4,7 @@ Results go to stdout, progress to stderr. Exit 0: done; 1: refused or disagreed;
 """
 
 import ctypes
+import errno
 import os
 import signal
 import sys
@@ -48,6 +49,7 @@ def cli(context: click.Context) -> None:
 
 def main() -> None:
     """Run the command line and turn every error into one message and an exit code."""
+    _open_closed_streams()
     _keep_freed_memory()
     warnings.simplefilter("ignore", FutureWarning)  # torch's, of its own deprecations: users can do nothing about them
     signal.signal(signal.SIGTERM, _terminate)
@@ -72,7 +74,7 @@ def main() -> None:
     if group is not None:
         group.leave(well=not code)
         if code:
-            os._exit(code)  # the interpreter would wait for what is still to be sent to the others
+            os._exit(code)  # the interpreter would wait for what still wants to be sent to the others
     sys.exit(code)
 
 
@@ -103,6 +105,8 @@ def _told(fault: BaseException, group: "Group | None") -> tuple[int, str]:
         return 1, _error(str(fault))
     if isinstance(fault, MemoryError) or type(fault).__name__ == "OutOfMemoryError":
         return 1, _error("out of memory; a smaller --batch-size needs less")
+    if isinstance(fault, OSError) and fault.errno is not None:
+        return 1, _error(cli_error(fault))
     first = str(fault).strip().splitlines()
     what = f"internal error (a bug in ganpatch; please report it): {type(fault).__name__}: {first[0] if first else ''}"
     return 1, _error(f"{what}\nGANPATCH_TRACEBACK=1 shows where")
@@ -110,6 +114,25 @@ def _told(fault: BaseException, group: "Group | None") -> tuple[int, str]:
 
 def _error(text: str) -> str:
     return f"{click.style('error:', fg='red', bold=True)} {printable(text)}"
+
+
+def cli_error(fault: OSError) -> str:
+    """Return what the operating system refused, in words; without a file name, it was a write to standard output."""
+    reason = "it is closed" if fault.errno == errno.EBADF else (fault.strerror or str(fault)).lower()
+    if fault.filename is None:
+        return f"cannot write to standard output: {reason}"
+    hint = "; choose a shorter name with -o" if fault.errno == errno.ENAMETOOLONG else ""
+    return f"'{os.fsdecode(fault.filename)}': {reason}{hint}"
+
+
+def _open_closed_streams() -> None:
+    """Open the standard streams that are closed, so that no file gets their numbers; writing to stdout then fails."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_WRONLY if name == "stderr" else os.O_RDONLY)
+            setattr(sys, name, open(number, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115
 
 
 class _Terminated(KeyboardInterrupt):

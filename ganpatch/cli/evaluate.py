@@ -17,7 +17,7 @@ from ganpatch.cli.options import (
     seeds_option,
     split_patch,
 )
-from ganpatch.cli.output import page_path, print_json, print_table, progress_bar, say
+from ganpatch.cli.output import print_json, print_table, progress_bar, say
 from ganpatch.cli.running import compute_options
 from ganpatch.option_values import BASELINES, EVALUATION_SEEDS
 
@@ -60,6 +60,7 @@ def evaluate(
       ganpatch evaluate model.pt fix.yaml --real photos
       ganpatch evaluate fix.yaml --n 500 --features inception --write
     """
+    from ganpatch.disk.atomic_files import replacing
     from ganpatch.evaluation.evaluator import Choices
     from ganpatch.evaluation.evaluator import evaluate as evaluate_patch
     from ganpatch.evaluation.report import evaluation_rows, write_evaluation
@@ -72,10 +73,11 @@ def evaluate(
     with progress_bar("evaluating") as progress:
         chosen = Choices(features=load_features(features), **choices)
         evaluation = evaluate_patch(generator, patch, chosen, progress=progress)
-    page = page_path(out) if out else path.with_suffix(".html")
-    write_evaluation(evaluation, page)
-    if write:
-        patch.with_record(evaluation.record()).save(path)
+    page = out or path.with_suffix(".html")
+    with replacing(page) as made:  # moved into place when the evidence is in the patch
+        write_evaluation(evaluation, made)
+        if write:
+            patch.with_record(evaluation.record()).save(path)
     heading, *rows = evaluation_rows(evaluation)
     if as_json:
         print_json(evaluation.record().plain())

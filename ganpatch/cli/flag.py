@@ -53,12 +53,12 @@ def flag(
       ganpatch flag run --verdicts verdicts.json -o fix.yaml
       ganpatch flag run --suggested first-look --first 20 -o fix.yaml
     """
-    from ganpatch.patch.new_files import save_new_patch
+    from ganpatch.patch.new_files import name_from, save_new_patch
     from ganpatch.ranking.result import read_manifest
     from ganpatch.review.flags import chosen_flags, flag_suggested, refuse_beside_suggested
     from ganpatch.review.verdicts import patch_from_flags
 
-    about: Any = {"name": name or out.stem, "description": description}
+    about: Any = {"name": name or name_from(out), "description": description}
     if suggested:
         refuse_beside_suggested(units, verdicts)
         patch = flag_suggested(run, suggested, first=first, layers=[layer] if layer else (), **about)

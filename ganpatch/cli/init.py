@@ -11,7 +11,7 @@ from ganpatch.cli.loading import loading_options
 from ganpatch.cli.options import json_option
 from ganpatch.cli.output import print_json, say, working
 from ganpatch.disk.atomic_files import write_text
-from ganpatch.errors import GanpatchError
+from ganpatch.errors import GanpatchError, printable
 from ganpatch.generator.configuration import NAME
 
 
@@ -44,5 +44,5 @@ def init(model: str, overwrite: bool, loading: dict[str, Any], as_json: bool) ->
     if as_json:
         print_json(probed_json(found))
     else:
-        click.echo("\n".join(probed_lines(found)))
+        click.echo(printable("\n".join(probed_lines(found))))
     say(f"settings in {NAME}; next: ganpatch rank --n 1000 -o run")

@@ -10,6 +10,7 @@ from ganpatch.cli.help import Command
 from ganpatch.cli.options import ANY_PATH, PATCH_FILE, json_option
 from ganpatch.cli.output import print_json, print_table, say
 from ganpatch.cli.patch_concepts import insert, remove
+from ganpatch.errors import printable
 from ganpatch.option_values import PATCH_SUFFIXES
 
 _overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing patch file.")
@@ -58,7 +59,8 @@ def show(file: Path, as_json: bool) -> None:
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
-    click.echo(f"{found.name}, for {found.model.name}{': ' + found.description if found.description else ''}")
+    about = f"{found.name}, for {found.model.name}{': ' + found.description if found.description else ''}"
+    click.echo(printable(about))
     print_table(["edit", "layer", "units", "what", "reason"], patch_rows(found))
 
 
@@ -79,7 +81,7 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
     if as_json:
         print_json(lines)
     else:
-        click.echo("\n".join(lines) if lines else "no difference", err=not lines)
+        click.echo(printable("\n".join(lines)) if lines else "no difference", err=not lines)
     if lines:
         raise click.exceptions.Exit(1)
 
@@ -96,10 +98,10 @@ def merge_files(files: tuple[Path, ...], out: Path, sequence: bool, overwrite: b
       ganpatch patch merge skies.yaml roofs.yaml -o both.yaml
     """
     from ganpatch.patch.combining import merge_patches
-    from ganpatch.patch.new_files import save_new_patch
+    from ganpatch.patch.new_files import name_from, save_new_patch
     from ganpatch.patch.patch_file import Patch
 
-    merged = merge_patches([Patch.load(file) for file in files], name=out.stem, sequence=sequence)
+    merged = merge_patches([Patch.load(file) for file in files], name=name_from(out), sequence=sequence)
     save_new_patch(merged, out, overwrite=overwrite)
     say(f"{len(merged.edits)} edits in {out}")
 

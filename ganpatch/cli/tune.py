@@ -44,7 +44,7 @@ def tune(
     compute: "Compute",
     as_json: bool,
 ) -> None:
-    """Soften PATCH until it does no harm: per unit 0, a mean, or a level to hold it at; units that do not help go.
+    """Soften PATCH until it does no harm: per unit an alpha, or a level to hold it at; units that do not help go.
 
     Writes the tuned patch and beside it a page with the trade-off of gain against damage.
 
@@ -52,6 +52,7 @@ def tune(
       ganpatch tune model.pt fix.yaml
       ganpatch tune model.pt fix.yaml --damage 0.005 -o soft.yaml
     """
+    from ganpatch.disk.atomic_files import replacing
     from ganpatch.evaluation.tuner import Bound
     from ganpatch.evaluation.tuner import tune as tune_patch
     from ganpatch.evaluation.tuning_report import tuning_rows, write_tuning
@@ -66,8 +67,9 @@ def tune(
     with progress_bar("tuning") as progress:
         bound = Bound(damage=damage, seeds=seeds, features=load_features(features))
         tuned = tune_patch(generator, patch, bound, progress=progress)
-    save_new_patch(tuned.patch, written, overwrite=overwrite)
-    write_tuning(tuned, written.with_suffix(".html"))
+    with replacing(written.with_suffix(".html")) as page:  # moved into place when the patch is
+        write_tuning(tuned, page)
+        save_new_patch(tuned.patch, written, overwrite=overwrite)
     heading, *rows = tuning_rows(tuned)
     if as_json:
         print_json([dict(zip(heading, row, strict=True)) for row in rows])

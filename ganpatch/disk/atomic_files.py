@@ -8,13 +8,15 @@ left is removed when the next file is written there.
 """
 
 import errno
+import hashlib
 import os
 import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +28,7 @@ _FAULTS = ("no space left on device", "permission denied", "read-only file syste
 _NUMBERED = re.compile(r"os error (\d+)")
 _SCRATCH = re.compile(r"\.ganpatch-[0-9a-f]{16}")
 _PENDING = "pending"
+_MOST_BYTES = 120  # of a name that is made here; file systems take 255
 
 
 @contextmanager
@@ -87,17 +90,40 @@ def candidates(beside: Path) -> list[Path]:
 
 
 @contextmanager
-def replacing_together(folder: Path, last: str) -> Iterator[Path]:
-    """Yield an empty folder for several files; at the end they move into `folder`, `last` after all others.
+def replacing_together(folder: Path, *order: str, without: Sequence[str] = ()) -> Iterator[Path]:
+    """Yield an empty folder for several files; at the end they move into `folder`, those of `order` after all others.
 
-    The old `last` is removed first, so a folder that holds `last` also holds the files that belong to it.
+    Nothing changes in `folder` before all of them are written. Then the old file of the last name is removed first, so
+    a folder that holds it also holds the files that belong to it. Former files called `without` go, if none is new.
     """
-    with disk_faults(folder / last), scratch(folder) as room:
-        yield room
-        made = sorted(room.iterdir(), key=lambda path: path.name == last)
-        (folder / last).unlink(missing_ok=True)
+    last = folder / order[-1]
+    with disk_faults(last), scratch(folder) as room:
+        with _unchanged(last):
+            yield room
+        made = sorted((path for path in room.rglob("*") if path.is_file()), key=partial(_turn, order))
+        for name in (order[-1], *without):
+            (folder / name).unlink(missing_ok=True)
         for path in made:
-            path.replace(folder / path.name)
+            place = folder / path.relative_to(room)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
+
+
+@contextmanager
+def _unchanged(last: Path) -> Iterator[None]:
+    """Add to a GanpatchError that the files which were to be replaced are as they were."""
+    try:
+        yield
+    except Exception as fault:
+        reason = _disk_fault(fault)
+        if last.exists() and (reason or isinstance(fault, GanpatchError)):
+            text = f"cannot write '{last}': {reason}" if reason else str(fault)
+            raise GanpatchError(f"{text}; what '{last.parent}' held before is unchanged") from fault
+        raise
+
+
+def _turn(order: Sequence[str], path: Path) -> int:
+    return order.index(path.name) if path.name in order else -1
 
 
 @contextmanager
@@ -114,8 +140,15 @@ def enduring(path: Path) -> Iterator[Any]:
 
 
 def write_text(path: Path, text: str, *, mode: int | None = None) -> None:
-    """Write a UTF-8 text file whole or not at all."""
-    write_bytes(path, text.encode(), mode=mode)
+    """Write a UTF-8 text file whole or not at all; raise GanpatchError for a file name in it that is not UTF-8."""
+    try:
+        content = text.encode()
+    except UnicodeEncodeError as fault:
+        where = text[max(0, fault.start - 40) : fault.end + 20].split()
+        raise GanpatchError(
+            f"cannot write '{path}': it would name '{' '.join(where)}', which is not UTF-8; rename that file"
+        ) from fault
+    write_bytes(path, content, mode=mode)
 
 
 def write_bytes(path: Path, content: bytes, *, mode: int | None = None) -> None:
@@ -161,9 +194,21 @@ def refuse_same_file(output: Path, *inputs: Path) -> None:
             raise GanpatchError(f"'{output}' is an input; an input is never overwritten: choose another -o")
 
 
+def refuse_other_names(path: Path) -> None:
+    """Raise GanpatchError for a path that is not UTF-8: safetensors, onnx and onnxruntime open no such file."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as fault:
+        raise GanpatchError(f"'{path}': its name must be UTF-8, and those of its folders; rename it") from fault
+
+
 def file_name(text: str) -> str:
     """Return a name for a file or folder, made from the name of a model or layer."""
-    return re.sub(r"[^\w.-]+", "-", text).lstrip(".-") or "model"
+    name = re.sub(r"[^\w.-]+", "-", text).lstrip(".-") or "model"
+    if len(name.encode()) <= _MOST_BYTES:
+        return name
+    digest = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]
+    return f"{name.encode()[: _MOST_BYTES - 9].decode(errors='ignore')}-{digest}"
 
 
 @contextmanager
@@ -175,7 +220,8 @@ def disk_faults(path: Path) -> Iterator[None]:
         reason = _disk_fault(fault)
         if reason is None:
             raise
-        raise GanpatchError(f"cannot write '{path}': {reason}") from fault
+        place = Path(*(part for part in path.parts if not _SCRATCH.fullmatch(part)))
+        raise GanpatchError(f"cannot write '{place}': {reason}") from fault
 
 
 class _Enduring:

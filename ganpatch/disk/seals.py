@@ -18,13 +18,18 @@ _LENGTH = 32
 def sealed(text: str) -> str:
     """Return the seal of a text, "" where there is no place for a secret."""
     secret = _secret(make=True)
-    return hmac.new(secret, text.encode(), hashlib.sha256).hexdigest() if secret else ""
+    return _mark(secret, text) if secret else ""
 
 
 def is_sealed(text: str, mark: str) -> bool:
     """Return whether this user sealed the text."""
     secret = _secret(make=False)
-    return secret is not None and hmac.compare_digest(hmac.new(secret, text.encode(), hashlib.sha256).hexdigest(), mark)
+    return secret is not None and hmac.compare_digest(_mark(secret, text), mark)
+
+
+def _mark(secret: bytes, text: str) -> str:
+    content = text.encode(errors="surrogatepass")  # a path may hold bytes that are not UTF-8
+    return hmac.new(secret, content, hashlib.sha256).hexdigest()
 
 
 def _secret(*, make: bool) -> bytes | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from safetensors import safe_open
 
-from ganpatch.disk.atomic_files import plain_size
+from ganpatch.disk.atomic_files import plain_size, refuse_other_names
 from ganpatch.errors import explained
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def opened_tensors(path: Path, what: str = "", *, framework: Literal["pt", "np"]
     """Open a safetensors file; raise GanpatchError, which begins with `what`, when it is broken or missing."""
     what = what or f"'{path}' is a broken safetensors file"
     plain_size(path)
+    refuse_other_names(path)
     with explained(what):
         opened = safe_open(path, framework=framework)
         handle = opened.__enter__()

@@ -9,7 +9,10 @@ Example:
     serve_pairs(folder, port=0, announce=print)
 """
 
+import os
+import re
 import secrets
+import shutil
 import threading
 from collections.abc import Callable
 from importlib.resources import files
@@ -20,7 +23,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from pydantic import ValidationError
 
-from ganpatch.disk.atomic_files import write_text
+from ganpatch.disk.atomic_files import disk_faults, remove_abandoned, write_text
 from ganpatch.disk.json_files import first_fault, write_section
 from ganpatch.disk.locks import locked
 from ganpatch.errors import GanpatchError
@@ -42,6 +45,7 @@ PAGE = "index.html"
 JUDGING = "is being judged"
 _OWN = files("ganpatch.evaluation")
 _LARGEST_BODY = 2_000_000
+_PICTURE = re.compile(r"[0-9a-f]{16}-(left|right)\.png")
 
 
 def write_judge_page(folder: Path, comparison: Comparison) -> Path:
@@ -58,10 +62,13 @@ def write_judge_page(folder: Path, comparison: Comparison) -> Path:
 def begun_comparison(folder: Path, patch: Patch) -> Comparison | None:
     """Return the comparison that a folder holds, None for a new folder, which is made.
 
-    Raises GanpatchError when it is of another patch, or the folder holds something else.
+    What a killed process had drawn is removed. Raises GanpatchError when the comparison is of another patch, or the
+    folder holds something else.
     """
-    if not folder.exists():
-        folder.mkdir(parents=True)
+    with disk_faults(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(folder)
+        _remove_unfinished(folder)
     if not any(folder.iterdir()):
         return None
     comparison = read_comparison(folder)
@@ -71,6 +78,13 @@ def begun_comparison(folder: Path, patch: Patch) -> Comparison | None:
             "with --out"
         )
     return comparison
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove the pictures of a comparison whose pairs were not written; others' pictures stay."""
+    drawn = folder / PAIRS
+    if os.listdir(folder) == [PAIRS] and drawn.is_dir() and all(_PICTURE.fullmatch(name) for name in os.listdir(drawn)):
+        shutil.rmtree(drawn)
 
 
 def judged_so_far(folder: Path, comparison: Comparison, answers: Answers | None = None) -> Judged:

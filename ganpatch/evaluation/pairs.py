@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ganpatch.disk.atomic_files import replacing_together
 from ganpatch.disk.json_files import write_section
 from ganpatch.errors import GanpatchError
 from ganpatch.evaluation.baselines import random_edits
@@ -46,7 +47,9 @@ class PairChoices:
 def draw_pairs(
     generator: Generator, patch: Patch, folder: Path, choices: PairChoices, *, progress: Progress = unseen
 ) -> Comparison:
-    """Draw the pictures of a comparison into `folder`, and write its pairs; raise GanpatchError when there are too few.
+    """Draw the pictures of a comparison into `folder`, and write its pairs, all or nothing.
+
+    Raises GanpatchError when there are too few seeds.
 
     `folder` must exist. There are as many pairs of baselines as of the patch.
     """
@@ -59,12 +62,13 @@ def draw_pairs(
         other = random_edits(patch.edits, layers.levels, number)
         drawn += _pairs_of(other, "baseline", layers, seeds, _share(choices, number))
     secrets.SystemRandom().shuffle(drawn)
-    for pair, edits in drawn:
-        _draw(generator, pair, edits, folder)
     made = Comparison(
         id=secrets.token_hex(8), patch=patch.digest, name=patch.name, pairs=tuple(pair for pair, _ in drawn)
     )
-    write_section(folder / COMPARISON, made)
+    with replacing_together(folder, COMPARISON) as room:
+        for pair, edits in drawn:
+            _draw(generator, pair, edits, room)
+        write_section(room / COMPARISON, made)
     return made
 
 

@@ -3,7 +3,7 @@
     export_onnx(generator, Path("fixed.onnx"), patch=patch)
 
 What weights can hold is folded, the rest is inserted as Mul, Add and Where behind its layer. The batch size is
-dynamic. The metadata names the patch, the model, and for every layer the value that it outputs: LAYERS below.
+dynamic. The metadata names the patch, the model, and for every layer the value that it gives: LAYERS below.
 """
 
 import json
@@ -17,7 +17,7 @@ import onnx
 import onnx_ir
 import torch
 
-from ganpatch.disk.atomic_files import replacing
+from ganpatch.disk.atomic_files import refuse_other_names, replacing
 from ganpatch.errors import GanpatchError, first_line
 from ganpatch.export.file_runners import TOLERANCES, compared, open_onnx, output_of
 from ganpatch.export.patch_record import KEY, AppliedPatch, Record
@@ -66,6 +66,7 @@ def export_onnx(
     forward pass, or onnxruntime differs from torch by more than TOLERANCES["onnx"] of the largest output value.
     """
     path = Path(path)
+    refuse_other_names(path)
     baked = bake(generator, patch, mode=mode, allow_other_weights=allow_other_weights) if patch else None
     model = _export(generator, baked, batch)
     _refuse_random(model)

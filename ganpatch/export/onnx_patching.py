@@ -3,7 +3,7 @@
     patch_onnx(Path("model.onnx"), patch, Path("fixed.onnx"))
 
 Layers are found by their torch names. The graph with every edit inserted is right by construction; the one with what
-can be folded is written when onnxruntime returns the same for both, for batches of two sizes, else the inserted one.
+can be folded is written when onnxruntime gives the same for both, on batches of different size, else the inserted one.
 """
 
 import math
@@ -14,7 +14,7 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from ganpatch.disk.atomic_files import disk_faults, refuse_same_file, scratch
+from ganpatch.disk.atomic_files import disk_faults, refuse_other_names, refuse_same_file, scratch
 from ganpatch.errors import GanpatchError, explained
 from ganpatch.export.file_runners import Runner, compared, open_onnx
 from ganpatch.export.onnx_editing import edited_graph, measure
@@ -52,6 +52,7 @@ def patch_onnx(
 ) -> PatchedGraph:
     """Write `source` with `patch` in it; raise GanpatchError, and write nothing, when a layer cannot be addressed."""
     refuse_same_file(output, source)
+    refuse_other_names(output)
     record = read_record(source)
     refuse_repetition(source, record, patch, sequence=sequence)
     identity = _check_identity(source, patch, allow_other_weights)
@@ -154,7 +155,7 @@ class GraphLayer:
 
 
 def list_onnx_layers(source: Path) -> list[GraphLayer]:
-    """List the layers of an ONNX graph that output floating-point values, in the order of the graph."""
+    """List the layers of an ONNX graph that give floating-point values, in the order of the graph."""
     return [
         GraphLayer(
             name=layer.name,
@@ -169,7 +170,7 @@ def list_onnx_layers(source: Path) -> list[GraphLayer]:
 
 
 def _check_identity(source: Path, patch: Patch, allow_other_weights: bool) -> str:
-    """Compare the patch's model with what the file records; return the result in words."""
+    """Compare the patch's model with what the file says of itself; say what was found."""
     metadata = load_graph(source, shapes=False).metadata_props
     stored = metadata.get("ganpatch.weights")
     if stored is None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import nn
 
-from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.errors import GanpatchError, near_miss, printable
 from ganpatch.families import churches
 from ganpatch.families.adapter import adapted, in_eval_mode
 from ganpatch.families.family import Built, Wish
@@ -227,7 +227,7 @@ def _not_found(model: str) -> GanpatchError:
 
 
 def _short_name(model: str) -> str:
-    return model if is_factory(model) else Path(model).stem
+    return printable(model if is_factory(model) else Path(model).stem)  # a file name may hold bytes that are no text
 
 
 def _neighbours(path: Path) -> list[str]:

@@ -15,7 +15,8 @@ from typing import Literal
 
 from pydantic_core import PydanticSerializationError
 
-from ganpatch.disk.json_files import Section, read_section, write_section
+from ganpatch.disk.atomic_files import write_text
+from ganpatch.disk.json_files import Section, read_section
 from ganpatch.disk.seals import is_sealed, sealed
 from ganpatch.errors import GanpatchError
 from ganpatch.families.user_code import is_factory
@@ -33,16 +34,20 @@ class _File(Section):
     seal: str = ""
 
 
-def write_origin(folder: Path, origin: Origin | None) -> None:
-    """Write what a run was made with; nothing for a module that a Python user made."""
+def write_origin(folder: Path, origin: Origin | None, *, into: Path | None = None) -> None:
+    """Write what the run in `folder` was made with, into that folder or `into` one that moves there.
+
+    Nothing is written for a module that a Python user made, nor where a file cannot hold what `load` was given.
+    """
     if origin is None:
         return
     try:
-        seal = sealed(_text(origin))
+        seal, options = sealed(_text(origin)), _options(origin.options, folder, _moved)
+        found = _File(model=_moved(origin.model, folder), options=options, seal=seal)
+        text = found.model_dump_json(indent=1)
     except PydanticSerializationError:
-        return  # a Python user gave objects that no file can hold
-    options = _options(origin.options, folder, _moved)
-    write_section(folder / ORIGIN, _File(model=_moved(origin.model, folder), options=options, seal=seal))
+        return  # objects of a Python user, or a path that is not UTF-8
+    write_text((into or folder) / ORIGIN, text + "\n")
 
 
 def read_origin(folder: Path) -> Origin | None:

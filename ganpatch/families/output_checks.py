@@ -41,6 +41,8 @@ def checked(generator: Generator) -> Generator:
         generator = replace(generator, module=adapted(generator.module))
         output = tried(generator)
     _check_images(generator, output)
+    if not _is_of_family(generator):
+        _check_alone(generator, output)
     return generator
 
 
@@ -59,7 +61,7 @@ def _bounded(generator: Generator) -> Iterator[None]:
             size = list(tensor.shape[1:])
             raise GanpatchError(f"{generator.name}: an image grows to {size} on its way: too large for these weights")
 
-    from_file = type(module).__module__.startswith(("ganpatch.families.", "torch.export."))
+    from_file = _is_of_family(generator) or type(module).__module__.startswith("torch.export.")
     with hooked(module, dict.fromkeys(layer_names(module), measure) if from_file else {}):
         yield
 
@@ -78,6 +80,28 @@ def tried(generator: Generator) -> Any:
             f"{generator.name}: a forward pass with inputs {shapes} fails: {first_line(fault, None)}; "
             f"is --latent {generator.latent} right{'' if generator.labels else ', and does it take --labels'}?"
         ) from fault
+
+
+def _is_of_family(generator: Generator) -> bool:
+    return type(generator.module).__module__.startswith("ganpatch.families.")
+
+
+def _check_alone(generator: Generator, together: Any) -> None:
+    """Raise GanpatchError when an image alone does not come out as in a batch of two: the last batch may be of one."""
+    wanted = list(generator.images(together).shape[1:])
+    try:
+        with torch.inference_mode():
+            found = list(generator.images(generator.module(*generator.inputs_of(_SEEDS[:1]))).shape)
+    except Exception as fault:
+        reason = first_line(fault).removeprefix(f"{generator.name}: ")
+    else:
+        if found == [1, *wanted]:
+            return
+        reason = f"its images are {found}, not {[1, *wanted]}"
+    raise GanpatchError(
+        f"{generator.name}: a batch of two works, and a batch of one does not: {reason}; if the forward pass "
+        "calls squeeze(), name the dimension, as in squeeze(-1)"
+    )
 
 
 def draws_noise(generator: Generator) -> bool:

@@ -2,6 +2,7 @@
 
 methods, task         the methods by name; what each one is given
 suggestions           their scores and suggested edits, kept in the run folder
+kept_results          what a search has computed, kept for the next one when it fails
 image_features, feature_networks, efficientnet_lite
                       images as numbers, by name; the networks behind the names
 typical               how typical an image is at each place

@@ -53,7 +53,7 @@ class Look:
         self._references = _Images(
             seeds=torch.tensor(references), maps=maps, own=torch.arange(len(maps)).to(maps.device)
         )
-        maps = feature_maps(task.generator, task.features, seeds.tolist(), self._report, task.group)
+        maps = self._maps(seeds.tolist())
         self._ranked = _Images(seeds=seeds, maps=maps, own=torch.full((len(maps),), -1).to(maps.device))
 
     def oddity(self) -> Tensor:
@@ -94,25 +94,54 @@ class Look:
                 self._report(len(pairs))
             return torch.cat(found)
 
+        def kept_gains_of(start: int) -> Tensor:
+            which = "more" if images is self._references else "first"
+            count = int(((image >= start) & (image < start + BATCH)).sum())
+            return self._kept(f"{which} gains/{start}", lambda: {"": gains_of(start)}, count)[""]
+
         gains = torch.empty(len(order))
-        gains[order] = self._task.group.mapped(gains_of, range(0, len(used), BATCH)).cpu()
+        gains[order] = self._task.group.mapped(kept_gains_of, range(0, len(used), BATCH)).cpu()
         return gains.view(rows.shape)
 
     def _seen(self, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return the feature maps [N, D, h, w] of the images of `seeds`, and each unit's peak in them [N, C]."""
-        peaks: list[Tensor] = []
+        peaks: dict[int, Tensor] = {}
 
         def on_output(output: Any, call: int) -> None:
-            if call:
-                peaks[-1] = torch.maximum(peaks[-1], _peaks(output))
-            else:
-                peaks.append(_peaks(output))
+            peaks[0] = torch.maximum(peaks[0], _peaks(output)) if call else _peaks(output)
 
-        generator, group = self._task.generator, self._task.group
-        with hooked(generator.module, {self._layer: on_output}):
-            maps = feature_maps(generator, self._task.features, seeds, self._report, group)
-        own = iter(peaks)
-        return maps, group.mapped(lambda _part: next(own), list(batched(seeds)))
+        def seen(part: Sequence[int]) -> dict[str, Tensor]:
+            with hooked(self._task.generator.module, {self._layer: on_output}):
+                maps = feature_maps(self._task.generator, self._task.features, part, self._report)
+            return {"maps": maps, "peaks": peaks[0]}
+
+        found: dict[int, dict[str, Tensor]] = {}
+
+        def maps_of(part: Sequence[int]) -> Tensor:
+            found[part[0]] = self._kept(f"references/{part[0]}", lambda: seen(part), len(part))
+            return found[part[0]]["maps"].to(self._task.generator.compute.device)
+
+        group, parts = self._task.group, list(batched(seeds))
+        return group.mapped(maps_of, parts), group.mapped(lambda part: found[part[0]]["peaks"], parts)
+
+    def _maps(self, seeds: Sequence[int]) -> Tensor:
+        """Return the feature maps [N, D, h, w] of the images of `seeds`."""
+        generator, features = self._task.generator, self._task.features
+
+        def maps_of(part: Sequence[int]) -> Tensor:
+            found = self._kept(
+                f"ranked/{part[0]}", lambda: {"": feature_maps(generator, features, part, self._report)}, len(part)
+            )
+            return found[""].to(generator.compute.device)
+
+        return self._task.group.mapped(maps_of, list(batched(seeds)))
+
+    def _kept(self, name: str, compute: Callable[[], dict[str, Tensor]], count: int) -> dict[str, Tensor]:
+        """Return what `compute` returns, or did in a search that failed; `count` images are reported either way."""
+        kept, name = self._task.kept, f"{self._layer}/{name}"
+        if kept.knows(name):
+            self._report(count)
+        return kept.several(name, compute)
 
 
 def cut(units: Tensor, levels: Tensor) -> Callable[[Tensor], Tensor]:
@@ -131,7 +160,7 @@ def cut(units: Tensor, levels: Tensor) -> Callable[[Tensor], Tensor]:
 def _peaks(output: Any) -> Tensor:
     """Return the peak of each unit in each image [N, C] of a layer's output."""
     tensor = tensor_of(output)
-    assert tensor is not None, "a ranked layer outputs a tensor"
+    assert tensor is not None, "a ranked layer gives a tensor"
     return tensor.reshape(*tensor.shape[:2], -1).amax(2).float().cpu()
 
 

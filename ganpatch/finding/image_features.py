@@ -53,10 +53,7 @@ class Features:
 
     def vectors(self, images: Tensor) -> Tensor:
         """Return one vector per image, on the CPU: the mean of its maps and, if `with_spread`, their deviation."""
-        return self.pooled(self.maps(images))
-
-    def pooled(self, maps: Tensor) -> Tensor:
-        """Return the vectors of images that have these maps."""
+        maps = self.maps(images)
         mean = maps.mean((2, 3))
         return (torch.cat([mean, maps.std((2, 3))], 1) if self.with_spread else mean).cpu()
 

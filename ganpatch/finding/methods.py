@@ -10,13 +10,17 @@ fd                  its top images compared with real images
 defect              from images that a person called broken
 """
 
+import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import cast
+
+from torch import Tensor
 
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.finding import defect, first_look, frechet_distance, oddity, rarity, spike, typicality
-from ganpatch.finding.suggestions import MethodFacts, Suggested
+from ganpatch.finding.suggestions import Found, MethodFacts, Suggested
 from ganpatch.finding.task import Method, Task
 from ganpatch.plugins import Group, find_plugin, plugin_names
 
@@ -50,7 +54,7 @@ def suggest(task: Task, methods: Sequence[str] = (DEFAULT,), layers: Sequence[st
     found: dict[str, Suggested] = {}
     for name, method in by_name.items():
         started = time.monotonic()
-        by_layer = {layer: method.find(task, layer) for layer in chosen}
+        by_layer = {layer: _found(task, method, name, layer) for layer in chosen}
         facts = MethodFacts(
             explains=method.EXPLAINS,
             settings=method.settings(task),
@@ -59,3 +63,14 @@ def suggest(task: Task, methods: Sequence[str] = (DEFAULT,), layers: Sequence[st
         )
         found[name] = Suggested(facts=facts, layers=by_layer)
     return found
+
+
+def _found(task: Task, method: Method, name: str, layer: str) -> Found:
+    """Return the result of a method in one layer, computed now or kept from a search that failed after it."""
+
+    def find() -> dict[str, Tensor]:
+        found = method.find(task, layer)
+        return {one.name: tensor for one in fields(Found) if (tensor := getattr(found, one.name)) is not None}
+
+    settings = json.dumps(method.settings(task), sort_keys=True, default=str)
+    return Found(**task.kept.several(f"{name}/{layer}/{settings}", find))

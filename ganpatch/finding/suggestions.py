@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 from torch import Tensor
 
 from ganpatch.disk.array_files import is_finite, write_arrays
-from ganpatch.disk.atomic_files import read_bytes
+from ganpatch.disk.atomic_files import read_bytes, replacing_together
 from ganpatch.disk.json_files import Section, first_fault, parsed_section, write_section
 from ganpatch.disk.tensor_files import opened_tensors
 from ganpatch.errors import GanpatchError, explained, near_miss
@@ -34,7 +34,7 @@ class MethodFacts(Section):
     explains: Annotated[str, Field(max_length=300)]
     settings: dict[str, Any] = {}
     seconds: float = 0.0
-    layers: tuple[LayerName, ...]
+    layers: Annotated[tuple[LayerName, ...], Field(min_length=1)]
 
 
 class _Index(Section):
@@ -105,15 +105,28 @@ def read_suggestions(folder: Path, manifest: Manifest) -> dict[str, Suggested]:
 def save_suggestions(folder: Path, manifest: Manifest, suggested: Mapping[str, Suggested]) -> None:
     """Save suggestions in the run folder, next to those of other methods for the same run."""
     every = {**read_suggestions(folder, manifest), **suggested}
+    with replacing_together(folder, ARRAYS, INDEX) as room:
+        write_suggestions(room, manifest, every)
+
+
+def write_suggestions(folder: Path, manifest: Manifest, suggested: Mapping[str, Suggested]) -> None:
+    """Write the files of suggestions into a folder that has none.
+
+    Raises GanpatchError when a method returned what no edit can have.
+    """
     tensors = {
         f"{method}/{layer}.{name}": tensor.clone()
-        for method, one in every.items()
+        for method, one in suggested.items()
         for layer, found in one.layers.items()
         for name in ("score", *_PER_UNIT, "mask")
         if (tensor := getattr(found, name)) is not None
     }
+    for method, one in suggested.items():
+        for layer in one.layers:
+            with explained(f"method '{method}' returned what cannot be used"):
+                _found(tensors, method, layer, manifest)
     write_arrays(folder / ARRAYS, tensors)
-    index = _Index(run=manifest.run, methods={method: one.facts for method, one in every.items()})
+    index = _Index(run=manifest.run, methods={method: one.facts for method, one in suggested.items()})
     write_section(folder / INDEX, index)
 
 
@@ -137,6 +150,8 @@ def _found(tensors: Mapping[str, Tensor], method: str, layer: str, manifest: Man
         dims = 3 if name == "mask" else 1
         if tensor is not None and (tensor.ndim != dims or len(tensor) != units or not is_finite(tensor)):
             raise ValueError(f"{method}/{layer}.{name} does not fit the layer")
+        if tensor is not None and name in ("alpha", "mask") and not ((tensor >= 0) & (tensor <= 1)).all():
+            raise ValueError(f"{method}/{layer}.{name} has values outside [0, 1]")
     if parts["score"] is None:
         raise ValueError(f"it has no {method}/{layer}.score")
     return Found(**parts)  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ganpatch.finding.image_features import Features, load_features
+from ganpatch.finding.kept_results import KeptResults
 from ganpatch.finding.suggestions import Found
 from ganpatch.forward.activations import Progress, unseen
 from ganpatch.forward.processes import ALONE, Group
@@ -20,7 +21,7 @@ class Task:
     """A ranked generator, and optional inputs: real images, seeds of broken images, features.
 
     `images` is the number of top images per unit, and `references` the number of images that define what is typical.
-    In a `group` of processes, each process does a share, and all get the scores.
+    In a `group` of processes, each process does a share, and all get the scores. What is `kept` is not computed again.
     """
 
     generator: Generator
@@ -32,6 +33,7 @@ class Task:
     references: int = 1000
     progress: Progress = unseen
     group: Group = ALONE
+    kept: KeptResults = field(default_factory=KeptResults)
 
     def reference_seeds(self) -> Sequence[int]:
         """Return seeds that the ranking did not use."""

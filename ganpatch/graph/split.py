@@ -49,7 +49,8 @@ class SplitGraph:
         read = [node for node in border if node not in set(fixed)]
         with torch.no_grad():
             values = self._part([], fixed).outputs(())
-        self._before = self._part(inputs, [marks[0].args[0], *read])
+        kept = [marks[0].args[0], *read]
+        self._before, self._sizes = self._part(inputs, kept), [node.meta["val"].shape[1:] for node in kept]
         self._held |= {node.name: value for node, value in zip(fixed, values, strict=True)}
         self._rest = self._part(read, output.args[0])
 
@@ -63,9 +64,10 @@ class SplitGraph:
             )
 
     def prefix(self, inputs: Inputs) -> Prefix:
-        """Run what is before the layer."""
+        """Run what is before the layer; what a module squeezed from a batch of one has a row for its image again."""
         with self._generator.compute.casting():
-            activation, *read = self._before.outputs(inputs)
+            found = self._before.outputs(inputs)
+        activation, *read = (one.reshape(len(inputs[0]), *size) for one, size in zip(found, self._sizes, strict=True))
         return Prefix(activation=activation, read=tuple(read))
 
     def images(self, prefix: Prefix, change: Change) -> Tensor:

@@ -23,6 +23,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ganpatch.disk.atomic_files import write_text
+from ganpatch.disk.text_bounds import refuse_dense
 from ganpatch.errors import GanpatchError
 
 TOKEN = "x-ganpatch-token"
@@ -57,7 +58,10 @@ class Guarded:
 
 
 class Bounded:
-    """ASGI middleware that reads a request's body before the application sees it, and refuses more than `largest`."""
+    """ASGI middleware that reads a request's body before the application sees it, and refuses one that is too large.
+
+    That is more than `largest` bytes, or JSON that would take far more memory than its size.
+    """
 
     def __init__(self, app: ASGIApp, largest: int) -> None:
         self.app, self.largest = app, largest
@@ -76,6 +80,11 @@ class Bounded:
             if len(body) > self.largest:
                 await PlainTextResponse("the request is too large", 413)(scope, receive, send)
                 return
+        try:
+            refuse_dense(bytes(body), "the request")
+        except GanpatchError as fault:
+            await PlainTextResponse(str(fault), 413)(scope, receive, send)
+            return
         whole = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
         async def replayed() -> Message:

@@ -6,10 +6,16 @@ Example:
     save_new_patch(patch, path)
 """
 
+import re
 from pathlib import Path
 
 from ganpatch.errors import GanpatchError
-from ganpatch.patch.patch_file import Patch
+from ganpatch.patch.patch_file import MOST_LETTERS, Patch
+
+
+def name_from(path: Path) -> str:
+    """Return a name for the patch in a file: the file's name, other characters than a name may have as dashes."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("._-")[:MOST_LETTERS] or "patch"
 
 
 def refuse_taken(path: Path, *, overwrite: bool = False) -> None:

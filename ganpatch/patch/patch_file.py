@@ -9,13 +9,21 @@ Masks are in a safetensors file beside the YAML file, each with its sha256.
 import datetime
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic_core import CoreSchema
 
-from ganpatch.disk.atomic_files import candidates, plain_size, read_bytes, replacing_both, write_text
+from ganpatch.disk.atomic_files import (
+    candidates,
+    plain_size,
+    read_bytes,
+    refuse_other_names,
+    replacing_both,
+    write_text,
+)
 from ganpatch.disk.tensor_files import opened_tensors
 from ganpatch.disk.text_bounds import first_faults
 from ganpatch.errors import GanpatchError, near_miss
@@ -28,6 +36,7 @@ from ganpatch.version import VERSION
 
 _LARGEST = 2_000_000  # read in half a minute
 _LARGEST_MASKS = 1_000_000_000
+MOST_LETTERS = 100  # of a name
 
 SHA256 = r"^sha256:[0-9a-f]{64}$"
 Sha256 = Annotated[str, Field(pattern=SHA256)]
@@ -83,7 +92,7 @@ class Patch(Part):
 
     format: Literal["ganpatch/1"] = "ganpatch/1"
     """The version of this format."""
-    name: Annotated[str, Field(pattern=NAME, max_length=100, examples=["churches-smears"])]
+    name: Annotated[str, Field(pattern=NAME, max_length=MOST_LETTERS, examples=["churches-smears"])]
     """Its name."""
     description: str = ""
     """What it repairs, for people."""
@@ -128,14 +137,20 @@ class Patch(Part):
             raise _refusal(path, fault.faults, document.lines) from fault
 
     def save(self, path: str | Path) -> None:
-        """Write the patch, and its masks beside it as <stem>.safetensors."""
+        """Write the patch, and its masks beside it as <stem>.safetensors.
+
+        Raises GanpatchError when the file could not be read again: `model_copy` checks nothing.
+        """
         path = Path(path)
+        with refused_in_words(f"'{path}' is not written"):
+            Patch.model_validate(self.plain())
         placed = self._with_masks_at(f"{path.stem}.safetensors")
         masks = {edit.id: edit.mask.array for edit in placed.edits if edit.mask}
         if not masks:
             write_text(path, placed.to_yaml())
             return
         beside = path.with_suffix(".safetensors")
+        refuse_other_names(beside)
         _refuse_foreign(beside, path)
         from safetensors.numpy import save_file  # loads NumPy, which a patch without masks does not need
 
@@ -238,6 +253,16 @@ def _mask_in(path: Path, key: str, edit: Edit, mask: Mask) -> Mask:
     if not ((values >= 0) & (values <= 1)).all():
         raise GanpatchError(f"'{mask.tensor}' has values outside [0, 1]")
     return mask.filled(values)
+
+
+@contextmanager
+def refused_in_words(what: str) -> Iterator[None]:
+    """Turn the faults of a patch, or of a part of one, that is made inside the block into a GanpatchError."""
+    try:
+        yield
+    except ValidationError as fault:
+        rows = [f"{what}: {shown_path(one.path)}: {one.text}" for one in _faults_of(fault)]
+        raise GanpatchError(first_faults(rows)) from fault
 
 
 def _refusal(path: Path, faults: list[Fault], lines: dict[tuple[str | int, ...], int]) -> GanpatchError:

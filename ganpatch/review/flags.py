@@ -16,7 +16,7 @@ from ganpatch.finding.suggestions import chosen_method, read_suggestions
 from ganpatch.number_ranges import parse_spans
 from ganpatch.option_values import DEFAULT_METHOD
 from ganpatch.patch.evidence import Evidence, Record
-from ganpatch.patch.patch_file import Patch, Provenance
+from ganpatch.patch.patch_file import Patch, Provenance, refused_in_words
 from ganpatch.ranking.result import Manifest, read_manifest
 from ganpatch.review.verdicts import VERDICTS, Flag, patch_from_flags, read_verdicts
 
@@ -28,7 +28,8 @@ def flag_units(
 
     Raises GanpatchError when the run does not rank a layer, or a unit is outside of it.
     """
-    flags = [Flag(layer=layer, unit=unit, reason=reason) for layer, chosen in units.items() for unit in chosen]
+    with refused_in_words("the flags"):
+        flags = [Flag(layer=layer, unit=unit, reason=reason) for layer, chosen in units.items() for unit in chosen]
     return patch_from_flags(read_manifest(Path(run)), flags, name=name, description=description)
 
 
@@ -67,7 +68,8 @@ def chosen_flags(
         raise GanpatchError("give --units or --verdicts, not both")
     if units is not None:
         name = layer or _only_layer(manifest)
-        return tuple(Flag(layer=name, unit=unit, reason=reason) for unit in parse_spans(units, what="unit"))
+        with refused_in_words("the flags"):
+            return tuple(Flag(layer=name, unit=unit, reason=reason) for unit in parse_spans(units, what="unit"))
     if layer or reason:
         raise GanpatchError("--layer and --reason go with --units")
     path = verdicts or folder / VERDICTS
@@ -106,7 +108,8 @@ def patch_from_suggestion(
             edits.append(found.edit(layer, units, f"suggested by {method}"))
     settings = {"method": method, **suggested.facts.settings}
     seen = Evidence.of(Record(made_by="ganpatch suggest", chosen_on=manifest.seeds, settings=settings))
-    return Patch(model=manifest.model, edits=tuple(edits), evidence=seen, provenance=Provenance.now(), **about)
+    with refused_in_words("the patch"):
+        return Patch(model=manifest.model, edits=tuple(edits), evidence=seen, provenance=Provenance.now(), **about)
 
 
 def _only_layer(manifest: Manifest) -> str:

@@ -1,6 +1,7 @@
 """The review page of a run folder: one HTML file and one data script per layer, readable from disk without a server."""
 
 import base64
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganpatch.disk.atomic_files import write_text
-from ganpatch.finding.suggestions import read_suggestions
+from ganpatch.disk.atomic_files import replacing_together, write_text
+from ganpatch.errors import printable
+from ganpatch.finding.suggestions import Suggested, read_suggestions
 from ganpatch.pages.image_grids import sprite_layout
 from ganpatch.pages.scripts import asset, inlined, script_json
 from ganpatch.ranking.result import ARRAYS, STATISTICS, LayerRanking, Manifest, read_layers, read_manifest
@@ -19,18 +21,28 @@ _OWN = files("ganpatch.review")
 
 
 def write_page(folder: str | Path) -> Path:
-    """Write index.html and layer-*.js into a run folder; return the page's path."""
+    """Write index.html and layer-*.js into a run folder, all or none of them; return the page's path."""
     folder = Path(folder)
-    manifest = read_manifest(folder)
-    layers = read_layers(folder / ARRAYS, manifest)
-    suggested = read_suggestions(folder, manifest)
+    with replacing_together(folder, PAGE) as room:
+        write_page_files(folder, room, name=folder.name)
+    return folder / PAGE
+
+
+def write_page_files(run: Path, target: Path, *, name: str, suggested: Mapping[str, Suggested] | None = None) -> None:
+    """Write the page of a run, which it calls `name`, into another folder.
+
+    It shows `suggested`; by default, the suggestions that the run folder holds.
+    """
+    manifest = read_manifest(run)
+    layers = read_layers(run / ARRAYS, manifest)
+    suggested = read_suggestions(run, manifest) if suggested is None else suggested
     for index, (layer, ranked) in enumerate(layers.items()):
         scores = {method: _rounded(one.layers[layer].score) for method, one in suggested.items() if layer in one.layers}
         content = script_json(layer_data(ranked) | {"suggested": scores})
-        write_text(folder / layer_script(index), f"ganpatchLayer({index}, {content});\n")
+        write_text(target / layer_script(index), f"ganpatchLayer({index}, {content});\n")
     explained = {method: one.facts.explains for method, one in suggested.items()}
-    write_text(folder / PAGE, _page(run_data(folder, manifest) | {"suggested": explained}))
-    return folder / PAGE
+    shown = run_data(run, manifest) | {"folder": printable(name), "suggested": explained}
+    write_text(target / PAGE, _page(shown))
 
 
 def layer_script(index: int) -> str:

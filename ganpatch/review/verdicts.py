@@ -18,7 +18,7 @@ from ganpatch.disk.text_bounds import MOST_FAULTS, first_faults
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.patch.edit import Edit, LayerName, id_of
 from ganpatch.patch.evidence import Evidence, Record
-from ganpatch.patch.patch_file import Patch, Provenance
+from ganpatch.patch.patch_file import Patch, Provenance, refused_in_words
 from ganpatch.ranking.result import Manifest
 from ganpatch.untrusted.strict_yaml import shown_path
 
@@ -36,7 +36,7 @@ class Flag(Section):
 
 
 class Verdicts(Section):
-    """verdicts.json, as the review page writes it."""
+    """verdicts.json, as the review page gives it."""
 
     format: Literal["ganpatch-verdicts/1"] = "ganpatch-verdicts/1"
     run: str
@@ -100,14 +100,15 @@ def patch_from_flags(
         for number, ((layer, reason), units) in enumerate(groups.items(), 1)
     ]
     seen = Record(made_by="review", chosen_on=manifest.seeds, settings={"score": manifest.score, "run": manifest.run})
-    return Patch(
-        name=name,
-        description=description,
-        model=manifest.model,
-        edits=tuple(edits),
-        evidence=Evidence.of(seen),
-        provenance=Provenance.now(),
-    )
+    with refused_in_words("the patch"):
+        return Patch(
+            name=name,
+            description=description,
+            model=manifest.model,
+            edits=tuple(edits),
+            evidence=Evidence.of(seen),
+            provenance=Provenance.now(),
+        )
 
 
 def _fault(flag: Flag, manifest: Manifest) -> str | None:

@@ -8,10 +8,11 @@ import torch
 
 from ganpatch.causes.insertion_sites import Context, insertion_by_context
 from ganpatch.causes.interventions import Interventions
-from ganpatch.causes.report import UNITS, write_causes_page
+from ganpatch.causes.report import PAGE, UNITS, write_causes_page
 from ganpatch.causes.result import MANIFEST, Causes, ContextRow
 from ganpatch.causes.search import Effort, find_causes
-from ganpatch.families.origins import write_origin
+from ganpatch.disk.atomic_files import replacing_together
+from ganpatch.families.origins import ORIGIN, write_origin
 from ganpatch.forward.activations import Progress, unseen
 from ganpatch.generator.generator import Generator
 from ganpatch.number_ranges import parse_spans
@@ -46,10 +47,11 @@ def cause_to_folder(
         causes = find_causes(generator, segmenter, layer, concepts, effort, progress=progress, partial=partial)
         contexts = _contexts(causes, Interventions(generator, segmenter, layer)) if context else {}
         causes = _with_contexts(causes, contexts)
-        write_origin(folder, generator.origin)
-        causes.save(folder)
-        page = write_causes_page(causes, generator, folder, contexts)
-    say(f"open {page} in a browser")
+        with replacing_together(folder, MANIFEST, without=[ORIGIN]) as room:
+            write_origin(folder, generator.origin, into=room)
+            causes.save(room)
+            write_causes_page(causes, generator, room, contexts)
+    say(f"open {folder / PAGE} in a browser")
     return causes
 
 

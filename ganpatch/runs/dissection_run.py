@@ -7,13 +7,12 @@ from typing import Any
 from ganpatch.dissection.dissector import dissect
 from ganpatch.dissection.report import PAGE, write_dissection_page
 from ganpatch.dissection.result import Dissection
-from ganpatch.families.origins import write_origin
 from ganpatch.forward.activations import Progress, unseen
 from ganpatch.forward.processes import ALONE, Group
 from ganpatch.generator.generator import Generator
 from ganpatch.ranking.result import MANIFEST
-from ganpatch.review.page import write_page
-from ganpatch.runs.ranking_run import Say, check_layers, chosen_layer, run_folder, set_verdicts_aside
+from ganpatch.review.page import write_page_files
+from ganpatch.runs.ranking_run import Say, check_layers, chosen_layer, replacing_run, run_folder
 from ganpatch.segmenters.loading import Segmenter
 
 
@@ -41,11 +40,10 @@ def dissect_to_folder(
         choices |= {"progress": progress, "partial": partial, "group": group}
         dissection = dissect(generator, segmenter, layers, seeds, **choices)
         if group.is_first:
-            set_verdicts_aside(folder)
-            write_origin(folder, generator.origin)
-            dissection.save(folder)
-            write_page(folder)
-            write_dissection_page(dissection, folder)
+            with replacing_run(folder, MANIFEST, generator) as room:
+                dissection.save(room)
+                write_page_files(room, room, name=folder.name)
+                write_dissection_page(dissection, room)
     say(f"dissected {', '.join(dissection.layers)} over {len(seeds)} images in {dissection.ranking.seconds:.1f} s")
     say(f"open {folder / PAGE} in a browser")
     return dissection

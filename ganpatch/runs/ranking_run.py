@@ -5,10 +5,17 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from ganpatch.disk.atomic_files import disk_faults, remove, write_bytes
+from ganpatch.disk.atomic_files import (
+    disk_faults,
+    refuse_other_names,
+    remove,
+    replacing_together,
+    write_bytes,
+)
 from ganpatch.disk.locks import locked
 from ganpatch.errors import GanpatchError
-from ganpatch.families.origins import write_origin
+from ganpatch.families.origins import ORIGIN, write_origin
+from ganpatch.finding.kept_results import KEPT
 from ganpatch.forward.activations import Progress, default_layer, list_layers, unseen
 from ganpatch.forward.processes import ALONE, Group, Lost
 from ganpatch.forward.saved_state import partial_of, partials
@@ -16,7 +23,7 @@ from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import find_layer
 from ganpatch.ranking.ranker import rank
 from ganpatch.ranking.result import MANIFEST, Ranking, read_manifest
-from ganpatch.review.page import PAGE, write_page
+from ganpatch.review.page import PAGE, write_page_files
 from ganpatch.review.verdicts import REVIEWING, VERDICTS
 
 PARTIAL = "partial.safetensors"
@@ -45,10 +52,9 @@ def rank_to_folder(
         layers = layers or [chosen_layer(generator, say)]
         ranking = rank(generator, layers, seeds, progress=progress, partial=partial, group=group, **choices)
         if group.is_first:
-            set_verdicts_aside(folder)
-            write_origin(folder, generator.origin)
-            ranking.save(folder)
-            write_page(folder)
+            with replacing_run(folder, MANIFEST, generator) as room:
+                ranking.save(room)
+                write_page_files(room, room, name=folder.name)
     names = ", ".join(f"{name} ({ranked.units} units)" for name, ranked in ranking.layers.items())
     say(f"ranked {names} over {len(ranking.seeds)} images in {ranking.seconds:.1f} s")
     say(f"open {folder / PAGE} in a browser, or: ganpatch review {folder}")
@@ -99,6 +105,7 @@ def run_folder(
 
 def _make_room(folder: Path, manifest: str, *, resume: bool, overwrite: bool) -> None:
     """Refuse to replace a run unasked; a run with a partial file was killed before its last page was written."""
+    refuse_other_names(folder)
     kept = partials(folder / PARTIAL)
     if overwrite and not resume:
         for path in kept:
@@ -110,6 +117,18 @@ def _make_room(folder: Path, manifest: str, *, resume: bool, overwrite: bool) ->
     probe = folder / ".ganpatch"  # detect a folder that cannot be written now, not after the long part
     write_bytes(probe, b"\n")
     remove(probe)
+
+
+@contextmanager
+def replacing_run(folder: Path, manifest: str, generator: Generator) -> Iterator[Path]:
+    """Yield an empty folder for the files of a run; at the end they move into `folder`, and flags are set aside.
+
+    Where the files cannot be written, a former run in `folder` stays as it is.
+    """
+    with replacing_together(folder, manifest, without=[ORIGIN, KEPT]) as room:
+        write_origin(folder, generator.origin, into=room)
+        yield room
+        set_verdicts_aside(folder)
 
 
 def set_verdicts_aside(folder: Path) -> None:

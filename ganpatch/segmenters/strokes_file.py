@@ -47,7 +47,7 @@ class Line(Section):
 
 
 class Stroke(Line):
-    """A line that marks `concept`."""
+    """A line that says: here is `concept`."""
 
     concept: Concept
 

@@ -1,12 +1,15 @@
 """The studio's routes; each only checks, asks the session or the engine, and shows what came of it."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Query, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 
+from ganpatch.disk.text_bounds import MOST_FAULTS
 from ganpatch.families.loading import weights_file
 from ganpatch.option_values import CHURCHES, INCEPTION, PLAIN
 from ganpatch.pages.local_server import own_file
@@ -66,6 +69,12 @@ def refusal(fault: Exception) -> Response:
     return JSONResponse({"detail": str(fault)}, 503 if isinstance(fault, Busy) else status)
 
 
+def unfit_request(fault: RequestValidationError) -> Response:
+    """Answer a request that does not fit its route, without repeating its content: no encoding may hold that."""
+    faults = [{key: one[key] for key in ("loc", "msg", "type")} for one in fault.errors()[:MOST_FAULTS]]
+    return Response(json.dumps({"detail": faults}), 422, media_type="application/json")
+
+
 def _session_routes(router: APIRouter, studio: Studio) -> None:
     folder = studio.folder
     saved = str(folder.path / "patch.yaml")
@@ -82,7 +91,7 @@ def _session_routes(router: APIRouter, studio: Studio) -> None:
 
     @router.get("/session")
     def session() -> SessionView:
-        """Return the current session."""
+        """Return the session as it stands."""
         return SessionView.of(folder.state, saved)
 
     @router.post("/changes")
@@ -111,7 +120,7 @@ def _download_routes(router: APIRouter, studio: Studio) -> None:
 
     @router.get("/download/patch", responses={200: {"content": {"application/yaml": {}, "application/zip": {}}}})
     def download_patch(version: int | None = Query(None, ge=1)) -> Response:
-        """Return the current patch file, or that of an earlier version; in a zip with its masks if it has any."""
+        """Return the patch file as it stands or as it stood at a version, in a zip with its masks where it has some."""
         if version is not None and version not in folder.versions():
             raise Missing(f"there is no version {version}")
         patch = folder.patch(version)

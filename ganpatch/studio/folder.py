@@ -18,7 +18,15 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from ganpatch.disk.atomic_files import read_bytes, remove, remove_abandoned, replacing, write_bytes, write_text
+from ganpatch.disk.atomic_files import (
+    read_bytes,
+    refuse_other_names,
+    remove,
+    remove_abandoned,
+    replacing,
+    write_bytes,
+    write_text,
+)
 from ganpatch.disk.json_files import read_section
 from ganpatch.disk.tensor_files import opened_tensors
 from ganpatch.errors import GanpatchError
@@ -60,6 +68,7 @@ class Folder:
     @classmethod
     def open(cls, path: Path, model: Model, channels: Mapping[str, int], start: Patch | None = None) -> "Folder":
         """Open a session, or begin one with the edits of `start`; raise GanpatchError when it is of another model."""
+        refuse_other_names(path)
         if path.is_dir():
             refuse_strange_entries(path)
         if not (path / STATE).exists():
@@ -82,7 +91,7 @@ class Folder:
         return folder
 
     def change(self, change: AnyChange) -> State:
-        """Make a change and return the new state; a change whose id was seen before is not made again."""
+        """Make a change and give the new state; one that was made before, by its id, is not made again."""
         with self._lock:
             state = self.state
             if change.id in state.seen:
@@ -99,7 +108,7 @@ class Folder:
             return self.state
 
     def put(self, change_id: str, make: Callable[[int], Entry]) -> State:
-        """Append the entry that `make(revision)` returns, or replace the one of the same name."""
+        """Put the entry that `make(revision)` gives at the end, or into the place of the one of its name."""
         with self._lock:
             state = self.state
             if change_id not in state.seen:
@@ -108,7 +117,7 @@ class Folder:
             return self.state
 
     def patch(self, version: int | None = None) -> Patch | None:
-        """Return the current patch, or that of an earlier version; None while no edit is on."""
+        """Return the patch as it stands, or as it stood at an earlier version; None while no edit is on."""
         if version is None:
             return self.state.patch(self.evidence)
         return self.state.model_copy(update={"content": self.content(version)}).patch(self.evidence)
@@ -150,7 +159,7 @@ class Folder:
         if patch is None:
             remove(self.path / PATCH)
         else:
-            write_text(self.path / PATCH, patch.to_yaml())  # its masks are in masks/ already: one file, whole or not
+            write_text(self.path / PATCH, patch.to_yaml())  # its masks lie in masks/ already: one file, whole or not
         if state.content.labels or (self.path / STROKES).exists():
             by_image(state.model, state.concepts, state.content.labels).save(self.path / STROKES)
 

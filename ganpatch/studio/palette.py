@@ -8,6 +8,7 @@
 Further brushes are the plain edits of the session ("what these units draw"), and any unit, "unit:LAYER:NUMBER".
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Literal
@@ -21,18 +22,19 @@ from ganpatch.number_ranges import format_spans
 from ganpatch.option_values import LEVELS, Level
 from ganpatch.patch.edit import Part
 from ganpatch.studio.changes import check_unit
-from ganpatch.studio.state import Entry
+from ganpatch.studio.state import MOST_LABEL, Entry
 
 LEAST_IOU = 0.02  # of a concept's best unit: with less, no unit of the layer means it
 
-BrushName = Annotated[str, Field(min_length=1, max_length=700)]
+_MOST_LETTERS = 700
+BrushName = Annotated[str, Field(min_length=1, max_length=_MOST_LETTERS)]
 Source = Literal["causes", "agrees", "flagged", "unit"]
 Values = Mapping[Level, tuple[float, ...]]
 LevelsOf = Callable[[str], Values]
 
 
 class Brush(Part):
-    """Units of a layer, the most important first; `insert` has values per unit that draw their concept, by level."""
+    """Units of a layer, the most important first; `insert` holds values per unit that draw their concept, by level."""
 
     name: BrushName
     label: str
@@ -65,8 +67,8 @@ class Palette:
             values = {level: causes.insertion_values(concept, level).tolist() for level in LEVELS}
             self._add(
                 Brush(
-                    name=f"concept:{causes.layer}:{concept}",
-                    label=concept,
+                    name=_name("concept", causes.layer, concept),
+                    label=_label(concept),
                     source="causes",
                     about="the units that cause it",
                     layer=causes.layer,
@@ -77,7 +79,7 @@ class Palette:
             )
 
     def add_dissection(self, name: str, dissection: Dissection) -> None:
-        """Add a brush for each concept that some unit of a layer agrees with; `name` distinguishes dissections."""
+        """Add a brush for each concept that some unit of a layer agrees with; `name` tells dissections apart."""
         for layer, found in dissection.layers.items():
             ranked = dissection.ranking[layer]
             levels: dict[Level, list[float]] = {"q99": ranked.q99.tolist(), "q999": ranked.q999.tolist()}
@@ -88,10 +90,10 @@ class Palette:
                 order = found.iou[:, place].argsort(descending=True, stable=True).tolist()
                 self._add(
                     Brush(
-                        name=f"agrees:{name}:{layer}:{concept}",
-                        label=concept,
+                        name=_name("agrees", name, layer, concept),
+                        label=_label(concept),
                         source="agrees",
-                        about=f"the units that are active where it is, IoU up to {best:.2f}",
+                        about=f"the units that fire where it is, IoU up to {best:.2f}",
                         layer=layer,
                         channels=self._channels[layer],
                         units=tuple(order),
@@ -125,7 +127,7 @@ class Palette:
         edit = entry.edit
         return Brush(
             name=f"edit:{edit.id}",
-            label=edit.reason or _units(edit.units),
+            label=_label(edit.reason) or _units(edit.units),
             source="flagged",
             about="flagged units",
             layer=edit.layer,
@@ -147,6 +149,16 @@ class Palette:
             units=(unit,),
             insert={level: (all_[unit],) for level, all_ in self._levels(layer).items()},
         )
+
+
+def _name(*parts: str) -> str:
+    """Return the name of a brush; concepts and folders may have names that are longer than a brush's may be."""
+    name = ":".join(parts)
+    return name if len(name) <= _MOST_LETTERS else f"{parts[0]}:{hashlib.sha256(name.encode()).hexdigest()}"
+
+
+def _label(text: str) -> str:
+    return text if len(text) <= MOST_LABEL else f"{text[: MOST_LABEL - 1]}…"
 
 
 def _units(units: Sequence[int]) -> str:

@@ -12,6 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse
 
 from ganpatch.disk.atomic_files import write_text
@@ -19,7 +20,7 @@ from ganpatch.disk.locks import locked
 from ganpatch.errors import GanpatchError
 from ganpatch.pages.local_server import Bounded, Guarded, hosts_of, listen, opened_page, run
 from ganpatch.pages.scripts import SHARED
-from ganpatch.studio.api import refusal, routes
+from ganpatch.studio.api import refusal, routes, unfit_request
 from ganpatch.studio.changes import Overtaken
 from ganpatch.studio.session import Opening, Studio
 from ganpatch.studio.trust import SERVER, kept_server
@@ -43,6 +44,10 @@ def make_app(studio: Studio, token: str, hosts: set[str]) -> FastAPI:
     @app.exception_handler(Overtaken)
     def refused(_request: Request, fault: Exception) -> Response:
         return refusal(fault)
+
+    @app.exception_handler(RequestValidationError)
+    def unfit(_request: Request, fault: RequestValidationError) -> Response:
+        return unfit_request(fault)
 
     @app.get("/", include_in_schema=False)
     def page() -> Response:

@@ -1,6 +1,6 @@
-"""The state of a studio session: the edits in their order, on or off, the strokes for new concepts, the pinned seeds.
+"""What a studio session holds: the edits in their order, on or off, the strokes for new concepts, the pinned seeds.
 
-    state.patch()           # the current patch, or None while no edit is on
+    state.patch()           # the patch as it stands, or None while no edit is on
     state.conflicts()       # units that several edits touch
 
 The patch is the state: a flagged unit is a unit of an edit, and nothing else remembers flags.
@@ -18,6 +18,7 @@ from ganpatch.studio.strokes import LabelStroke, Mode, Stroke
 
 Revision = Annotated[int, Field(ge=0)]
 Units = tuple[int, ...]
+MOST_LABEL = 200  # letters
 
 
 class Point(Part):
@@ -31,7 +32,7 @@ class Point(Part):
 class Painted(Part):
     """How a painted edit came about, so that the page can show its strokes again; `size` is (h, w) of the image."""
 
-    label: Annotated[str, Field(max_length=200)]
+    label: Annotated[str, Field(max_length=MOST_LABEL)]
     mode: Mode
     seed: Seed
     size: Annotated[tuple[int, int], Field(strict=False)]
@@ -81,7 +82,7 @@ class State(Part):
     """A session; `revision` grows with every change and with undo, `seen` are the last changes, by id.
 
     `version` is the revision at which the content came to be; `undo` and `redo` are versions, the last one next.
-    `evidence` records on which seeds the patch that the session began with was chosen.
+    `evidence` tells on which seeds the patch was chosen that the session began with.
     """
 
     format: Literal["ganpatch-studio/1"] = "ganpatch-studio/1"
@@ -106,7 +107,7 @@ class State(Part):
         return tuple(entry.edit for entry in self.content.edits if entry.on)
 
     def patch(self, evidence: Evidence | None = None) -> Patch | None:
-        """Return the current patch, or None while no edit is on: a patch has at least one."""
+        """Return the patch as it stands, or None while no edit is on: a patch has at least one."""
         edits = self.active()
         if not edits:
             return None

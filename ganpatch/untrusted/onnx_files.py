@@ -13,7 +13,7 @@ from typing import Any
 import onnx
 import onnxruntime
 
-from ganpatch.disk.atomic_files import plain_size
+from ganpatch.disk.atomic_files import plain_size, refuse_other_names
 from ganpatch.errors import GanpatchError, explained
 
 _LARGEST = 1 << 31  # protobuf holds no more
@@ -28,12 +28,15 @@ _SIZES: dict[int, int] = {
 
 def read_onnx(path: Path) -> onnx.ModelProto:
     """Read a graph without its external tensors; raise GanpatchError when it is broken or they are elsewhere."""
+    refuse_other_names(path)
     if plain_size(path) > _LARGEST:
         raise GanpatchError(f"'{path}' is not a readable ONNX file: it is larger than {_LARGEST:,} bytes")
     with explained(f"'{path}' is not a readable ONNX file"):
         model = onnx.load(path, format="protobuf", load_external_data=False)
-        for tensor in _tensors(model):
-            _check_tensor(path, tensor)
+        for message in _messages(model):
+            _check_texts(message)
+            if isinstance(message, onnx.TensorProto):
+                _check_tensor(path, message)
     return model
 
 
@@ -53,7 +56,8 @@ def onnx_metadata(path: Path) -> dict[str, str]:
 
 def external_places(path: Path) -> set[str]:
     """Return the files beside a graph that hold its tensors."""
-    outside = [t for t in _tensors(read_onnx(path)) if t.data_location == onnx.TensorProto.EXTERNAL]
+    tensors = [part for part in _messages(read_onnx(path)) if isinstance(part, onnx.TensorProto)]
+    outside = [tensor for tensor in tensors if tensor.data_location == onnx.TensorProto.EXTERNAL]
     return {entry.value for tensor in outside for entry in tensor.external_data if entry.key == "location"}
 
 
@@ -76,12 +80,19 @@ def _check_place(path: Path, location: str) -> None:
     plain_size(path.parent / location)
 
 
-def _tensors(message: Any) -> Iterator[onnx.TensorProto]:
-    """Yield every tensor in a graph, its functions and subgraphs."""
-    if isinstance(message, onnx.TensorProto):
-        yield message
-        return
+def _check_texts(message: Any) -> None:
+    """Raise ValueError for a name that is not UTF-8, which protobuf returns as bytes."""
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_STRING:
+            for text in value if field.is_repeated else (value,):
+                if isinstance(text, bytes):
+                    raise ValueError(f"{type(message).__name__}.{field.name} {text[:60]!r} is not UTF-8")
+
+
+def _messages(message: Any) -> Iterator[Any]:
+    """Yield a message and all messages in it: of a graph its nodes, functions, subgraphs and tensors."""
+    yield message
     for field, value in message.ListFields():
         if field.type == field.TYPE_MESSAGE:
             for part in value if field.is_repeated else (value,):
-                yield from _tensors(part)
+                yield from _messages(part)

@@ -120,3 +120,34 @@ def test_the_command_makes_counts_and_writes_the_evidence(small_dcgan: Generator
     assert record.figures["patch_preferred_most"].value == 1
     assert json.loads(done.stdout)["made_by"] == "ganpatch judge"
     assert judged_so_far(folder, asked, Answers(comparison=asked.id)).answered == 0
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_an_interrupt_while_pairs_are_drawn_leaves_a_folder_that_can_be_used(
+    small_dcgan: Generator, patch: Patch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_killed: bool
+) -> None:
+    """A kill can come between the pictures and the list of pairs."""
+
+    def interrupt(*_: object) -> None:
+        if is_killed:
+            (tmp_path / "pairs").mkdir()
+            (tmp_path / "pairs" / f"{'0' * 16}-left.png").touch()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ganpatch.evaluation.pairs.write_section", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            draw_pairs(small_dcgan, patch, tmp_path, FEW)
+    assert begun_comparison(tmp_path, patch) is None
+    assert list(tmp_path.iterdir()) == []
+    assert begun_comparison(tmp_path, patch) is None
+    drawn = draw_pairs(small_dcgan, patch, tmp_path, FEW)
+    assert begun_comparison(tmp_path, patch) == drawn
+
+
+def test_pictures_of_somebody_else_stay(patch: Patch, tmp_path: Path) -> None:
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "pairs" / "holiday.png").touch()
+    with pytest.raises(GanpatchError, match="holds no comparison"):
+        begun_comparison(tmp_path, patch)
+    assert (tmp_path / "pairs" / "holiday.png").exists()

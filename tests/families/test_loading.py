@@ -49,6 +49,10 @@ class Two(Net):
     def forward(self, z):
         return super().forward(z)[:, :2]
 
+class Lone(Net):
+    def forward(self, z):
+        return super().forward(z).squeeze()
+
 class Conditional(Net):
     def __init__(self):
         super().__init__()
@@ -131,6 +135,11 @@ def test_a_conditional_model(net: Path) -> None:
         ("Nan", "the output is not finite: the weights are broken or do not fit"),
         ("Deaf", "the image does not change with the seed: it ignores its latent, or the weights were not loaded"),
         ("Two", "the output is a tensor [2, 2, 4, 4], not images [N, 1 or 3, H, W]"),
+        (
+            "Lone",
+            "a batch of two works, and a batch of one does not: the output is a tensor [3, 4, 4], not images "
+            "[N, 1 or 3, H, W]; if the forward pass calls squeeze(), name the dimension, as in squeeze(-1)",
+        ),
     ],
 )
 def test_each_check_on_load_says_what_failed(net: Path, name: str, message: str) -> None:

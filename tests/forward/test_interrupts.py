@@ -1,4 +1,4 @@
-"""Signals within a batch wait for its end; a second one does not; other threads never see them."""
+"""Signals amid a batch wait for its end; a second one does not; other threads never see them."""
 
 import os
 import signal

@@ -71,7 +71,7 @@ class TwoInputs(nn.Module):
 
 
 class FixedBatch(TwoInputs):
-    """A forward pass that looks at its batch: no graph is right for every size."""
+    """A forward pass that looks at its batch: no graph holds for every size."""
 
     def forward(self, z: Tensor, label: Tensor) -> Tensor:
         return super().forward(z, label) + (0.1 if z.shape[0] % 2 else 0.0) * 0
@@ -154,3 +154,28 @@ def test_values_are_released_after_their_last_use() -> None:
             remainder(prefix, lambda y: y * 2)
     assert len(alive) > 20
     assert most <= 4, "a value and what is made of it"
+
+
+class Squeezed(nn.Module):
+    """What the layer is multiplied with loses the dimension of the batch where that is one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.layer = nn.Linear(6, 12), nn.Conv2d(12, 12, 1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        style = self.first(z)[:, :, None].squeeze()
+        y = self.layer(style.reshape(-1, 12, 1, 1)).flatten(1) * style
+        return y.reshape(-1, 3, 2, 2).tanh()
+
+
+def test_a_batch_of_one_keeps_its_row() -> None:
+    torch.manual_seed(0)
+    generator = ganpatch.load(Squeezed().eval(), latent="normal:6")
+    remainder = Remainder.of(generator, "layer")
+    assert remainder.is_split
+    with torch.no_grad():
+        prefix = remainder.prefix([5])
+        assert [len(read) for read in prefix.read] == [1] * len(prefix.read)
+        images = remainder(prefix.rows([0, 0, 0]), lambda y: y)
+        assert torch.allclose(images, generator.sample([5]).expand(3, -1, -1, -1), atol=1e-6)

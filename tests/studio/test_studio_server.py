@@ -1,4 +1,4 @@
-"""The studio's routes: they return nothing to strangers, refuse what does not fit, and answer as they are described."""
+"""The studio's routes: they give nothing to strangers, refuse what does not fit, and answer as they are described."""
 
 import http.client
 import json
@@ -154,3 +154,23 @@ def test_answers_are_as_described(weights: Path, tmp_path: Path) -> None:
     again = Studio.open(Opening(model=str(weights), out=tmp_path / "s"))
     assert again.folder.state == studio.folder.state
     again.engine.close()
+
+
+@pytest.mark.parametrize("value", ['"\\ud800"', "NaN", "1e999", '["\\ud800"]', '{"\\ud800": 1}', "9" * 5000])
+def test_what_no_encoding_holds_is_refused(client: TestClient, studio: Studio, value: str) -> None:
+    """An answer that repeats such a value cannot be sent."""
+    for field in ("reason", "unit", "id", "\\ud800"):
+        body = {"kind": '"flag"', "id": '"a"', "layer": f'"{LAYER}"', "unit": "1", field: value}
+        text = "{" + ",".join(f'"{name}":{one}' for name, one in body.items()) + "}"
+        answer = client.post("/api/changes", content=text, headers={"content-type": "application/json"})
+        assert answer.status_code in (400, 422), (field, answer.text)
+        assert "detail" in answer.json()
+    assert studio.folder.state.content.edits == ()
+
+
+def test_a_body_that_is_dense_is_refused_before_it_is_read(client: TestClient) -> None:
+    for filling, most in (("[],", 413), ('"",', 422)):
+        body = '{"points": [' + filling * 900_000 + "1]}"
+        answer = client.post("/api/images", content=body, headers={"content-type": "application/json"})
+        assert answer.status_code == most, answer.text[:200]
+        assert len(answer.content) < 20_000

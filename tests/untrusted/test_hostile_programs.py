@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from ganpatch import GanpatchError, Patch
-from ganpatch.export.onnx_patching import list_onnx_layers, patch_onnx
+from ganpatch.export.onnx_patching import list_onnx_layers, onnx_inputs, patch_onnx
+from ganpatch.export.patch_record import read_record
 from ganpatch.untrusted.exported_programs import load_program, load_script
 from tests.support.bounded import refusal
 from tests.support.hostile_files import Evil
@@ -147,3 +148,15 @@ def test_a_graph_that_claims_large_tensors_takes_no_memory(programs: Path, tmp_p
         model.graph.initializer[0].dims[:] = dims
         onnx.save(model, tmp_path / "a.onnx")
         assert "and should have" in refusal(lambda: list_onnx_layers(tmp_path / "a.onnx"))
+
+
+@pytest.mark.parametrize("text", [b"ganpatch.latent", b"normal:8,1,1", b"main.0.weight"])
+def test_a_graph_with_texts_that_are_not_utf8_is_refused(programs: Path, text: bytes, tmp_path: Path) -> None:
+    """Protobuf returns such a text as bytes."""
+    path, content = tmp_path / "a.onnx", (programs / "a.onnx").read_bytes()
+    changed = b"\xff" + text[1:]
+    path.write_bytes(content.replace(text, changed))
+    for read in (list_onnx_layers, onnx_inputs, read_record):
+        said = refusal(lambda read=read: read(path))  # type: ignore[misc]
+        assert said.startswith(f"'{path}' is not a readable ONNX file: ")
+        assert said.endswith(f"{changed!r} is not UTF-8")

@@ -1,4 +1,4 @@
-"""Which network of a checkpoint is meant, the way that trainers save it: prefixes, keys, and other objects."""
+"""Which network of a checkpoint is meant, the way that trainers save it: prefixes, keys, and what stands beside it."""
 
 import datetime
 import enum

@@ -1,4 +1,4 @@
-// The tray: pinned images, with the current patch.
+// The tray: pinned images, with the patch as it stands.
 
 import { $, make } from "./dom.js";
 import { Stream } from "./net.js";
