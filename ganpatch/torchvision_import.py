@@ -1,6 +1,6 @@
 """torchvision, also where it was built for another torch.
 
-The registry's torchvision is built for CUDA; beside a CPU build of torch its import fails for want of two operators.
+The registry's torchvision is built for CUDA; with a CPU build of torch its import lacks two operators.
 Declared by name only, they let all of its Python parts work: models, transforms.
 """
 

@@ -14,7 +14,8 @@ from ganpatch import Generator, Patch
 from tests.support.nets import dcgan, progressive
 from tests.support.shared import FACES, FLAGS, patch_for
 
-torch.set_num_threads(1)  # the tests run in several processes
+torch.set_num_threads(1)  # the tests run in several processes, and begin others
+os.environ["OMP_NUM_THREADS"], os.environ["OMP_WAIT_POLICY"] = "1", "PASSIVE"
 os.environ["XDG_STATE_HOME"] = os.path.join(tempfile.gettempdir(), "ganpatch-tests")  # the secret of seals
 
 

@@ -21,7 +21,7 @@ from ganpatch.graph.prefix import Prefix
 from ganpatch.patch.equation import replaced
 
 _BATCH = 8  # images ablated, and as many inserted into
-_PRESENT = 0.25  # from this mean probability on, a place holds the concept
+_PRESENT = 0.25  # from this mean probability on, a place has the concept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ def _iou_start(iou: Tensor) -> Tensor:
 # Under "sparse", which is ours, few alphas stay high, so that the first twenty of them can be ranked: with the smaller
 # penalty of the reference code, dozens end at 1 (tools/documentation/show_dissection.py).
 # The paper's lambda of 100 is read as relative to presence in pixels: a position at 8x8 covers 1024 pixels of 256x256.
-# It gives neither the rate nor the initial value. The reference code starts at the IoU.
+# It states neither the rate nor the initial value. The reference code starts at the IoU.
 PRESETS: Mapping[str, Preset] = {
     "sparse": Preset(
         optimizer=lambda parameters: torch.optim.Adam(parameters, lr=0.03),
@@ -81,7 +81,7 @@ class Study:
 
 
 class Alphas:
-    """Alphas of one concept being optimised; the same seeds and steps give the same alphas, interrupted or not."""
+    """Alphas of one concept being optimised; the same seeds and steps lead to the same alphas, interrupted or not."""
 
     def __init__(self, bench: Interventions, study: Study, preset: Preset, radius: int = 1) -> None:
         self._bench, self._study, self._preset, self._radius = bench, study, preset, radius

@@ -35,7 +35,7 @@ class Interventions:
         facts = {fact.name: fact for fact in list_layers(generator)}
         if layer not in facts or len(facts[layer].size) != 2:
             near = default_layer(list(facts.values())).name
-            raise GanpatchError(f"layer '{layer}' gives no maps [N, C, h, w] to intervene in; '{near}' does")
+            raise GanpatchError(f"layer '{layer}' outputs no maps [N, C, h, w] to intervene in; '{near}' does")
         self.generator, self.segmenter, self.layer = generator, segmenter, layer
         self.units = facts[layer].units
         self.size: tuple[int, int] = (facts[layer].size[0], facts[layer].size[1])

@@ -10,40 +10,55 @@ import numpy as np
 import torch
 
 from ganpatch.causes.insertion_sites import Context
-from ganpatch.causes.result import Causes, Curve
+from ganpatch.causes.result import Causes, ConceptCauses, Curve
 from ganpatch.generator.generator import Generator
 from ganpatch.number_ranges import format_spans, parse_spans
-from ganpatch.pages.charts import bars, curves
+from ganpatch.pages.charts import AFTER, BASELINE, bars, curves
 from ganpatch.pages.image_grids import before_after, save_picture, to_pixels
 from ganpatch.pages.report_frame import heading, paragraph, picture, table, write_report
 from ganpatch.patch.applying import edits_applied
 
 PAGE = "causes.html"
 UNITS = 20
+_RANDOM = "random"
 _PAIRS = 12
 
 
 def write_causes_page(causes: Causes, generator: Generator, folder: Path, contexts: Mapping[str, Context]) -> Path:
     """Write causes.html and its pictures into a causes folder; return the page's path."""
-    parts = [paragraph(_lead(causes))]
-    for number, (concept, found) in enumerate(causes.concepts.items()):
+    parts = [paragraph(conclusion(concept, found), "lead") for concept, found in causes.concepts.items()]
+    parts.append(paragraph(_lead(causes), "faint"))
+    for number, concept in enumerate(causes.concepts):
         name = f"without-{number}.png"
         _save_pairs(causes, generator, concept, folder / name)
-        units = format_spans(sorted(found.ranked()[:UNITS]))
-        parts += [
-            heading(concept),
-            paragraph(f"{found.presence:.2%} of all pixels. The {UNITS} most causal units: {units}"),
-        ]
-        parts.append(curves(_lines(found.curves, "removed"), x="units ablated", y="share of its pixels taken away"))
-        parts.append(curves(_lines(found.curves, "ace"), x="units", y="average causal effect, over mean presence"))
-        parts.append(table(["order", *map(str, found.curves[0].units)], _rows(found.curves)))
-        parts.append(
-            picture(name, f"held-out images before and after ablating the {UNITS} most causal units of {concept}")
-        )
+        text = f"held-out images before and after ablating the {UNITS} most causal units of {concept}"
+        parts += [heading(concept), picture(name, text), *_curve_parts(concept, causes[concept])]
         if concept in contexts:
             parts += _context_parts(contexts[concept], folder, f"insertions-{number}.png")
     write_report(folder / PAGE, f"What causes what in {causes.layer} of {causes.model.name}", parts)
     return folder / PAGE
+
+
+def conclusion(concept: str, found: ConceptCauses) -> str:
+    """Return what to conclude: how much of the concept its most causal units remove, beside random units."""
+    place = max(index for index, count in enumerate(found.curves[0].units) if count <= UNITS or index == 0)
+    count = found.curves[0].units[place]
+    removed = {curve.by: curve.removed[place] for curve in found.curves}
+    others = [share for by, share in removed.items() if by.startswith(_RANDOM)]
+    beside = f"; {count} random units remove {min(others):.0%} to {max(others):.0%}" if others else ""
+    return f"Without its {count} most causal units, {removed['alpha']:.0%} of the {concept} is gone{beside}."
+
+
+def _curve_parts(concept: str, found: ConceptCauses) -> list[str]:
+    units = format_spans(sorted(found.ranked()[:UNITS]))
+    colours = {"alpha": AFTER} | {curve.by: BASELINE for curve in found.curves if curve.by.startswith(_RANDOM)}
+    removed, ace = (_lines(found.curves, what) for what in ("removed", "ace"))
+    return [
+        curves(removed, title=f"{concept}: removal", x="units ablated", y="share removed", colours=colours),
+        curves(ace, title=f"{concept}: average causal effect", x="units", y="of mean presence", colours=colours),
+        table(["order", *map(str, found.curves[0].units)], _rows(found.curves)),
+        paragraph(f"{found.presence:.2%} of all pixels. The {UNITS} most causal units: {units}.", "faint"),
+    ]
 
 
 def _lead(causes: Causes) -> str:
@@ -72,9 +87,9 @@ def _context_parts(context: Context, folder: Path, name: str) -> list[str]:
     text = f"{context.concept} inserted: the largest gain at each kind of place"
     return [
         heading(f"Where {context.concept} can be put", 3),
-        bars({before: gain for before, _, gain in rows}),
-        table(["what was there", "places", f"mean gain in {context.concept} there"], cells),
         picture(name, text),
+        bars({before: gain for before, _, gain in rows}, title=f"{context.concept}: gain by what was there", x="gain"),
+        table(["what was there", "places", f"mean gain in {context.concept} there"], cells),
     ]
 
 

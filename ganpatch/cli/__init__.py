@@ -74,7 +74,7 @@ def main() -> None:
     if group is not None:
         group.leave(well=not code)
         if code:
-            os._exit(code)  # the interpreter would wait for what still wants to be sent to the others
+            os._exit(code)  # the interpreter would wait for what is still to be sent to the others
     sys.exit(code)
 
 

@@ -7,7 +7,7 @@ import click
 from ganpatch.cli.completing import PathOf
 from ganpatch.cli.help import command
 from ganpatch.cli.options import ANY_PATH, json_option
-from ganpatch.cli.output import print_json, print_table, say
+from ganpatch.cli.output import page_path, print_json, print_table, say
 
 
 @command()
@@ -27,8 +27,9 @@ def compare(runs: tuple[Path, ...], quality: tuple[float, ...], out: Path | None
     for text in comparison.differing:
         say(f"not alike, so read with care: {text}")
     if out is not None:
-        comparison.write_page(out)
-        say(f"open {out} in a browser")
+        page = page_path(out)
+        comparison.write_page(page)
+        say(f"open {page} in a browser")
     if as_json:
         print_json(comparison.as_json())
         return

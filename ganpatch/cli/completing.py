@@ -144,7 +144,7 @@ def _installed(group: Group) -> list[str]:
 
 
 def _folders(context: click.Context) -> Iterator[Path]:
-    """Yield the paths that stand on the line where folders can; click leaves some in `args`, before Tab's word."""
+    """Yield the paths on the line that may be folders; click leaves some in `args`, before Tab's word."""
     values = [context.params.get(name) for name in _FOLDERS]
     for value in [*values, context.args]:
         yield from (Path(one) for one in (value if isinstance(value, tuple | list) else [value]) if one)

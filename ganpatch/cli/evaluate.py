@@ -17,7 +17,7 @@ from ganpatch.cli.options import (
     seeds_option,
     split_patch,
 )
-from ganpatch.cli.output import print_json, print_table, progress_bar, say
+from ganpatch.cli.output import page_path, print_json, print_table, progress_bar, say
 from ganpatch.cli.running import compute_options
 from ganpatch.option_values import BASELINES, EVALUATION_SEEDS
 
@@ -73,7 +73,7 @@ def evaluate(
     with progress_bar("evaluating") as progress:
         chosen = Choices(features=load_features(features), **choices)
         evaluation = evaluate_patch(generator, patch, chosen, progress=progress)
-    page = out or path.with_suffix(".html")
+    page = page_path(out) if out else path.with_suffix(".html")
     with replacing(page) as made:  # moved into place when the evidence is in the patch
         write_evaluation(evaluation, made)
         if write:

@@ -20,6 +20,15 @@ def say(text: str) -> None:
     click.echo(printable(text), err=True)
 
 
+def page_path(path: Path) -> Path:
+    """Return the path of a page to write: a browser shows a name without a suffix as text, so it gets .html, said."""
+    if path.suffix:
+        return path
+    page = path.with_name(f"{path.name}.html")
+    say(f"'{path}' has no suffix: the page is {page}")
+    return page
+
+
 def print_json(content: Any) -> None:
     """Print a result as JSON on stdout."""
     click.echo(json.dumps(content, indent=1))

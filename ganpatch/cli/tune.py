@@ -44,7 +44,7 @@ def tune(
     compute: "Compute",
     as_json: bool,
 ) -> None:
-    """Soften PATCH until it does no harm: per unit an alpha, or a level to hold it at; units that do not help go.
+    """Soften PATCH until it does no harm: per unit 0, a mean, or a level to hold it at; units that do not help go.
 
     Writes the tuned patch and beside it a page with the trade-off of gain against damage.
 

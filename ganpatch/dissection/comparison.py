@@ -14,7 +14,7 @@ from typing import Any
 from ganpatch.dissection.result import Dissection
 from ganpatch.errors import GanpatchError
 from ganpatch.pages.charts import bars, stacked_bars
-from ganpatch.pages.report_frame import heading, paragraph, table, write_report
+from ganpatch.pages.report_frame import paragraph, table, write_report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,14 +64,24 @@ class Comparison:
             for e in self.entries
         ]
 
+    def conclusion(self) -> str:
+        """Return which entry has the largest share of interpretable units."""
+        best = max(self.entries, key=lambda entry: entry.interpretable / entry.units)
+        share = f"{best.interpretable} of {best.units} ({best.interpretable / best.units:.0%})"
+        return f"{best.name} has the largest share of interpretable units: {share}, of {len(best.counts)} concepts."
+
     def write_page(self, path: Path) -> None:
         """Write a report page with a chart of units per concept (Bau et al. 2018, Figures 5 and 6)."""
-        parts = [paragraph(f"Not alike, so read with care: {text}") for text in self.differing]
-        parts += [heading("Interpretable units"), stacked_bars({e.name: e.counts for e in self.entries}, "units")]
-        parts.append(table(*self.rows()))
+        counts = {entry.name: entry.counts for entry in self.entries}
+        kinds = {entry.name: len(entry.counts) for entry in self.entries}
+        parts = [paragraph(self.conclusion(), "lead")]
+        parts += [paragraph(f"Not alike, so read with care: {text}") for text in self.differing]
+        parts.append(stacked_bars(counts, title="Interpretable units by concept", x="units"))
+        parts.append(bars(kinds, title="Concepts with a unit", x="concepts"))
         quality = {entry.name: entry.quality for entry in self.entries if entry.quality is not None}
         if quality:
-            parts += [heading("Quality, as given"), bars(quality)]
+            parts.append(bars(quality, title="Quality, as given", x="quality"))
+        parts.append(table(*self.rows()))
         write_report(path, "Dissections compared", parts)
 
 

@@ -5,9 +5,9 @@
     evaluation.verdict.sentence
     evaluation.record()                     # for the patch file
 
-The patch is scored on all images, on the fifth that most activates its units, and on the half that activates them
-least: those images were fine. Each baseline is scored on the fifth that most activates its own units. The seeds are
-not those that the patch was chosen on.
+The patch is scored on all images, on those that most activate its units (a fifth, at most 100), and on the half that
+activates them least: those images were fine. Each baseline is scored on as many images that most activate its own
+units, and draws only these. The seeds are not those that the patch was chosen on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,15 +22,14 @@ from ganpatch.errors import GanpatchError
 from ganpatch.evaluation.baselines import random_edits
 from ganpatch.evaluation.judging import preferred_by_eye
 from ganpatch.evaluation.measuring import (
-    MOST,
     Observed,
     Plan,
     activity_of,
-    baseline_change,
     least_active,
     most_active,
+    most_count,
     observe_both,
-    observe_rows,
+    score_of_rows,
 )
 from ganpatch.evaluation.metrics import Damage, Distances, distances, perceptual_distance
 from ganpatch.evaluation.references import Compared, Reference, choose_reference
@@ -182,7 +181,7 @@ def evaluate(
 
 def _plan(choices: Choices, progress: Progress) -> Plan:
     images = len(choices.seeds)
-    total, done = round((2 + choices.baselines * MOST) * images), 0
+    total, done = 2 * images + choices.baselines * most_count(images), 0
 
     def report(count: int) -> None:
         nonlocal done
@@ -200,8 +199,8 @@ def _baselines(
     for number in range(count):
         edits = random_edits(patch.edits, observed.layers.levels, number)
         rows = most_active(observed.layers.peaks, edits)
-        after = observe_rows(generator, edits, rows, reference, plan)
-        made.append(baseline_change(observed.before, after, rows, reference))
+        after = score_of_rows(generator, edits, rows, reference, plan)
+        made.append(Change(before=observed.before.score(reference, rows), after=after))
     return tuple(made)
 
 

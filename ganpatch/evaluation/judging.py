@@ -31,7 +31,7 @@ Identity = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
 
 class Pair(Section):
-    """One pair: which images it is of, whether the patch or a baseline was applied, and on which side it stands."""
+    """One pair: which images it is of, whether the patch or a baseline was applied, and on which side it is."""
 
     id: Identity
     seed: Annotated[int, Field(ge=0)]

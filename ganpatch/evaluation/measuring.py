@@ -4,7 +4,7 @@ Example:
 
     observed = observe_both(generator, patch.edits, reference, plan)    # two passes over all seeds
     rows = most_active(observed.layers.peaks, patch.edits)              # where these edits act
-    sample = observe_rows(generator, baseline, rows, reference, plan)   # one pass over those rows
+    score = score_of_rows(generator, baseline, rows, reference, plan)   # one pass over those rows
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,6 @@ from torch import Tensor
 from ganpatch.evaluation.baselines import Levels
 from ganpatch.evaluation.metrics import Damage, Perceptual, damage
 from ganpatch.evaluation.references import Reference
-from ganpatch.evaluation.verdict import Change
 from ganpatch.finding.frechet_distance import frechet
 from ganpatch.finding.image_features import Features
 from ganpatch.forward.activations import BATCH, Progress, batched, stream, unseen
@@ -27,6 +26,7 @@ from ganpatch.patch.applying import edits_applied
 from ganpatch.patch.edit import Edit
 
 MOST, LEAST = 0.2, 0.5  # shares of the images that activate the edited units most, least
+SCORED = 100  # most active images that are scored, at most: each baseline has to draw as many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +46,9 @@ class Sample:
     vectors: Tensor
     errors: Tensor | None
 
-    def score(self, reference: Reference, rows: Tensor | None = None) -> float:
+    def score(self, reference: Reference, rows: Tensor) -> float:
         """Return the mean error of the images in `rows`, or their Fréchet distance to the reference images."""
-        if self.errors is not None:
-            return float((self.errors if rows is None else self.errors[rows]).mean())
-        vectors = self.vectors if rows is None else self.vectors[rows]
-        return float(frechet(vectors.double(), reference.vectors.double()).clamp(min=0))
+        return float(self.errors[rows].mean()) if self.errors is not None else _distance(self.vectors[rows], reference)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,14 +108,28 @@ def observe_both(generator: Generator, edits: Sequence[Edit], reference: Referen
 
 
 @torch.inference_mode()
-def observe_rows(generator: Generator, edits: Sequence[Edit], rows: Tensor, reference: Reference, plan: Plan) -> Sample:
-    """Draw the images of the seeds in `rows` under `edits`."""
-    kept = _Collected()
+def score_of_rows(generator: Generator, edits: Sequence[Edit], rows: Tensor, reference: Reference, plan: Plan) -> float:
+    """Draw the images of the seeds in `rows` under `edits`, and return their score."""
+    found = []
     with edits_applied(generator.module, edits):
         for seeds in batched([plan.seeds[row] for row in rows.tolist()], BATCH):
-            kept.add(generator.sample(seeds), seeds, reference, plan)
+            images = generator.sample(seeds)
+            errors = _errors(images, seeds, reference)
+            found.append(plan.features.vectors(images) if errors is None else errors)
             plan.report(len(seeds))
-    return kept.sample()
+    joined = torch.cat(found)
+    return _distance(joined, reference) if reference.targets is None else float(joined.mean())
+
+
+def _errors(images: Tensor, seeds: Sequence[int], reference: Reference) -> Tensor | None:
+    """Return the mean absolute errors [N] of images to those of `seeds`, if these are known."""
+    if reference.targets is None:
+        return None
+    return (images - reference.targets(seeds).to(images.device)).abs().mean((1, 2, 3)).cpu()
+
+
+def _distance(vectors: Tensor, reference: Reference) -> float:
+    return float(frechet(vectors.double(), reference.vectors.double()).clamp(min=0))
 
 
 def activity_of(peaks: Mapping[str, Tensor], edits: Sequence[Edit]) -> Tensor:
@@ -134,18 +145,18 @@ def activity_of(peaks: Mapping[str, Tensor], edits: Sequence[Edit]) -> Tensor:
 def most_active(peaks: Mapping[str, Tensor], edits: Sequence[Edit]) -> Tensor:
     """Return the rows of the images that most activate the edited units."""
     activity = activity_of(peaks, edits)
-    return activity.topk(max(1, round(MOST * len(activity)))).indices
+    return activity.topk(most_count(len(activity))).indices
+
+
+def most_count(images: int) -> int:
+    """Return how many of `images` count as those that most activate the edited units: a fifth, at most SCORED."""
+    return max(1, min(round(MOST * images), SCORED))
 
 
 def least_active(peaks: Mapping[str, Tensor], edits: Sequence[Edit]) -> Tensor:
     """Return the rows of the half of the images that activates the edited units least: those were fine."""
     activity = activity_of(peaks, edits)
     return activity.topk(max(1, round(LEAST * len(activity))), largest=False).indices
-
-
-def baseline_change(before: Sample, after: Sample, rows: Tensor, reference: Reference) -> Change:
-    """Return the change of the score of the images in `rows`; `after` holds these rows alone."""
-    return Change(before=before.score(reference, rows), after=after.score(reference))
 
 
 @dataclass(slots=True)
@@ -155,9 +166,8 @@ class _Collected:
 
     def add(self, images: Tensor, seeds: Sequence[int], reference: Reference, plan: Plan) -> None:
         self.vectors.append(plan.features.vectors(images))
-        if reference.targets is not None:
-            gap = images - reference.targets(seeds).to(images.device)
-            self.errors.append(gap.abs().mean((1, 2, 3)).cpu())
+        errors = _errors(images, seeds, reference)
+        self.errors += [] if errors is None else [errors]
 
     def sample(self) -> Sample:
         return Sample(vectors=torch.cat(self.vectors), errors=torch.cat(self.errors) if self.errors else None)

@@ -1,4 +1,4 @@
-"""What images are compared with: the image that each seed should give, a set of real images, or the typical half.
+"""What images are compared with: the right image of each seed, a set of real images, or the typical half.
 
     reference = choose_reference(generator, Compared(features=load_features()))
     reference.targets                       # seeds -> [N, 3, H, W], where the right image of a seed is known
@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ganpatch.families.churches.targets import held_out_images, is_bundled, targets_of
+from ganpatch.families.churches.targets import draws_scenes, held_out_images, targets_of
 from ganpatch.finding.image_features import Features
 from ganpatch.finding.typical import Typical
 from ganpatch.forward.activations import BATCH, batched
@@ -57,7 +57,7 @@ def choose_reference(generator: Generator, compared: Compared) -> Reference:
         height, width = generator.sample([0]).shape[-2:]
         vectors = _vectors(features, read_images(compared.real, (height, width), BATCH, count))
         return Reference(description=f"{len(vectors)} real images of {compared.real.name}", vectors=vectors)
-    if is_bundled(generator):
+    if draws_scenes(generator):
         scenes = (held_out_images(seeds) for seeds in batched(range(SCENES, SCENES + count), BATCH))
         return Reference(
             description="the clean scene that each seed describes",
@@ -72,17 +72,16 @@ def _vectors(features: Features, batches: Iterable[Tensor]) -> Tensor:
 
 
 def _typical_half(generator: Generator, features: Features, count: int) -> Reference:
-    """Draw 2 * `count` images and keep the most typical half; each quarter is measured against the other half."""
-    maps, vectors = [], []
-    for seeds in batched(range(OWN, OWN + 2 * count)):
-        images = generator.sample(seeds)
-        maps.append(features.maps(images))
-        vectors.append(features.vectors(images))
+    """Draw `count` images and keep the most typical half; each half is measured against the other one."""
+    maps, vectors, half = [], [], count // 2
+    for seeds in batched(range(OWN, OWN + count)):
+        maps.append(features.maps(generator.sample(seeds)))
+        vectors.append(features.pooled(maps[-1]))
     own = torch.cat(maps)
-    odd = torch.cat([Typical(own[count:]).oddity(own[:count]), Typical(own[:count]).oddity(own[count:])])
-    typical = odd.mean((1, 2)).argsort()[:count].cpu()
+    odd = torch.cat([Typical(own[half:]).oddity(own[:half]), Typical(own[:half]).oddity(own[half:])])
+    typical = odd.mean((1, 2)).argsort()[:half].cpu()
     return Reference(
-        description=f"the {count} most typical of {2 * count} generated images (no real images given)",
+        description=f"the {half} most typical of {count} generated images (no real images given)",
         vectors=torch.cat(vectors)[typical],
         is_independent=False,
     )

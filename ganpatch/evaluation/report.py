@@ -8,31 +8,30 @@ from pathlib import Path
 import torch
 
 from ganpatch.evaluation.evaluator import Evaluation
-from ganpatch.evaluation.measuring import LEAST, MOST
+from ganpatch.evaluation.measuring import LEAST
 from ganpatch.number_ranges import format_spans
-from ganpatch.pages.charts import bars
+from ganpatch.pages.charts import AFTER, BASELINE, BEFORE, bars, histogram, strips
 from ganpatch.pages.image_grids import before_after
 from ganpatch.pages.report_frame import heading, paragraph, picture, table, write_report
 
 PAIRS = 32
-_WHERE = {"most": f"images that most activate its units ({MOST:.0%})", "all": "all images"}
+_WHERE = ("most", "all")
 
 
 def write_evaluation(evaluation: Evaluation, path: Path) -> None:
     """Write the page; it holds its pictures."""
     patch, choices = evaluation.patch, evaluation.choices
-    found = evaluation.found
     parts = [
-        paragraph(evaluation.verdict.sentence),
+        paragraph(evaluation.verdict.sentence, "lead"),
         paragraph(
             f"Patch {patch.name}, {sum(len(edit.units) for edit in patch.edits)} units; {len(choices.seeds)} images of "
             f"seeds {format_spans(choices.seeds)}, against {evaluation.reference.description}; features "
             f"{choices.features.name}.",
             "faint",
         ),
-        heading(f"Change of the {found.score} of the images that most activate the units, %"),
-        bars({"patch": 100 * found.most.relative, **_baseline_bars(evaluation)}),
-        paragraph("Each baseline edits other, random units, and is scored on its own most active images.", "faint"),
+        heading("Before and after, the most changed first"),
+        picture(*_pairs(evaluation)),
+        *_charts(evaluation),
     ]
     rows = evaluation_rows(evaluation)
     parts += [heading("Figures"), table(rows[0], rows[1:])]
@@ -41,7 +40,6 @@ def write_evaluation(evaluation: Evaluation, path: Path) -> None:
     parts.append(table(["measure", "value"], [[_FINE[key], f"{value:.4g}"] for key, value in evaluation.fine.items()]))
     if "lpips" not in evaluation.fine:
         parts.append(paragraph("LPIPS is left out: its weights are not in the cache; --lpips fetches them.", "faint"))
-    parts += [heading("Before and after, the most changed first"), picture(*_pairs(evaluation))]
     write_report(path, f"{patch.name}: better?", parts)
 
 
@@ -70,8 +68,27 @@ def evaluation_rows(evaluation: Evaluation) -> list[list[str]]:
     return rows
 
 
-def _baseline_bars(evaluation: Evaluation) -> dict[str, float]:
-    return {f"baseline {n}": 100 * one.relative for n, one in enumerate(evaluation.baselines, 1)}
+def _charts(evaluation: Evaluation) -> list[str]:
+    """Draw the patch among its baselines, the score of each set of images, and how much all images change."""
+    found = evaluation.found
+    changes = {"patch": [100 * found.most.relative]}
+    changes |= {"random units": [100 * one.relative for one in evaluation.baselines]} if evaluation.baselines else {}
+    scores: dict[str, float] = {}
+    for name in ("most", "all", "fine"):
+        change = getattr(found, name)
+        scores |= {f"{name}, before": change.before, f"{name}, after": change.after}
+    colours = {name: BEFORE if name.endswith("before") else AFTER for name in scores}
+    among = strips(
+        changes, title=f"Change of the {found.score} with the patch and with random units", x="%, most active images",
+        colours={"patch": AFTER, "random units": BASELINE},
+    )  # fmt: skip
+    changed = {"images": (255 * evaluation.damage.changed).tolist()}
+    return [
+        among,
+        paragraph("Each baseline edits other, random units, and is scored on its own most active images.", "faint"),
+        bars(scores, title=f"The {found.score} before and after", x=found.score, colours=colours),
+        histogram(changed, title="How much the images change", x="mean absolute change, of 255", y="images"),
+    ]
 
 
 def _pairs(evaluation: Evaluation) -> tuple[str, str]:

@@ -3,23 +3,27 @@
     tuned = tune(generator, patch, Bound(damage=0.01))
     tuned.patch, tuned.curve                # the trade-off: (damage, gain) of each point
 
-Every unit may be left unchanged, blended by half, switched off, or held at its 99 or 99.9 % level (`above`, `value`).
-Its gain is how much more typical the images become that activate it most; its damage is how much those change that
-activate it least. At a price of damage, every unit takes the option with the highest gain - price * damage. A sweep
-over prices gives the curve. Each stop is then measured with all its edits together, and the stop with the highest gain
-within the bound is chosen.
+Every unit may be left unchanged, replaced by 0, by its mean, or by its mean over the images without the fault (the half
+that activates the units least), or held at its 99 % level (`above`, `value`). The gain of an option is how much more
+typical the images become that activate the unit most; its damage is how much those images change that activate the
+units of the patch least. At a price of damage, every unit takes the option with the highest gain - price * damage. A
+sweep over prices yields the curve. Each stop is then measured with all its edits together, and the stop with the
+highest gain within the bound is chosen.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from ganpatch.errors import GanpatchError
+from ganpatch.evaluation.measuring import activity_of, least_active, watch_layers
 from ganpatch.finding.image_features import Features, feature_maps, load_features
 from ganpatch.finding.task import REFERENCE
 from ganpatch.finding.typical import Typical
+from ganpatch.finding.unit_sets import image_levels
 from ganpatch.forward.activations import BATCH, Progress, unseen
 from ganpatch.generator.generator import Generator
 from ganpatch.graph.remainder import Remainder
@@ -30,11 +34,13 @@ from ganpatch.patch.edit import Edit
 from ganpatch.patch.evidence import Figure, Record
 from ganpatch.patch.patch_file import Patch, Provenance
 from ganpatch.ranking.ranker import rank
-from ganpatch.ranking.result import LayerRanking
 
-SEEDS = TUNING_SEEDS
+SEEDS, MADE_BY = TUNING_SEEDS, "ganpatch tune"
 TOP, FINE = 12, 24  # images per unit on which gain and damage are measured
 STOPS = 12  # prices tried
+
+Kind = Literal["off", "mean", "fine mean", "held"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +55,11 @@ class Bound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One way to edit one unit: the fields of the edit, its gain and its damage."""
+    """One way to edit one unit: `value` replaces it, everywhere or only `above` a level; its gain and damage."""
 
     layer: str
     unit: int
-    alpha: float
+    kind: Kind = "off"
     value: float = 0.0
     above: float | None = None
     gain: float = 0.0
@@ -125,12 +131,16 @@ class _Judge:
         for edit in patch.edits:
             self.units[edit.layer] = sorted({*self.units.get(edit.layer, []), *edit.units})
         self._ranked = rank(generator, list(self.units), bound.seeds, k=TOP)
-        self._total = (len(_OPTIONS) * (TOP + FINE) + 1) * sum(map(len, self.units.values())) + bound.references
+        self._total = (len(KINDS) * (TOP + FINE) + 1) * sum(map(len, self.units.values())) + bound.references
         self._typical = Typical(self._maps(range(REFERENCE, REFERENCE + bound.references)))
         tops = [self._ranked[layer].top_seeds[units].flatten() for layer, units in self.units.items()]
-        active = torch.cat(tops).unique().tolist()
-        self._most = active
-        self._fine = [seed for seed in bound.seeds if seed not in set(active)][:FINE] or list(bound.seeds)[:FINE]
+        self._most = torch.cat(tops).unique().tolist()
+        peaks = watch_layers(generator, set(self.units), bound.seeds).peaks
+        least = activity_of(peaks, patch.edits).argsort(stable=True)[:FINE]
+        self._fine = [bound.seeds[row] for row in least.tolist()]
+        without = least_active(peaks, patch.edits)
+        means = image_levels(generator, list(self.units), bound.seeds)
+        self._means = {layer: (of_layer.mean(0), of_layer[without].mean(0)) for layer, of_layer in means.items()}
 
     @torch.no_grad()
     def options(self, layer: str) -> list[Option]:
@@ -142,13 +152,23 @@ class _Judge:
         for unit in self.units[layer]:
             top = remainder.prefix(ranked.top_seeds[unit].tolist())
             before = self._typical.oddity(self._features.maps(remainder(top, lambda y: y)))
-            for option in _options(layer, unit, ranked):
+            for option in self._choices(layer, unit):
                 change = as_change([_edit([option], ranked.units, "option")])
                 after = self._typical.oddity(self._features.maps(remainder(top, change)))
                 gain, harm = (before - after).mean(), (remainder(fine, change) - plain).abs().mean()
                 found.append(replace(option, gain=float(gain), damage=float(harm)))
                 self._report(len(top) + len(fine))
         return found
+
+    def _choices(self, layer: str, unit: int) -> list[Option]:
+        """Return the options of one unit, not yet measured."""
+        mean, fine = (float(each[unit]) for each in self._means[layer])
+        level = float(self._ranked[layer].q99[unit])
+        values: dict[Kind, float] = {"off": 0.0, "mean": mean, "fine mean": fine, "held": level}
+        return [
+            Option(layer=layer, unit=unit, kind=kind, value=value, above=level if kind == "held" else None)
+            for kind, value in values.items()
+        ]
 
     def stop(self, options: tuple[Option, ...]) -> Stop:
         """Measure a choice of options together."""
@@ -172,16 +192,6 @@ class _Judge:
         self._progress(self._done, self._total)
 
 
-_OPTIONS = ("off", "half", "q99", "q999")
-
-
-def _options(layer: str, unit: int, ranked: LayerRanking) -> list[Option]:
-    levels = {"q99": float(ranked.q99[unit]), "q999": float(ranked.q999[unit])}
-    made = [Option(layer=layer, unit=unit, alpha=1.0), Option(layer=layer, unit=unit, alpha=0.5)]
-    made += [Option(layer=layer, unit=unit, alpha=1.0, value=level, above=level) for level in levels.values()]
-    return made
-
-
 def _edit(options: Sequence[Option], channels: int, name: str, reason: str = "") -> Edit:
     """Return options of one layer, all with `above` or all without, as one edit."""
     levels = tuple(option.above for option in options if option.above is not None)
@@ -190,7 +200,6 @@ def _edit(options: Sequence[Option], channels: int, name: str, reason: str = "")
         layer=options[0].layer,
         channels=channels,
         units=tuple(option.unit for option in options),
-        alpha=tuple(option.alpha for option in options),
         value=tuple(option.value for option in options),
         above=levels or None,
         reason=reason,
@@ -206,7 +215,7 @@ def _edits(options: Sequence[Option], patch: Patch) -> list[Edit]:
         groups.setdefault((option.layer, reason, option.above is not None), []).append(option)
     edits = []
     for number, ((layer, reason, gated), group) in enumerate(groups.items(), 1):
-        name = f"{'held' if gated else 'off'}-{number}"
+        name = f"{'held' if gated else 'replaced'}-{number}"
         edits.append(_edit(group, about[layer, group[0].unit].channels, name, reason))
     return edits
 
@@ -215,7 +224,7 @@ def _as_patch(patch: Patch, chosen: Stop, bound: Bound) -> Patch:
     dropped = sum(len(edit.units) for edit in patch.edits) - len(chosen.options)
     numbers = {"gain": round(chosen.gain, 5), "damage": round(chosen.damage, 5), "dropped": dropped}
     seen = Record(
-        made_by="ganpatch tune",
+        made_by=MADE_BY,
         chosen_on=format_spans(bound.seeds),
         settings={"bound": bound.damage},
         figures={name: Figure(value=number) for name, number in numbers.items()},

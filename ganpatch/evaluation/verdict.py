@@ -20,7 +20,7 @@ COUNTS = 0.01  # relative change of a score below which nothing is claimed
 ELSEWHERE = 0.01  # by how much the score of all images, or of fine ones, may rise
 RECALL = 0.03  # by how much precision or recall of all images may fall
 CHANCE = 0.05  # largest p-value that counts; at least 20 baselines are needed to reach it
-APART = 3.0  # a repair also stands so many standard deviations below the mean of its baselines
+APART = 3.0  # a repair is also so many standard deviations below the mean of its baselines
 UNSEEN = 0.5 / 255  # mean absolute change of the most changed image below which nobody sees a change
 
 

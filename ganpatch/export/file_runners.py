@@ -1,4 +1,4 @@
-"""Running any file that holds a generator on the same inputs: weights, .pt2, TorchScript, ONNX.
+"""Run any file that contains a generator on the same inputs: weights, .pt2, TorchScript, ONNX.
 
 Example:
 
@@ -69,7 +69,7 @@ def output_of(module: nn.Module, inputs: Inputs, edits: Sequence[Edit] = ()) -> 
     with edits_applied(module, edits), random_state_kept(seed=0):
         output = tensor_of(module(*inputs))
     if output is None:
-        raise GanpatchError("the model's output holds no tensor")
+        raise GanpatchError("the model's output has no tensor")
     return output
 
 
@@ -156,5 +156,5 @@ def _feed(path: Path, session: "onnxruntime.InferenceSession", inputs: Inputs) -
 def _run_script(script: torch.jit.ScriptModule, inputs: Inputs) -> Tensor:
     output = tensor_of(script(*inputs))
     if output is None:
-        raise GanpatchError("the TorchScript model's output holds no tensor")
+        raise GanpatchError("the TorchScript model's output has no tensor")
     return output

@@ -26,7 +26,7 @@ from ganpatch.patch.edit import Edit
 from ganpatch.patch.equation import Terms
 from ganpatch.patch.patch_file import Patch
 
-_SIZES = "ganpatch.sizes."  # before the name of a value: an output that tells its shape
+_SIZES = "ganpatch.sizes."  # before the name of a value: an output whose shape is known
 
 
 def measure(source: Path, patch: Patch, folder: Path, inputs: tuple[Tensor, ...]) -> Measured:
@@ -116,7 +116,7 @@ def _refuse_unfolded(planner: Planner, mode: Mode) -> None:
 
 def _insert(planner: Planner, found: Mapping[str, OnnxLayer], terms: Mapping[str, Terms], made_by: str) -> None:
     """Insert what is not folded; two patches in one graph share no names, because each begins with its digest."""
-    current: dict[ir.Value, ir.Value] = {}  # a layer's value, and what stands for it after insertions
+    current: dict[ir.Value, ir.Value] = {}  # a layer's value, and what replaces it after insertions
     for edit in planner.order:
         if planner.decisions[edit.id].outcome == "folded":
             continue

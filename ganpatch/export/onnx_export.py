@@ -3,7 +3,7 @@
     export_onnx(generator, Path("fixed.onnx"), patch=patch)
 
 What weights can hold is folded, the rest is inserted as Mul, Add and Where behind its layer. The batch size is
-dynamic. The metadata names the patch, the model, and for every layer the value that it gives: LAYERS below.
+dynamic. The metadata names the patch, the model, and for every layer the value that it outputs: LAYERS below.
 """
 
 import json

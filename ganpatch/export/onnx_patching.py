@@ -3,7 +3,7 @@
     patch_onnx(Path("model.onnx"), patch, Path("fixed.onnx"))
 
 Layers are found by their torch names. The graph with every edit inserted is right by construction; the one with what
-can be folded is written when onnxruntime gives the same for both, on batches of different size, else the inserted one.
+can be folded is written when onnxruntime returns the same for both, for batches of two sizes, else the inserted one.
 """
 
 import math
@@ -155,7 +155,7 @@ class GraphLayer:
 
 
 def list_onnx_layers(source: Path) -> list[GraphLayer]:
-    """List the layers of an ONNX graph that give floating-point values, in the order of the graph."""
+    """List the layers of an ONNX graph that output floating-point values, in the order of the graph."""
     return [
         GraphLayer(
             name=layer.name,
@@ -170,7 +170,7 @@ def list_onnx_layers(source: Path) -> list[GraphLayer]:
 
 
 def _check_identity(source: Path, patch: Patch, allow_other_weights: bool) -> str:
-    """Compare the patch's model with what the file says of itself; say what was found."""
+    """Compare the patch's model with what the file records; return the result in words."""
     metadata = load_graph(source, shapes=False).metadata_props
     stored = metadata.get("ganpatch.weights")
     if stored is None:

@@ -45,7 +45,7 @@ class AppliedPatch(Part):
 
     @classmethod
     def of(cls, patch: Patch, inserted: set[str]) -> Self:
-        """Record `patch`, of which the edits `inserted` stand as operations and the others in weights."""
+        """Record `patch`, with the edits `inserted` as operations and the others in weights."""
         return cls(
             name=patch.name,
             digest=patch.digest,

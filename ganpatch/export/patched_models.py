@@ -27,7 +27,7 @@ from ganpatch.untrusted.weight_files import kind_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Which file to write (beside the model when `out` is None), and how strict to be."""
+    """Which file to write (next to the model when `out` is None), and how strict to be."""
 
     out: Path | None = None
     dry_run: bool = False
@@ -50,7 +50,7 @@ _PLAIN = Target()
 
 
 def apply_patch(model: str | Path | None, patch: Patch, target: Target = _PLAIN, **options: Any) -> PatchedModel:
-    """Write `model` with `patch` in it; the suffix of `target.out` says as what. `options` are those of `load`.
+    """Write `model` with `patch` in it, as the kind of file of `target.out`; `options` are those of `load`.
 
     Raises GanpatchError, and writes nothing, when an edit does not fit into that kind of file, the patch is already in
     it, or what was written does not equal the hooks.

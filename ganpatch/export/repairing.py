@@ -3,7 +3,7 @@
     repaired = repair(generator, patch, source=Path("model.pt"), output=Path("model.fixed.pt"))
 
 Weights keep the shape of the input, optimisers and all, so that the code that made it loads them unchanged; an
-exported program (.pt2) also holds what weights cannot. Beside weights stands a small backup of the tensors that were
+exported program (.pt2) also holds what weights cannot. Next to weights is a small backup of the tensors that were
 touched, from which `ganpatch revert` restores them bit for bit.
 """
 
@@ -63,7 +63,7 @@ class Repaired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is asked of `repair` beside the patch: how to read the source, and how strict to be."""
+    """The options of `repair`: how to read the source, and how strict to be."""
 
     key: str | None = None
     mode: Mode = "auto"
@@ -127,7 +127,7 @@ def source_file(model: str | Path | None) -> Path:
 
 
 def repaired_path(source: Path) -> Path:
-    """Name the repaired file: model.pt -> model.fixed.pt beside it; a bundled model's in the working folder."""
+    """Name the repaired file: model.pt -> model.fixed.pt next to it; a bundled model's in the working folder."""
     folder = Path() if source in BUNDLED.values() else source.parent
     suffix = ".pt" if source.suffix == ".pkl" else source.suffix  # a pickle is not written again: it holds code
     return folder / f"{source.stem}.fixed{suffix}"
@@ -215,7 +215,7 @@ def exported_program(module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tor
 
 
 def _proved(generator: Generator, patch: Patch, written: Path, output: Path) -> float:
-    """Run what was written beside the hooks; raise GanpatchError when they disagree."""
+    """Compare what was written with the hooks; raise GanpatchError when they disagree."""
     runner = open_runner(written, generator)
     difference = largest = 0.0
     for size in (runner.batch,) if runner.batch else _BATCHES:
@@ -230,6 +230,6 @@ def _proved(generator: Generator, patch: Patch, written: Path, output: Path) -> 
 
 
 def _write_backup(path: Path, tensors: Mapping[str, Tensor], record: Record, before: Record | None) -> None:
-    """Keep the touched tensors as they stood in the source."""
+    """Keep the touched tensors as they were in the source."""
     metadata = {KEY: record.model_dump_json()} | ({"previous": before.model_dump_json()} if before else {})
     save_file({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}, path, metadata)

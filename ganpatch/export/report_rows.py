@@ -45,7 +45,7 @@ def graph_text(graph: "PatchedGraph") -> str:
 
 
 def agreement_rows(report: "Verification") -> list[tuple[str, ...]]:
-    """Return a table of every candidate beside the hooks, its heading first."""
+    """Return a table that compares every candidate with the hooks, its heading first."""
     rows = [_agreement_row(one, "agrees" if one.agrees else "DIFFERS") for one in report.candidates]
     heading = ("compared with the hooks", "as", "largest", "mean", "tolerance", "seed", "at", "")
     return [heading, *rows, _agreement_row(report.effect, "(the patch's effect)")]

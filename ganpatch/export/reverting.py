@@ -1,4 +1,4 @@
-"""Taking a patch out of a repaired file again: the touched tensors bit for bit from the backup beside it.
+"""Revert a repaired file: restore the touched tensors, bit for bit, from the backup next to it.
 
 Example:
 
@@ -24,7 +24,7 @@ from ganpatch.untrusted.weight_files import kind_of, read_checkpoint, write_chec
 def revert(path: str | Path, output: str | Path | None = None) -> list[str]:
     """Write `path` as it was before its last patch, to `output`, and return the names of the restored tensors.
 
-    Without `output`: beside `path`, as `reverted_path` names it.
+    Without `output`: next to `path`, as `reverted_path` names it.
 
     Raises GanpatchError, and writes nothing, when the file holds no patch, its backup is missing or of another file,
     the touched tensors have changed since, or it is of a kind that holds inserted operations.

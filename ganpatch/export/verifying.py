@@ -1,4 +1,4 @@
-"""Do they agree: the hooks, the bake, and any files that claim to hold the patch?
+"""Compare the hooks, the bake, and any files that should contain the patch.
 
     report = verify(generator, patch, [Path("fixed.pt"), Path("fixed.onnx")], seeds=range(8))
     report.agree
@@ -25,7 +25,7 @@ _BATCH = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """One candidate beside the hooks: the largest and the mean difference, and the seed and place of the largest."""
+    """One candidate compared with the hooks: largest and mean difference, and the seed and place of the largest."""
 
     name: str
     kind: str
@@ -43,7 +43,7 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """All candidates, and for scale the patch's own effect (the original beside the hooks) and the largest output."""
+    """All candidates, and for scale the patch's own effect (original against hooks) and the largest output."""
 
     candidates: tuple[Agreement, ...]
     effect: Agreement

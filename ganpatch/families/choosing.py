@@ -4,7 +4,7 @@
     chosen.note                             # "no MODEL given: using the bundled generator churches"
     generator = chosen.load()
 
-The bundled generator is refused where another one was probably meant: a checkpoint lies in the working folder, or the
+The bundled generator is refused where another one was probably meant: a checkpoint is in the working folder, or the
 patch is for another model.
 """
 

@@ -203,13 +203,13 @@ def _distribution(latent: Drawn) -> Question:
     if len(latent.shape) == 3 and latent.shape[0] in (1, 3):
         options = (f'latent = "images:{shape}"', 'inputs = "photos"')
     return Question(
-        text="How was its input drawn in training? The weights do not tell; normal is a guess.", options=options
+        text="How was its input drawn in training? The weights do not show it; normal is a guess.", options=options
     )
 
 
 def _classes(labels: Labels) -> Question:
     return Question(
-        text=f"How does it take a class? Its layers do not tell; {labels} is a guess that gives images.",
+        text=f"How does it take a class? Its layers do not show it; {labels} is a guess that gives images.",
         options=('labels = "onehot:8"', f'labels = "index:{labels.classes}"'),
     )
 
@@ -245,14 +245,14 @@ def _other_layers(facts: Sequence[LayerFacts], layers: Sequence[LayerFacts]) -> 
     if not layers:
         maps = [fact.name for fact in facts if len(fact.size) == 2]
         options = (f"layers = [{', '.join(json.dumps(name) for name in maps[:4])}]",)
-        yield Question(text="Which layers to rank? None gives maps of at least 8 units.", options=options)
+        yield Question(text="Which layers to rank? None outputs maps of at least 8 units.", options=options)
         return
     chosen = layers[0]
     blocks = [f for f in facts if len(f.size) == 2 and f.units >= 8 and f.name.count(".") <= chosen.name.count(".")]
     by_size = {fact.size: fact.name for fact in blocks if fact.size != chosen.size}
     if by_size:
         names = ", ".join(f'"{name}"' for name in by_size.values())
-        what = f"Which layers to rank? {chosen.name} gives {chosen.units} maps of {chosen.size[0]}x{chosen.size[1]}."
+        what = f"Which layers to rank? {chosen.name} outputs {chosen.units} maps of {chosen.size[0]}x{chosen.size[1]}."
         yield Question(text=what, options=(f"layers = [{names}]",))
 
 
@@ -270,7 +270,7 @@ def _notes(generator: Generator, facts: Sequence[LayerFacts]) -> Iterator[str]:
     if repeated := [f"{fact.name} ({fact.calls} times)" for fact in facts if fact.calls > 1]:
         yield f"called several times per image; an edit may name one of the calls: {listed(repeated)}"
     if blind := [fact.name for fact in facts if not fact.units]:
-        yield f"gives no tensor [N, C, …] to a hook: {listed(blind)}"
+        yield f"outputs no tensor [N, C, …] to a hook: {listed(blind)}"
     if isinstance(generator.latent, Images):
         yield f"takes {generator.latent.count} images as inputs"
     yield _exports(generator)

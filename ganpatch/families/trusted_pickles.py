@@ -44,7 +44,7 @@ def _explained(fault: Exception, path: Path) -> str:
     said = f"{type(fault).__name__}: {first_line(fault)}"
     if "__main__" in str(fault):
         return (
-            f"{said}; the class stood in the script that saved it: name that script, without --trust-pickle: "
+            f"{said}; the class was defined in the script that saved it: name that script, without --trust-pickle: "
             "--arch script.py:Class"
         )
     if isinstance(fault, ImportError | AttributeError):

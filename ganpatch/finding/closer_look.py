@@ -160,7 +160,7 @@ def cut(units: Tensor, levels: Tensor) -> Callable[[Tensor], Tensor]:
 def _peaks(output: Any) -> Tensor:
     """Return the peak of each unit in each image [N, C] of a layer's output."""
     tensor = tensor_of(output)
-    assert tensor is not None, "a ranked layer gives a tensor"
+    assert tensor is not None, "a ranked layer outputs a tensor"
     return tensor.reshape(*tensor.shape[:2], -1).amax(2).float().cpu()
 
 

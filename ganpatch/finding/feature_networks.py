@@ -38,7 +38,7 @@ def bundled_maps() -> Maps:
 
 
 def inception_maps() -> Maps:
-    """Return the pool3 features of Inception-v3, in the preprocessing of the usual FID."""
+    """Return the pool3 features of Inception-v3, in the preprocessing of the standard FID."""
     made_importable()
     try:
         from torchmetrics.image.fid import NoTrainInceptionV3
@@ -114,7 +114,7 @@ def dino_maps(name: str) -> Maps:
 
 
 def of_module(module: nn.Module, name: str) -> Maps:
-    """Return what the user's module gives, [N, D] or [N, D, h, w]; of a discriminator, [N, 1], its last maps."""
+    """Return the output of the user's module, [N, D] or [N, D, h, w]; of a discriminator, [N, 1], its last maps."""
 
     def maps(images: Tensor) -> Tensor:
         with torch.inference_mode():

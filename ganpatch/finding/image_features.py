@@ -53,7 +53,10 @@ class Features:
 
     def vectors(self, images: Tensor) -> Tensor:
         """Return one vector per image, on the CPU: the mean of its maps and, if `with_spread`, their deviation."""
-        maps = self.maps(images)
+        return self.pooled(self.maps(images))
+
+    def pooled(self, maps: Tensor) -> Tensor:
+        """Return the vectors of images that have these maps."""
         mean = maps.mean((2, 3))
         return (torch.cat([mean, maps.std((2, 3))], 1) if self.with_spread else mean).cpu()
 

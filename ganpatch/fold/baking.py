@@ -6,7 +6,7 @@
     baked.proof                             # how equal it is to the hooks
 
 Each edit is pushed upstream into parameters, else downstream, else it stays an edit that only a hook, a .pt2 or an
-ONNX graph can hold. Whatever was decided is proved against the hooks before it is given out.
+ONNX graph can hold. Whatever was decided is proved against the hooks before it is returned.
 """
 
 from collections.abc import Mapping, Sequence

@@ -60,7 +60,7 @@ class Downstream:
 
     def _through(self, reader: Operation, value: Value, change: Affine) -> Changes:
         if reader.output in self.blocked:
-            raise Unfoldable(f"another edit at '{self.graph.layer_at(reader.output)}' stands behind it")
+            raise Unfoldable(f"another edit at '{self.graph.layer_at(reader.output)}' is behind it")
         found, roles = _RULES.get(reader.kind), reader.roles_of(value)
         if len(roles) > 1:
             raise Unfoldable(f"{reader} takes the value twice")

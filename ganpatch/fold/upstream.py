@@ -58,7 +58,7 @@ class Upstream:
         if value.made_by is None or value.parameter:
             return self._required(value, change)
         if value in self.blocked:
-            raise Unfoldable(f"an inserted edit at '{self.graph.layer_at(value)}' stands before it")
+            raise Unfoldable(f"an inserted edit at '{self.graph.layer_at(value)}' is before it")
         operation = value.made_by
         found = _RULES.get(operation.kind)
         if found is None:

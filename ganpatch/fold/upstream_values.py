@@ -18,7 +18,7 @@ def _rectifier(up: Upstream, operation: Operation, change: Affine) -> Changes:
     if bool(((shift != 0) & (scale != 0)).any()):
         raise Unfoldable(f"{operation} does not pass on a shift")
     if bool(((shift < 0) & (slope <= 0)).any()):
-        raise Unfoldable(f"the value is outside what {operation} gives")
+        raise Unfoldable(f"the value is outside what {operation} can output")
     needed = torch.where(shift < 0, shift / slope, shift)
     return up.push(operation.inputs["value"], Affine.of(scale, needed))
 
@@ -52,7 +52,7 @@ def _constant_through(up: Upstream, operation: Operation, change: Affine) -> Cha
         raise Unfoldable(f"{operation} does not scale")
     needed = _INVERSES[operation.kind](shift, **operation.attributes)
     if not bool(torch.isfinite(needed)[~untouched].all()):
-        raise Unfoldable(f"the value is outside what {operation} gives")
+        raise Unfoldable(f"the value is outside what {operation} can output")
     return up.push(operation.inputs["value"], Affine.of(scale, torch.where(untouched, 0.0, needed)))
 
 

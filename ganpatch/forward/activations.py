@@ -111,7 +111,7 @@ def default_layer(facts: Sequence[LayerFacts]) -> LayerFacts:
     """
     maps = [fact for fact in facts if len(fact.size) == 2 and fact.units >= 8 and fact.calls == 1]
     if not maps:
-        raise GanpatchError("no layer gives maps of at least 8 units; choose one with --layer")
+        raise GanpatchError("no layer outputs maps of at least 8 units; choose one with --layer")
 
     def distance(fact: LayerFacts) -> float:
         return abs(math.log(fact.size[0] * fact.size[1] / 64))

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM between two batches and not amid one, so that what is kept is whole.
+"""Ctrl-C and SIGTERM between two batches and not within one, so that what is kept is whole.
 
     with waiting_for_batches() as stop:
         for batch in batches:

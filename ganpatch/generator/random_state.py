@@ -1,6 +1,6 @@
 """Torch's global random state, left as it was found.
 
-Modules draw their initial weights, and some of them noise, from it, whether anyone wants that or not:
+Modules draw their initial weights, and some of them noise, from it, whether that is wanted or not:
 
     with random_state_kept():
         module = Generator()                    # the caller's next random number is what it would have been

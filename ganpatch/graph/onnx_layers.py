@@ -33,7 +33,7 @@ class OnnxLayer:
 
     @property
     def operation(self) -> str:
-        """The operation that gives the layer's value."""
+        """The operation that computes the layer's value."""
         node = self.values[0].producer() if self.values else None
         return node.op_type if node is not None else ""
 
@@ -74,7 +74,7 @@ def find_onnx_layer(model: ir.Model, layers: dict[str, OnnxLayer], name: str) ->
         return layer
     if branching := _branching(model):
         raise GanpatchError(
-            f"layer '{name}' has no value of its own in this graph; it may stand inside the subgraph of "
+            f"layer '{name}' has no value of its own in this graph; it may be inside the subgraph of "
             f"{branching.op_type} '{branching.name}', which is not patched{near_miss(name, layers)}"
         )
     if model.functions:
@@ -149,7 +149,7 @@ def _ambiguity(name: str, nodes: Scope, leaving: Sequence[ir.Value], inside: dic
 
 
 def _runs(nodes: Scope) -> list[list[str]]:
-    """Cut a layer's nodes into stretches without other nodes between them; give their operations."""
+    """Cut a layer's nodes into stretches without other nodes between them; return their operations."""
     runs: list[list[str]] = []
     before = -2
     for node, place in nodes.items():

@@ -35,7 +35,7 @@ class OnnxSite:
 
 
 class OnnxGraph(Graph):
-    """The graph, described, with a mark behind every site; what stands inside the layer reads the value before it."""
+    """The graph, described, with a mark behind every site; what is inside the layer reads the value before it."""
 
     def __init__(self, model: ir.Model, measured: Measured, sites: Sequence[OnnxSite]) -> None:
         self._measured = measured

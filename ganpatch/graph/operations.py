@@ -121,7 +121,7 @@ class Graph(ABC):
         return True
 
     def layer_at(self, output: Value) -> str:
-        """Return the layer whose mark gives `output`."""
+        """Return the layer whose mark outputs `output`."""
         return next(site.layer for site in self.sites if site.output is output)
 
 

@@ -2,8 +2,8 @@
 
     program = marked(module, args, {}, layers=["layer4"])
 
-A small marking operation, set by a hook on every wanted layer, stands in the traced graph exactly where the hook of an
-edit would stand, once for every run of the layer.
+A small marking operation, set by a hook on every wanted layer, is in the traced graph exactly where the hook of an
+edit would be, once for every run of the layer.
 """
 
 import inspect
@@ -44,7 +44,7 @@ def marked(
         def on_output(output: Any, call: int) -> Any:
             tensor = tensor_of(output)
             if tensor is None:
-                raise GanpatchError(f"layer '{layers[index]}' gives a {type(output).__name__} without a tensor")
+                raise GanpatchError(f"layer '{layers[index]}' outputs a {type(output).__name__} without a tensor")
             return with_tensor(output, mark(tensor, index * MOST_CALLS + call))
 
         return on_output

@@ -2,7 +2,8 @@
 
 image_grids           grids, before/after pairs, contact sheets, sprite sheets
 samples               images of a generator, with and without a patch
-charts                small SVG charts
+charts                charts for report pages, each also as SVG and CSV
+plot_axes             axes, round ticks, colours and legends of charts
 report_frame          one HTML file, readable from disk, that requests nothing from other hosts
 local_server          a server on loopback with a token
 scripts               modules and styles given out by a server, or inlined into a page that is read from disk

@@ -18,13 +18,14 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 1100px;
   margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; } h3 { font-size: 1rem; margin-bottom: .3rem; }
-svg { display: block; width: 100%; } svg text { font-size: 12px; fill: currentColor; }
+svg { display: block; width: 100%; }
 img { max-width: 100%; height: auto; image-rendering: auto; border-radius: 3px; }
 figure { margin: .6rem 0 1.2rem; } figcaption, .faint { color: var(--faint); font-size: .9rem; }
 table { border-collapse: collapse; margin: .8rem 0; } th, td { padding: .25rem .8rem .25rem 0; text-align: left; }
 th { border-bottom: 1px solid var(--line); } td.number, th.number { text-align: right; }
-.legend span { margin-right: 1rem; white-space: nowrap; } .scroll { overflow-x: auto; }
-.legend i { display: inline-block; width: .8em; height: .8em; margin-right: .35em; border-radius: 2px; }
+.lead { font-size: 1.1rem; max-width: 60rem; } .scroll { overflow-x: auto; }
+a { color: #0072b2; } @media (prefers-color-scheme: dark) { a { color: #7cc0ee; } }
+.chart a { font-size: .8rem; margin-left: .5rem; } .chart figcaption { color: inherit; }
 """
 
 
@@ -41,7 +42,7 @@ def heading(text: str, level: int = 2) -> str:
 
 
 def paragraph(text: str, kind: str = "") -> str:
-    """Return a paragraph; `kind` "faint" for remarks."""
+    """Return a paragraph; `kind` is "lead" for what to conclude, "faint" for remarks."""
     return f'<p class="{escape(kind)}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
 
 

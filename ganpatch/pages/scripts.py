@@ -1,4 +1,4 @@
-"""Scripts and styles of the pages: modules that a server gives out, or one script for a page that is read from disk.
+"""Scripts and styles of the pages: modules that a server returns, or one script for a page that is read from disk.
 
 Example:
 
@@ -34,7 +34,7 @@ def inlined(entry: str, own: Traversable) -> str:
 
 
 def script_json(content: Any) -> str:
-    """Write JSON that may stand inside a <script> element, whatever its strings hold."""
+    """Write JSON that may be inside a <script> element, whatever its strings contain."""
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e")
 

@@ -142,11 +142,11 @@ class Edit(Part):
     layer: Annotated[LayerName, Field(examples=["layer4", "synthesis.b32.conv1"])]
     """The layer, by its dotted name as `ganpatch layers` lists it."""
     channels: Annotated[int, Field(gt=0, le=MOST_UNITS, strict=True, examples=[512])]
-    """How many units the layer has; a layer that gives another number is refused."""
+    """How many units the layer has; a layer with another number of units is refused."""
     units: Annotated[tuple[Unit, ...], Field(strict=False, min_length=1, examples=[[12, 77, 301]])]
     """The units that are edited, counted from 0, sorted."""
     alpha: Annotated[SharePerUnit, Field(examples=[0.8, [0.8, 0.5]])] = (1.0,)
-    """How much of a unit is replaced: 1 wholly, 0 not at all."""
+    """How much of a unit is replaced: 1 entirely, 0 not at all."""
     value: Annotated[PerUnit, Field(examples=[0.031, [0.031, -0.12]])] = (0.0,)
     """What replaces it."""
     above: Annotated[PerUnit | None, Field(examples=[2.5])] = None

@@ -63,7 +63,7 @@ def terms(edit: Edit, *, dims: int) -> Terms:
 
 
 class Steps(Protocol[Y]):
-    """The steps of the equation on what stands for an activation: a tensor, or a value of a graph."""
+    """The steps of the equation on what represents an activation: a tensor, or a value of a graph."""
 
     def affine(self, y: Y, scale: Tensor, shift: Tensor) -> Y:
         """Return y * scale + shift."""

@@ -36,7 +36,7 @@ class Flag(Section):
 
 
 class Verdicts(Section):
-    """verdicts.json, as the review page gives it."""
+    """verdicts.json, as the review page writes it."""
 
     format: Literal["ganpatch-verdicts/1"] = "ganpatch-verdicts/1"
     run: str

@@ -47,7 +47,7 @@ class Line(Section):
 
 
 class Stroke(Line):
-    """A line that says: here is `concept`."""
+    """A line that marks `concept`."""
 
     concept: Concept
 

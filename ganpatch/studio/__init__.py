@@ -2,17 +2,17 @@
 
     serve(Opening(model="churches"), port=None, announce=print)
 
-state, changes        what a session holds, and the changes that tabs send; pure functions
+state, changes        the state of a session, and the changes that tabs send; pure functions
 folder, versions      the state on disk: every version kept, undo and redo, the patch file; what each version changed
 trust                 what of a folder from somebody else is read
 strokes, palette, painting
                       strokes -> masks; what a brush paints with; the edits that paintings mean
 engine, edited_images, frames
-                      one thread for the model, the newest first; what stands before an edit runs once; images, levels
+                      one thread for the model, the newest first; what precedes an edit runs once; images, levels
 runs, figures         rankings and dissections, with the orders that they know; quality figures, by version of the patch
 jobs, child_process, tasks
                       long work in processes of their own: ranking, learning concepts, baking, measuring, repaired files
 session               all of it together
 views, drawing, api, server
-                      what the routes take and give; the routes that run the model, and the others; who may call them
+                      what the routes accept and return; the routes that run the model, and the others; access
 """

@@ -91,7 +91,7 @@ def _session_routes(router: APIRouter, studio: Studio) -> None:
 
     @router.get("/session")
     def session() -> SessionView:
-        """Return the session as it stands."""
+        """Return the current session."""
         return SessionView.of(folder.state, saved)
 
     @router.post("/changes")
@@ -120,7 +120,7 @@ def _download_routes(router: APIRouter, studio: Studio) -> None:
 
     @router.get("/download/patch", responses={200: {"content": {"application/yaml": {}, "application/zip": {}}}})
     def download_patch(version: int | None = Query(None, ge=1)) -> Response:
-        """Return the patch file as it stands or as it stood at a version, in a zip with its masks where it has some."""
+        """Return the current patch file, or that of an earlier version; in a zip with its masks if it has any."""
         if version is not None and version not in folder.versions():
             raise Missing(f"there is no version {version}")
         patch = folder.patch(version)

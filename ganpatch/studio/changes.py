@@ -35,7 +35,7 @@ class _Change(Part):
 
 
 class Flag(_Change):
-    """Put a unit into the patch, or give it another reason."""
+    """Put a unit into the patch, or change its reason."""
 
     kind: Literal["flag"] = "flag"
     layer: LayerName
@@ -65,7 +65,7 @@ class Tune(_Change):
 
 
 class Describe(_Change):
-    """Switch an edit on or off, or give it another reason."""
+    """Switch an edit on or off, or change its reason."""
 
     kind: Literal["describe"] = "describe"
     edit: EditName
@@ -202,7 +202,7 @@ def free_name(wish: str, taken: set[str]) -> str:
 
 
 def numbered(text: str, taken: set[str]) -> str:
-    """Return the first of `text-1`, `text-2`, … that is not taken, with what a name may not hold left out."""
+    """Return the first of `text-1`, `text-2`, … that is not taken, without the characters that a name may not have."""
     return next(name for number in range(1, len(taken) + 2) if (name := f"{id_of(text)}-{number}") not in taken)
 
 
@@ -307,7 +307,7 @@ def _takes(entry: Entry, change: Flag) -> bool:
 
 
 def _with_unit(edit: Edit, unit: int) -> Edit:
-    """Add a unit; where the units have numbers of their own, it is wholly replaced by 0."""
+    """Add a unit; where the units have numbers of their own, it is entirely replaced by 0."""
     place = sum(other < unit for other in edit.units)
     fields: dict[str, Any] = {"units": (*edit.units[:place], unit, *edit.units[place:])}
     for name, usual in (("alpha", 1.0), ("value", 0.0)):

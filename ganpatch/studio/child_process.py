@@ -60,5 +60,5 @@ def _work(pipe: Connection, task: Task, given: Mapping[str, Any]) -> None:
         pipe.send(("done", task(lambda done, total: pipe.send(("progress", (done, total))), **given)))
     except GanpatchError as fault:
         pipe.send(("refused", str(fault)))
-    except Exception as fault:  # said in the page; the child has no other voice
+    except Exception as fault:  # the page shows it; the child can report it in no other way
         pipe.send(("refused", f"unexpected {type(fault).__name__}: {fault}"))

@@ -70,7 +70,7 @@ def drawing_routes(router: APIRouter, studio: Studio) -> None:
 
     @router.post("/maps", responses=_OVERTAKEN)
     async def maps(request: Request, asked: MapsRequest) -> Any:
-        """Show where a unit fires."""
+        """Show where a unit is active."""
         if asked.unit >= studio.shape(asked.layer).units:
             raise Missing(f"layer '{asked.layer}' has no unit {asked.unit}")
         edits = edits_of(asked.patch)

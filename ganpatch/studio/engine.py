@@ -65,7 +65,7 @@ class Engine:
         return job.future
 
     def submit_calm(self, steps: Steps, *, stream: str | None = None) -> "Future[Any]":
-        """Have the steps of a generator done between other work; the future gives what it returns.
+        """Do the steps of a generator between other work; the result of the future is what it returns.
 
         What somebody looks at has a `stream`, and goes before what has none.
         """
@@ -112,7 +112,7 @@ def _do(job: _Job) -> None:
 
 
 def _step(calm: _Calm) -> bool:
-    """Do one step; tell whether it was the last one."""
+    """Do one step; return whether it was the last one."""
     if calm.future.cancelled():
         return True
     try:

@@ -91,7 +91,7 @@ class Folder:
         return folder
 
     def change(self, change: AnyChange) -> State:
-        """Make a change and give the new state; one that was made before, by its id, is not made again."""
+        """Make a change and return the new state; a change whose id was seen before is not made again."""
         with self._lock:
             state = self.state
             if change.id in state.seen:
@@ -108,7 +108,7 @@ class Folder:
             return self.state
 
     def put(self, change_id: str, make: Callable[[int], Entry]) -> State:
-        """Put the entry that `make(revision)` gives at the end, or into the place of the one of its name."""
+        """Append the entry that `make(revision)` returns, or replace the one of the same name."""
         with self._lock:
             state = self.state
             if change_id not in state.seen:
@@ -117,7 +117,7 @@ class Folder:
             return self.state
 
     def patch(self, version: int | None = None) -> Patch | None:
-        """Return the patch as it stands, or as it stood at an earlier version; None while no edit is on."""
+        """Return the current patch, or that of an earlier version; None while no edit is on."""
         if version is None:
             return self.state.patch(self.evidence)
         return self.state.model_copy(update={"content": self.content(version)}).patch(self.evidence)
@@ -159,7 +159,7 @@ class Folder:
         if patch is None:
             remove(self.path / PATCH)
         else:
-            write_text(self.path / PATCH, patch.to_yaml())  # its masks lie in masks/ already: one file, whole or not
+            write_text(self.path / PATCH, patch.to_yaml())  # its masks are in masks/ already: one file, whole or not
         if state.content.labels or (self.path / STROKES).exists():
             by_image(state.model, state.concepts, state.content.labels).save(self.path / STROKES)
 

@@ -76,7 +76,7 @@ class Frames:
         """Choose how many processor threads the calling thread works with: one where that is quick, else all but one.
 
         Threads that share a pass wait for each other at every layer; on a machine whose other cores are busy, be it
-        with the browser, one thread is several times as fast for a small image. Gives the size (h, w) of images.
+        with the browser, one thread is several times as fast for a small image. Returns the size (h, w) of images.
         """
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
@@ -133,7 +133,7 @@ class Frames:
         def keep(output: Any, _call: int) -> None:
             y = tensor_of(output)
             if y is None or y.ndim != 4:
-                raise GanpatchError(f"layer '{layer}' gives no maps [N, C, h, w]")
+                raise GanpatchError(f"layer '{layer}' outputs no maps [N, C, h, w]")
             kept.append(y.clone())
             raise Enough
 

@@ -81,7 +81,7 @@ class Jobs:
         threading.Thread(target=self._run, name="ganpatch-jobs", daemon=True).start()
 
     def start(self, kind: str, label: str, work: Work, *, of: str = "") -> JobView:
-        """Queue a job, or give the same one that still waits or runs; raise GanpatchError when too many wait.
+        """Queue a job, or return the same one if it still waits or runs; raise GanpatchError when too many wait.
 
         Jobs of other versions `of` the patch are others, though they are called the same.
         """

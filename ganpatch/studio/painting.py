@@ -2,7 +2,7 @@
 
     painted_edit(brush, Painting(brush=brush.name, point=…, size=(64, 64), strokes=…), LayerShape(256, (8, 8)))
 
-The edit of a painting has a mask: the share of each feature's area that lies under the strokes.
+The edit of a painting has a mask: the share of each feature's area that is under the strokes.
 """
 
 from dataclasses import dataclass

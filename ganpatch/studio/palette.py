@@ -34,7 +34,7 @@ LevelsOf = Callable[[str], Values]
 
 
 class Brush(Part):
-    """Units of a layer, the most important first; `insert` holds values per unit that draw their concept, by level."""
+    """Units of a layer, the most important first; `insert` has values per unit that draw their concept, by level."""
 
     name: BrushName
     label: str
@@ -79,7 +79,7 @@ class Palette:
             )
 
     def add_dissection(self, name: str, dissection: Dissection) -> None:
-        """Add a brush for each concept that some unit of a layer agrees with; `name` tells dissections apart."""
+        """Add a brush for each concept that some unit of a layer agrees with; `name` distinguishes dissections."""
         for layer, found in dissection.layers.items():
             ranked = dissection.ranking[layer]
             levels: dict[Level, list[float]] = {"q99": ranked.q99.tolist(), "q999": ranked.q999.tolist()}
@@ -93,7 +93,7 @@ class Palette:
                         name=_name("agrees", name, layer, concept),
                         label=_label(concept),
                         source="agrees",
-                        about=f"the units that fire where it is, IoU up to {best:.2f}",
+                        about=f"the units that are active where it is, IoU up to {best:.2f}",
                         layer=layer,
                         channels=self._channels[layer],
                         units=tuple(order),

@@ -1,9 +1,9 @@
-"""Finished runs: rankings, and dissections where a run holds one; the orders of units that they know.
+"""Finished runs: rankings, and dissections where a run has one; the orders of units that they know.
 
     runs = finished_runs([Path("run")], session_folder / "runs", model)
     runs[0].orders("layer4")                # [Order(name="suggested: typicality", explains="…", scores=[…])]
 
-Orders come from what lies in the folder: every method that `ganpatch suggest` has run there, every concept that
+Orders come from the files in the folder: every method that `ganpatch suggest` has run there, every concept that
 `ganpatch dissect` has looked for.
 """
 
@@ -69,7 +69,7 @@ def concept_orders(dissection: Dissection, layer: str) -> list[Order]:
     if layer not in dissection.layers:
         return []
     iou = dissection[layer].iou
-    explains = f"how well where it fires agrees with where {dissection.segmenter} sees"
+    explains = f"how well the places where it is active agree with where {dissection.segmenter} sees"
     return [
         Order(name=f"agrees with {concept}", explains=f"{explains} {concept} (IoU)", scores=iou[:, place].tolist())
         for place, concept in enumerate(dissection.concepts)
@@ -88,7 +88,7 @@ def cause_orders(causes: Sequence[Causes], layer: str) -> list[Order]:
 
 
 def finished_runs(runs: Sequence[Path], own: Path, model: Model) -> list[Run]:
-    """Read the runs that were given, and those of this model that lie in `own`, where the studio puts its own."""
+    """Read the runs that were given, and those of this model in `own`, where the studio puts its own."""
     folders = [*runs, *(sorted(own.iterdir()) if own.is_dir() else ())]
     found = [Run(folder=path, manifest=read_manifest(path)) for path in folders if (path / MANIFEST).is_file()]
     return [run for run in found if run.manifest.model.fingerprint == model.fingerprint]

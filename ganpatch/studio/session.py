@@ -140,7 +140,7 @@ class Studio:
         return future
 
     def brushes(self) -> list[Brush]:
-        """Return the brushes that there are, beside those of single units."""
+        """Return all brushes, except those of single units."""
         return self.palette.all(self.folder.state.content.edits)
 
     def brush(self, name: str) -> Brush:
@@ -170,7 +170,7 @@ class Studio:
         return self.folder.put(paint.id, lambda revision: Entry(edit=edit, rev=revision, painted=how))
 
     def start(self, asked: JobRequest) -> JobView:
-        """Begin long work on a layer, or with the patch as it stands."""
+        """Begin long work on a layer, or with the current patch."""
         layer, over = asked.layer or self.default_layer, f"over {asked.n} images"
         if asked.kind in ("rank", "learn"):
             self.shape(layer)

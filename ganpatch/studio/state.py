@@ -1,6 +1,6 @@
-"""What a studio session holds: the edits in their order, on or off, the strokes for new concepts, the pinned seeds.
+"""The state of a studio session: the edits in their order, on or off, the strokes for new concepts, the pinned seeds.
 
-    state.patch()           # the patch as it stands, or None while no edit is on
+    state.patch()           # the current patch, or None while no edit is on
     state.conflicts()       # units that several edits touch
 
 The patch is the state: a flagged unit is a unit of an edit, and nothing else remembers flags.
@@ -82,7 +82,7 @@ class State(Part):
     """A session; `revision` grows with every change and with undo, `seen` are the last changes, by id.
 
     `version` is the revision at which the content came to be; `undo` and `redo` are versions, the last one next.
-    `evidence` tells on which seeds the patch was chosen that the session began with.
+    `evidence` records on which seeds the patch that the session began with was chosen.
     """
 
     format: Literal["ganpatch-studio/1"] = "ganpatch-studio/1"
@@ -107,7 +107,7 @@ class State(Part):
         return tuple(entry.edit for entry in self.content.edits if entry.on)
 
     def patch(self, evidence: Evidence | None = None) -> Patch | None:
-        """Return the patch as it stands, or None while no edit is on: a patch has at least one."""
+        """Return the current patch, or None while no edit is on: a patch has at least one."""
         edits = self.active()
         if not edits:
             return None

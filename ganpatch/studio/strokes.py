@@ -37,7 +37,7 @@ class Stroke(Line):
 
 
 class LabelStroke(Part):
-    """A stroke that says: here is `concept`, in the image of `seed`; `size` is (h, w) of the image."""
+    """A stroke that marks `concept` in the image of `seed`; `size` is (h, w) of the image."""
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
     seed: Seed

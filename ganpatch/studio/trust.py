@@ -22,7 +22,7 @@ _MOST_ENTRIES = 200_000
 
 
 def refuse_strange_entries(folder: Path) -> None:
-    """Raise GanpatchError for what a session never holds: a link that leads out, a pipe, a socket, a device."""
+    """Raise GanpatchError for what a session never contains: a link that leads out, a pipe, a socket, a device."""
     home, count = folder.resolve(), 0
     for place, folders, files in os.walk(home):
         count += len(folders) + len(files)

@@ -1,4 +1,4 @@
-"""What the studio's routes take and give: JSON in and out, bounded."""
+"""What the studio's routes accept and return: JSON in and out, bounded."""
 
 from typing import Annotated, Any, Literal
 
@@ -35,7 +35,7 @@ class LayerView(BaseModel):
 
 
 class SessionView(BaseModel):
-    """The session as it stands."""
+    """The current session."""
 
     studio: str
     model: str
@@ -144,7 +144,7 @@ class ActivityView(BaseModel):
 
 
 class MapsRequest(Part):
-    """Where one unit fires in images."""
+    """Where one unit is active in images."""
 
     layer: LayerName
     unit: UnitNumber
@@ -217,8 +217,8 @@ class FiguresView(BaseModel):
 class JobRequest(Part):
     """Long work to begin.
 
-    "rank" a layer over `n` images, or "learn" which of its units agree with the strokes; and with the patch as it
-    stands: "bake" it, write "weights" or "onnx", or measure its "quality" over `n` images by `features`.
+    "rank" a layer over `n` images, or "learn" which of its units agree with the strokes; and with the current
+    patch: "bake" it, write "weights" or "onnx", or measure its "quality" over `n` images by `features`.
     """
 
     kind: Literal["rank", "learn", "bake", "weights", "onnx", "quality"]

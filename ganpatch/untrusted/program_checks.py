@@ -91,7 +91,7 @@ def _check_tensors(archive: Archive, name: str) -> None:
                 pickled.append(tensor)
                 continue
             if not _ENTRIES.fullmatch(place) or place.endswith(".json"):
-                raise ValueError(f"{tensor} lies in {place[:60]}")
+                raise ValueError(f"{tensor} is in {place[:60]}")
             for size in meta["tensor_meta"]["sizes"]:
                 count *= _natural(size["as_int"])
             if place not in archive.entries or count > archive.entries[place].file_size:

@@ -2,7 +2,7 @@
 
     found = read_torch(Path("model.pt"))
     found.content                               # dicts, lists, numbers, tensors on the CPU, as they were saved
-    found.left_aside                            # objects of other classes that stood beside them, by name
+    found.left_aside                            # objects of other classes that were next to them, by name
 
 torch has two formats: a zip archive with a pickle and one entry per piece of memory, and before 1.6 five pickles in a
 row with the memory behind them. A plain pickle holds each tensor as such a row; so does one of NVlabs, whose modules

@@ -1,6 +1,7 @@
 """Causes on a generator of which it is known what each unit draws; removal, insertion, context; from the command line."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -228,6 +229,9 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert sorted(path.name for path in (tmp_path / "causes").iterdir()) == [
         "causes.html", "causes.json", "causes.safetensors", "insertions-0.png", "origin.json", "without-0.png",
     ]  # fmt: skip
+    page = (tmp_path / "causes" / "causes.html").read_text()
+    assert re.search(r"Without its \d+ most causal units, \d+% of the red is gone; \d+ random units remove", page)
+    assert page.index("<img") < page.index("<svg") < page.index("<table"), "pictures before numbers"
     again = CliRunner().invoke(cli, [*command, "--concept", "red", "-o", "causes"])
     assert "already has a run" in str(again.exception)
     patching = ["patch", "remove", "--from", "causes", "--model", f"{PLACE}:Painter", *loading[:4], "--units", "1"]

@@ -75,6 +75,6 @@ def test_a_decoder_is_dissected_edited_and_baked(vae: Generator) -> None:
         edit = patch_for(vae, {"layer": "blocks.2", "channels": 12, "units": sorted(units)}).edits
         return concept_change(vae, segmenter, edit, range(300, 320)).removed("grass")
 
-    assert removed(order[:6]) > removed(order[6:]) + 0.05, "what was learned holds on other seeds"
+    assert removed(order[:6]) > removed(order[6:]) + 0.05, "what was learned is true on other seeds"
     patch = patch_for(vae, {"layer": "blocks.0.0", "channels": 32, "units": range(6), "alpha": 0.5})
     assert bake(vae, patch).proof.float64 < 1e-9

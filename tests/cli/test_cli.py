@@ -291,7 +291,7 @@ def test_an_interrupted_ranking_is_kept_and_resumed(folder: Path) -> None:
 
 
 def test_a_full_disk(folder: Path) -> None:
-    """A limit on the size of files stands for a disk with no room."""
+    """A limit on the size of files simulates a disk with no room."""
     limited = f"ulimit -f 8; {GANPATCH} sample model.pt --seeds 0-255 -o big.png"
     done = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, check=False)
     assert done.returncode == 1

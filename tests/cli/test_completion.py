@@ -207,7 +207,7 @@ class Terminal:
 
 @pytest.mark.parametrize("shell", list(SETUP))
 def test_tab_runs_nothing_of_a_strangers_files(folder: Path, shell: str) -> None:
-    """Press Tab on every line that reads a file, and then run what stands there, as arguments of echo."""
+    """Press Tab on every line that reads a file, and then run what is there, as arguments of echo."""
     (folder / "script").write_text(CliRunner().invoke(cli, ["completion", shell]).output)
     command, setup = SETUP[shell]
     terminal = Terminal(command, folder)

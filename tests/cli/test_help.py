@@ -1,4 +1,4 @@
-"""Help in groups, 80 columns wide; and what is said of an option that a command lacks."""
+"""Help in groups, 80 columns wide; and the message for an option that a command lacks."""
 
 from collections.abc import Iterator
 

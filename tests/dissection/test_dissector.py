@@ -12,6 +12,8 @@ from PIL import Image
 from ganpatch import Dissection, GanpatchError, Generator, Ranking, dissect, load_segmenter
 from ganpatch.cli import cli
 from ganpatch.dissection.comparison import compare
+from ganpatch.dissection.report import missed_rule
+from ganpatch.dissection.result import LayerDissection
 from ganpatch.generator.layers import hooked
 from ganpatch.runs.dissection_run import dissect_to_folder
 from tests.support.brute_force import iou_and_accuracy
@@ -131,6 +133,7 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert [found["unit"] for found in content["layers"]["maps"]["red"]] == [0]
     page = (tmp_path / "run" / "dissection.html").read_text()
     assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
+    assert "units of maps are interpretable, as " in page
     pictures = sorted((tmp_path / "run" / "dissection").glob("*.png"))
     assert len(pictures) >= 3
     with Image.open(pictures[0]) as picture:
@@ -145,12 +148,31 @@ def test_dissections_are_compared(dissection: Dissection, tmp_path: Path) -> Non
     comparison = compare([tmp_path / "one", tmp_path / "two"], [1.0, 2.0])
     assert comparison.entries[0].counts == dissection.counts("maps")
     assert comparison.differing == ("thresholds best, q0.99", "numbers of images 200, 30")
-    command = ["compare", str(tmp_path / "one"), str(tmp_path / "two"), "-o", str(tmp_path / "page.html")]
+    command = ["compare", str(tmp_path / "one"), str(tmp_path / "two"), "-o", str(tmp_path / "page")]
     done = CliRunner().invoke(cli, command, catch_exceptions=False)
     assert "one, maps" in done.stdout
+    page = tmp_path / "page.html"
+    assert done.stderr.endswith(f"'{tmp_path / 'page'}' has no suffix: the page is {page}\nopen {page} in a browser\n")
+    assert "one, maps has the largest share of interpretable units: " in page.read_text()
     assert "<svg" in (tmp_path / "page.html").read_text()
     with pytest.raises(GanpatchError, match="1 quality figures for 2 runs"):
         compare([tmp_path / "one", tmp_path / "two"], [1.0])
+
+
+def test_what_keeps_a_unit_from_being_interpretable() -> None:
+    rules = LayerDissection(
+        thresholds=torch.zeros(4, 2),
+        iou=torch.tensor([[0.5, 0.1], [0.5, 0.1], [0.04, 0.01], [0.3, 0.2]]),
+        accuracy=torch.tensor([[0.9, 0.9], [0.7, 0.9], [0.9, 0.9], [0.9, 0.9]]),
+    )
+    found = Dissection(
+        ranking=None, segmenter="s", threshold="best", threshold_seeds="0", concepts=("sky", "tree"),
+        shares=(0.5, 0.1), layers={"maps": rules},
+    )  # type: ignore[arg-type]  # fmt: skip
+    assert [missed_rule(found, "maps", unit, 0) for unit in range(4)] == [
+        "", "accuracy is at most 0.75", "IoU is at most 0.05", "",
+    ]  # fmt: skip
+    assert missed_rule(found, "maps", 3, 1) == "agrees better with sky (0.300)"
 
 
 def test_the_outlines_are_where_the_unit_fires(dissection: Dissection) -> None:

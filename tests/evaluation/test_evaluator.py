@@ -1,4 +1,4 @@
-"""Evaluating and tuning: figures are those of plain references, a good patch is told from a useless one."""
+"""Evaluating and tuning: figures are those of plain references, a good patch is distinguished from a useless one."""
 
 import copy
 import json
@@ -16,13 +16,17 @@ from ganpatch import Generator, Patch
 from ganpatch.cli import cli
 from ganpatch.errors import GanpatchError
 from ganpatch.evaluation.evaluator import Choices, evaluate
-from ganpatch.evaluation.metrics import damage, distances
+from ganpatch.evaluation.measuring import most_count
+from ganpatch.evaluation.metrics import damage, distances, structural_similarity
 from ganpatch.evaluation.report import write_evaluation
-from ganpatch.evaluation.tuner import Bound, tune
-from ganpatch.families.churches.targets import is_bundled
+from ganpatch.evaluation.tuner import Bound, _Judge, tune
+from ganpatch.families.churches.targets import draws_scenes
 from ganpatch.finding.frechet_distance import frechet
 from ganpatch.finding.image_features import load_features
+from ganpatch.forward.activations import unseen
+from ganpatch.generator.layers import hooked
 from ganpatch.patch.evidence import Record
+from ganpatch.torchvision_import import made_importable
 from tests.support.shared import patch_for
 from tools.benchmarks.planting import Planting, plant
 
@@ -61,7 +65,25 @@ def test_damage_counts_what_changes() -> None:
     assert harm.psnr[1] == pytest.approx(-10 * float((before[1] - after[1]).square().mean().log10()), abs=1e-3)
 
 
-CHOICES = Choices(seeds=range(100, 160), references=32, baselines=2, features=load_features("plain"))
+def test_similarity_is_that_of_the_plain_formula() -> None:
+    made_importable()
+    from torchmetrics.functional.image import structural_similarity_index_measure as with_borders
+
+    before = torch.rand(2, 3, 24, 29, generator=torch.Generator().manual_seed(3))
+    after = (before * 0.8 + 0.1).clamp(0, 1)
+    after[1] = after[1].flip(2)
+    _, full = with_borders(after, before, data_range=1.0, return_full_image=True)
+    inside = full[..., 5:-5, 5:-5].flatten(1).mean(1)  # where the whole window is in the image
+    assert torch.allclose(structural_similarity(before, after), inside, atol=1e-5)
+    small = torch.rand(1, 3, 4, 8)
+    assert structural_similarity(small, small) == pytest.approx(1)
+
+
+def test_a_fifth_is_scored_and_at_most_a_hundred() -> None:
+    assert [most_count(images) for images in (1, 50, 499, 500, 10_000)] == [1, 10, 100, 100, 100]
+
+
+CHOICES = Choices(seeds=range(100, 160), references=64, baselines=2, features=load_features("plain"))
 
 
 @pytest.fixture
@@ -79,7 +101,7 @@ def test_an_evaluation_and_its_page(small_dcgan: Generator, patch: Patch, tmp_pa
     write_evaluation(found, tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text()
     assert found.verdict.sentence in text
-    assert "data:image/png;base64," in text
+    assert text.index("data:image/png;base64,") < text.index("<svg") < text.index("<table"), "pictures before numbers"
     assert "http" not in text.replace("http://www.w3.org", "")
     again = evaluate(small_dcgan, patch, CHOICES)
     assert again.record() == found.record(), "seeded"
@@ -140,12 +162,18 @@ def test_too_few_seeds_are_refused(small_dcgan: Generator, patch: Patch) -> None
         evaluate(small_dcgan, patch, replace(CHOICES, seeds=range(49)))
 
 
-def test_the_bundled_generator_is_known_by_its_weights(churches: Generator) -> None:
-    assert is_bundled(replace(churches, name="mine"))
+def test_the_right_images_are_known_of_what_draws_them_whatever_it_is_called(
+    churches: Generator, small_dcgan: Generator
+) -> None:
     other = copy.deepcopy(churches.module)
     with torch.no_grad():
         next(other.parameters()).add_(1e-3)
-    assert not is_bundled(replace(churches, module=other))
+    assert draws_scenes(replace(churches, module=other, name="mine"))
+    assert not draws_scenes(small_dcgan)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.copy_(parameter.flatten()[torch.randperm(parameter.numel())].view(parameter.shape))
+    assert not draws_scenes(replace(churches, module=other)), "its weights are shuffled"
 
 
 def test_tuning_drops_what_does_not_help_and_keeps_the_bound(small_dcgan: Generator, patch: Patch) -> None:
@@ -159,6 +187,25 @@ def test_tuning_drops_what_does_not_help_and_keeps_the_bound(small_dcgan: Genera
     record = tuned.patch.evidence.by("ganpatch tune")
     assert record is not None
     assert record.chosen_on == "0-95"
+
+
+def test_tuning_tries_zero_both_means_and_a_level(small_dcgan: Generator, patch: Patch) -> None:
+    seeds = range(96)
+    judge = _Judge(small_dcgan, patch, Bound(seeds=seeds, references=24), unseen)
+    watched: list[Tensor] = []
+    with hooked(small_dcgan.module, {"main.5": lambda y, _call: watched.append(y.clone())}):
+        small_dcgan.sample(seeds)
+    peaks = watched[0].amax((2, 3))[:, [1, 3]]
+    least = ((peaks - peaks.mean(0)) / peaks.std(0).clamp(min=1e-6)).sum(1).argsort()  # unit 1 is always 0
+    assert sorted(judge._fine) == sorted(least[:24].tolist()), "damage is measured on the images with least activity"
+    options = judge.options("main.5")
+    assert [option.kind for option in options] == 2 * ["off", "mean", "fine mean", "held"]
+    for option in options:
+        own = watched[0][:, option.unit]
+        level = float(own.quantile(0.99))
+        values = {"off": 0, "mean": own.mean(), "fine mean": own[least[:48]].mean(), "held": level}
+        assert option.value == pytest.approx(float(values[option.kind]), rel=0.02)
+        assert option.above == (option.value if option.kind == "held" else None)
 
 
 def test_nothing_to_gain(small_dcgan: Generator) -> None:
@@ -175,7 +222,7 @@ def test_the_commands(small_dcgan: Generator, patch: Patch, tmp_path: Path) -> N
     torch.save(small_dcgan.module.state_dict(), tmp_path / "model.pt")
     path = tmp_path / "fix.yaml"
     patch.save(path)
-    arguments = ["evaluate", str(tmp_path / "model.pt"), str(path), "--seeds", "100-159", "--references", "24"]
+    arguments = ["evaluate", str(tmp_path / "model.pt"), str(path), "--seeds", "100-159", "--references", "48"]
     done = CliRunner().invoke(cli, [*arguments, "--baselines", "1", "--write", "--json"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["measured_on"] == "100-159"
@@ -191,4 +238,6 @@ def test_the_commands(small_dcgan: Generator, patch: Patch, tmp_path: Path) -> N
     )
     assert done.exit_code == 0
     assert Patch.load(tmp_path / "fix-tuned.yaml").provenance.parents == (patch.digest,)
-    assert "<svg" in (tmp_path / "fix-tuned.html").read_text()
+    page = (tmp_path / "fix-tuned.html").read_text()
+    assert "The chosen patch edits " in page
+    assert "<svg" in page

@@ -1,4 +1,4 @@
-"""A patch in an ONNX graph, with no torch model at hand, against the hooks in torch."""
+"""A patch in an ONNX graph, without a torch model, against the hooks in torch."""
 
 import contextlib
 import io
@@ -144,7 +144,7 @@ def test_external_data_stays_external(small_dcgan: Generator, tmp_path: Path, ma
 def test_what_one_file_cannot_hold_goes_into_a_second(
     small_dcgan: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_patch: Callable[..., Patch]
 ) -> None:
-    """A limit of 1000 bytes stands for protobuf's 2 GB."""
+    """A limit of 1000 bytes simulates protobuf's 2 GB."""
     source = torch_export(small_dcgan, tmp_path / "model.onnx")
     monkeypatch.setattr("ganpatch.export.onnx_graphs.LARGEST_SINGLE", 1000)
     patch = make_patch(small_dcgan, {**DCGAN_EDIT, "above": 0.1})

@@ -262,7 +262,7 @@ def test_torchscript_is_written_from_torchscript_only(
         repair(generator, make_patch(generator, EDIT), source=originals / "model.pt", output=tmp_path / "x.ts")
     script = loaded(originals / "model.ts")
     repair(script, make_patch(script, EDIT), source=originals / "model.ts", output=tmp_path / "same.pt")
-    assert torch.jit.load(tmp_path / "same.pt") is not None, "its content tells what it is, not its suffix"
+    assert torch.jit.load(tmp_path / "same.pt") is not None, "its content shows what it is, not its suffix"
 
 
 def test_a_program_becomes_a_graph_with_a_dynamic_batch(

@@ -23,7 +23,7 @@ Pair = namedtuple("Pair", ["image", "latent"])
 
 
 class Odd(nn.Module):
-    """Takes a list and a keyword; gives what `wrap` makes of the latent, the image and a small image."""
+    """Takes a list and a keyword; returns what `wrap` makes of the latent, the image and a small image."""
 
     def __init__(self, wrap: Any = lambda z, image: image, channels: int = 4) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class Net(nn.Module):
 
 
 def test_a_folder_of_a_hub(tmp_path: Path) -> None:
-    """config.json gives the factory's arguments; what the user says goes before."""
+    """config.json has the factory's arguments; those of the user go before them."""
     (tmp_path / "net.py").write_text(NET)
     folder = tmp_path / "mine"
     folder.mkdir()

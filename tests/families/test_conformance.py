@@ -47,7 +47,7 @@ def opened(fixture: Fixture, folder: Path, pictures: Path) -> ganpatch.Generator
 
 
 def named_layers(page: str, column: int) -> list[str]:
-    """Read the layers that a page tells its reader to rank, the first one first."""
+    """Read the layers that a page recommends to rank, the first one first."""
     text = (ROOT / "docs" / "families" / f"{page}.md").read_text().partition("## Layers")[2].partition("\n## ")[0]
     rows = [line[1:-1].split("|") for line in text.splitlines() if line.startswith("|")][2:]
     return [name for row in rows for name in re.findall(r"`([\w.]+)`", row[column] if column < len(row) else "")]

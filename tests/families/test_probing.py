@@ -1,4 +1,4 @@
-"""`ganpatch init`: what a model takes, gives and allows; and the message for each rule that a model breaks."""
+"""`ganpatch init`: what a model accepts, returns and allows; and the message for each rule that a model breaks."""
 
 import json
 import tomllib
@@ -96,13 +96,13 @@ def test_init_writes_settings_that_the_other_commands_read(net: Path) -> None:
     }  # fmt: skip
     assert settings["rank"]["layers"] == ["last"]
     assert (
-        '#? How was its input drawn in training? The weights do not tell; normal is a guess.\n# latent = "uniform:-1,1:18"'
+        '#? How was its input drawn in training? The weights do not show it; normal is a guess.\n# latent = "uniform:-1,1:18"'
         in text
     )
     assert "# never called, so no layer to rank or edit: idle" in text
     assert "# overwritten in place by the layer behind; a hook sees what they gave before: bn" in text
     assert "# torch exports it, with any batch size" in text
-    assert '#? Which layers to rank? last gives 8 maps of 8x8.\n# layers = ["relu"]' in text
+    assert '#? Which layers to rank? last outputs 8 maps of 8x8.\n# layers = ["relu"]' in text
     for line in [line for line in text.splitlines() if line.startswith("# latent") or line.startswith("# layers")]:
         tomllib.loads(line.removeprefix("# "))
     generator = ganpatch.load()

@@ -1,4 +1,4 @@
-"""DCGANs of all kinds, beside plain torch; and what is said when tensors do not fit their family."""
+"""DCGANs of all kinds, compared with plain torch; and the messages when tensors do not fit their family."""
 
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ def test_a_class_embedded_beside_z(tmp_path: Path) -> None:
 
 
 def test_a_one_hot_class_beside_z(tmp_path: Path) -> None:
-    """The tensors cannot tell it from a plain DCGAN: the user says so."""
+    """The tensors are those of a plain DCGAN: the user names the code."""
     module = Conditional(5, embedded=False).eval()
     path = saved(module, tmp_path / "g.pt")
     assert str(ganpatch.load(path).latent) == "normal:12,1,1"

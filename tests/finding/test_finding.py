@@ -45,10 +45,10 @@ class Blotched(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         y = self.front(z.view(z.shape[0], -1, 1, 1))
         image = self.rest(y.clone())
-        fires = (y[:, 3].amax((1, 2)) > LEVEL).float().view(-1, 1, 1, 1)
+        active = (y[:, 3].amax((1, 2)) > LEVEL).float().view(-1, 1, 1, 1)
         corner = torch.zeros(1, 1, *image.shape[-2:])
         corner[..., :5, :5] = 1
-        return image + fires * corner * (1 - image)
+        return image + active * corner * (1 - image)
 
 
 LEVEL = 0.955  # nine of 200 images reach it
@@ -117,7 +117,7 @@ def peaks_of(generator: Generator, seeds: list[int]) -> Tensor:
 
 
 def gain_of(task: Task, typical: Typical, unit: int, seed: int, own: int = -1) -> float:
-    """Cut a unit in an image of a seed, by the hooks of a patch; give the mean of the two largest gains."""
+    """Cut a unit in an image of a seed, by the hooks of a patch; return the mean of the two largest gains."""
     level = task.ranking["front.5"].q99[unit]
     edit = Edit(id="e", layer="front.5", channels=8, units=(unit,), above=(level,), value=(level,))
     left_out = torch.tensor([own])
@@ -351,10 +351,10 @@ def test_plantings_have_their_faults_where_units_fire(monkeypatch: pytest.Monkey
         kept: list[Tensor] = []
         with hooked(planted.generator.module, {planted.layer: lambda y, _call, kept=kept: kept.append(y.clone())}):
             planted.generator.sample(range(64))
-        fires = (
+        active = (
             (kept[0][:, list(planted.units)] > planted.generator.module.defects.above[:, None, None]).flatten(1).any(1)
         )  # type: ignore[union-attr, index]
-        assert not (changed & ~fires).any()
+        assert not (changed & ~active).any()
     score = torch.tensor([9.0, 8, 7, 6, 5])
     assert measured(score, [0, 2], [1])[1] == 1.0, "flagged units are left out"
     assert measured(score, [0, 2], [])[1] == pytest.approx((1 + 2 / 3) / 2)

@@ -1,7 +1,7 @@
 """Baked = hooked, for every kind of net, layer and edit; and the naive bake is not."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from ganpatch import Edit, GanpatchError, Generator, Patch, bake
 from ganpatch.fold.baking import TOLERANCE, with_state
 from ganpatch.forward.activations import LayerFacts, list_layers
 from ganpatch.generator.latents import parse_latent
-from ganpatch.graph import traced_graph
+from ganpatch.graph import torch_operations
 from ganpatch.patch.applying import edits_applied
 from tests.support.nets import NETS, in_place_trap, loaded_net, progressive, repeated, stylegan2
 from tests.support.patches import KINDS, edit_for, patch_of
@@ -25,9 +25,12 @@ CASES = [(net, layer) for net, layers in TABLE.items() for layer in layers]
 
 
 @pytest.fixture
-def traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def traced_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Keep the trace: edits of every kind at one layer of one net need the same graph, and tracing is most of a bake."""
-    monkeypatch.setattr(traced_graph, "marked", functools.partial(kept_trace, traced_graph.marked, {}))
+    kept: dict[tuple[str, ...], Any] = {}
+    monkeypatch.setattr(torch_operations, "marked", functools.partial(kept_trace, torch_operations.marked, kept))
+    yield
+    assert len(kept) == 1
 
 
 def kept_trace(

@@ -1,4 +1,4 @@
-"""Signals amid a batch wait for its end; a second one does not; other threads never see them."""
+"""Signals within a batch wait for its end; a second one does not; other threads never see them."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Two processes do what one does, to the bit; one that dies ends the run with its name, and any number goes on."""
+"""Two processes do what one does, to the bit; one that dies ends the run with its name, and any number resumes it."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ def started(command: list[str], folder: Path, **environment: str) -> subprocess.
 
 
 def pids(folder: Path, ranks: int) -> list[int]:
-    """Wait until so many processes are amid their run."""
+    """Wait until so many processes are in their run."""
     paths = [folder / f"{rank}.pid" for rank in range(ranks)]
     until = time.monotonic() + 120
     while not all(path.exists() and path.read_text() for path in paths):

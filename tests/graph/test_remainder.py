@@ -71,7 +71,7 @@ class TwoInputs(nn.Module):
 
 
 class FixedBatch(TwoInputs):
-    """A forward pass that looks at its batch: no graph holds for every size."""
+    """A forward pass that looks at its batch: no graph is right for every size."""
 
     def forward(self, z: Tensor, label: Tensor) -> Tensor:
         return super().forward(z, label) + (0.1 if z.shape[0] % 2 else 0.0) * 0

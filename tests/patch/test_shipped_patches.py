@@ -96,7 +96,7 @@ def test_its_picture_is_there(path: Path) -> None:
 
 
 def test_figures_are_measured_again(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tool that wrote the figures gives them again, on fewer images, in the same direction."""
+    """The tool that wrote the figures measures them again, on fewer images, in the same direction."""
     monkeypatch.setattr(make_patches, "MEASURED", range(10_000, 10_256))
     measure: Callable[..., float] = make_patches.black_bars
     generator, patch = ganpatch.load(FACES), Patch.load(ROOT / "patches" / "faces.yaml")

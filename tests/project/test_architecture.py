@@ -10,7 +10,7 @@ import pytest
 import ganpatch
 
 PACKAGE = Path(ganpatch.__file__).parent
-# From the ground up. A room imports only from what stands before it.
+# From the ground up. A room imports only from what is before it.
 GROUND = ("version", "errors", "option_values", "number_ranges", "html_tables", "plugins", "torchvision_import")
 ROOMS = [
     "disk",
@@ -46,7 +46,7 @@ def room_of(path: Path) -> str:
 def imported(tree: ast.AST, own: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """Yield each name that `tree` imports from ganpatch, as parts without "ganpatch", whatever the form of the import.
 
-    `own` is the package that the file stands in, as parts, for relative imports.
+    `own` is the package of the file, as parts, for relative imports.
     """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -76,7 +76,7 @@ def test_a_room_imports_only_from_rooms_below_it(path: Path) -> None:
     for parts in imported(ast.parse((PACKAGE / path).read_text()), path.parts[:-1]):
         other = parts[0] if parts and parts[0] in FLOOR else "__init__"
         assert other == own or FLOOR[other] < FLOOR[own], (
-            f"{path} imports ganpatch.{'.'.join(parts)}, which stands above it"
+            f"{path} imports ganpatch.{'.'.join(parts)}, which is above it"
         )
 
 

@@ -50,7 +50,7 @@ OF_OTHERS = {"pydantic_core": "pydantic", "starlette": "fastapi"}  # parts of a 
 
 @dataclass(frozen=True)
 class Package:
-    """What was built, and an environment that holds it and its dependencies, and nothing of the checkout."""
+    """What was built, and an environment with it and its dependencies, and nothing of the checkout."""
 
     source: Path
     wheel: Path
@@ -102,18 +102,18 @@ def build(place: Path) -> None:
         done = run(sys.executable, "-m", *words, folder=place)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     (packages,) = (place / "environment").glob("lib/python*/site-packages")
-    # A line in a .pth file makes importable what lies there, and not what the .pth files there point to: no checkout.
+    # A line in a .pth file makes importable what is there, and not what the .pth files there point to: no checkout.
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
 
 
 def known_files() -> list[str]:
-    """Return what git holds, or would if one added it."""
+    """Return the files that git knows, or would if one added them."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     return sorted(name for name in set(listed) if (ROOT / name).is_file())
 
 
-def test_the_source_archive_holds_what_git_holds(package: Package) -> None:
+def test_the_source_archive_has_what_git_has(package: Package) -> None:
     held = set()
     with tarfile.open(package.source) as archive:
         for member in archive:

@@ -1,4 +1,4 @@
-"""Text from a run is only text, and the pages that are served give nothing to anybody else."""
+"""Text from a run is only text, and the pages that are served return nothing to anybody else."""
 
 import os
 import re

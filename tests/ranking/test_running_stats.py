@@ -31,7 +31,7 @@ def test_top_k_equals_sorting_everything(images: int, units: int, k: int, random
         maps_of = lambda rows, units: torch.zeros(len(rows), 0, 0)  # noqa: E731
         part = random.choice(parts)
         part.update(scores[place : place + size], seeds[place : place + size], maps_of)
-        part.take(part.tensors())  # as one that goes on from what was kept
+        part.take(part.tensors())  # as one that resumes from what was kept
         place += size
     parts[0].merge(parts[1])
     top = parts[0].result()
@@ -147,7 +147,7 @@ def test_samples_merge() -> None:
 
 
 def test_several_runs_of_a_layer_count_as_one_image() -> None:
-    """Of the scores that an image gets in one pass, the best one stands, wherever it came."""
+    """Of the scores that an image gets in one pass, the best one counts, wherever it came."""
     runs = torch.randn(3, 40, 5)
     top = TopK(5, k=7)
     for start in range(0, 40, 8):

@@ -1,4 +1,4 @@
-"""The review server gives nothing to strangers and loses nothing."""
+"""The review server returns nothing to strangers and loses nothing."""
 
 import json
 from pathlib import Path

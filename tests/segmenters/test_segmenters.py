@@ -61,7 +61,7 @@ def test_transformers_is_an_extra() -> None:
 
 
 def test_a_torchvision_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Weights that lie in torch's cache are taken from there; here random ones under the name of the real ones."""
+    """Weights in torch's cache are taken from there; here random ones under the name of the real ones."""
     models = torchvision_models()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     place = tmp_path / "hub" / "checkpoints"

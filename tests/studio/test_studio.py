@@ -252,7 +252,7 @@ def test_a_walk_goes_from_one_seed_to_the_other_on_the_sphere(small_dcgan: Gener
 
 
 def result_of(steps: Iterator[None]) -> tuple[Any, int]:
-    """Do all steps; give what they return, and how many there were."""
+    """Do all steps; return what they return, and how many there were."""
     for count in itertools.count():
         try:
             next(steps)

@@ -1,4 +1,4 @@
-"""The studio's routes: they give nothing to strangers, refuse what does not fit, and answer as they are described."""
+"""The studio's routes: they return nothing to strangers, refuse what does not fit, and answer as they are described."""
 
 import http.client
 import json

@@ -20,7 +20,6 @@ from typing import Any
 from ganpatch import GanpatchError
 
 SMALL = ("1", "[]", "{}", '""', "[[1]]")
-_MOST_PLACES = 4
 _MARK = "@bomb@"
 
 
@@ -33,9 +32,9 @@ class Cost:
     said: str
 
 
-def bombs(document: Any, size: int) -> Iterator[tuple[str, str]]:
+def bombs(document: Any, size: int, *, places: int = 4) -> Iterator[tuple[str, str]]:
     """Yield texts of about `size` bytes: each list and object of a JSON document in turn filled with small values."""
-    for place, marked in _marked(document):
+    for place, marked in _marked(document, places):
         for one in SMALL if place == "$" else SMALL[:2]:
             filling = "[" + ",".join([one] * (size // (len(one) + 1))) + "]"
             yield f"{one} at {place}", json.dumps(marked).replace(f'"{_MARK}"', filling)
@@ -43,10 +42,10 @@ def bombs(document: Any, size: int) -> Iterator[tuple[str, str]]:
         yield f"keys at {place}", json.dumps(marked).replace(f'"{_MARK}"', keys)
 
 
-def _marked(document: Any) -> Iterator[tuple[str, Any]]:
+def _marked(document: Any, places: int) -> Iterator[tuple[str, Any]]:
     """Yield copies of a document with one container replaced by a mark: the whole, and those within."""
     yield "$", _MARK
-    for path in list(_containers(document, ()))[:_MOST_PLACES]:
+    for path in list(_containers(document, ()))[:places]:
         changed = copy.deepcopy(document)
         inside = changed
         for part in path[:-1]:
@@ -56,7 +55,7 @@ def _marked(document: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _containers(part: Any, path: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
-    """Yield the paths of lists and objects, those near the top first; of a list, its first item stands for all."""
+    """Yield the paths of lists and objects, those near the top first; of a list, its first item represents all."""
     items = (
         list(part.items()) if isinstance(part, dict) else list(enumerate(part))[:1] if isinstance(part, list) else []
     )
@@ -71,7 +70,7 @@ def measured(work: Callable[[], object]) -> Cost:
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins again
     before, started, said = _peak(), time.process_time(), ""
     try:
         work()

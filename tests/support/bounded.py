@@ -21,7 +21,7 @@ SECONDS = 10
 
 
 def refusal(work: Callable[[], object]) -> str:
-    """Do `work` in a forked process with a gigabyte and ten seconds; give what GanpatchError it ends with."""
+    """Do `work` in a forked process with a gigabyte and ten seconds; return the GanpatchError that it ends with."""
     with tempfile.TemporaryDirectory() as folder:
         said = Path(folder) / "said"
         child = os.fork()
@@ -35,7 +35,7 @@ def refusal(work: Callable[[], object]) -> str:
 
 
 def is_told_apart(fault: GanpatchError) -> bool:
-    """Tell a file that is refused from memory that was wanted and not there."""
+    """Distinguish a file that is refused from memory that was needed and not there."""
     try:
         refuse_swallowed(fault)
     except TooMuch:

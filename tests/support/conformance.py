@@ -4,8 +4,8 @@
     torch.save(fixture.state(), "model.pt")
     conform(ganpatch.load("model.pt", **fixture.options))       # {"load": "64x64", "seeds": "2e-07", …}
 
-A fixture holds names and shapes of the tensors of a small model of the real code, and a few numbers that the real code
-drew with weights that `state` makes anew: tools/conformance writes it, beside the table in docs/families.md.
+A fixture has names and shapes of the tensors of a small model of the real code, and a few numbers that the real code
+drew with weights that `state` makes again: tools/conformance writes it, and the table in docs/families.md.
 """
 
 import json
@@ -73,7 +73,7 @@ def pixels_of(images: Tensor) -> list[float]:
 
 
 def conform(generator: Generator, *, onnx: bool = True, layer: str | None = None) -> dict[str, str]:
-    """Check everything; raise AssertionError or GanpatchError at the first thing that does not hold."""
+    """Check everything; raise AssertionError or GanpatchError at the first check that fails."""
     found = {"load": "x".join(str(edge) for edge in generator.sample([0]).shape[2:])}
     found["seeds"] = check_seeds(generator)
     facts = list_layers(generator)
@@ -106,7 +106,7 @@ def check_seeds(generator: Generator) -> str:
 
 
 def check_rank(generator: Generator, layer: str) -> str:
-    """The ranking of a layer is what plain loops give."""
+    """The ranking of a layer equals that of plain loops."""
     seeds = range(6)
     ranked = rank(generator, [layer], seeds=seeds, k=3, batch_size=4)[layer]
     rows: list[Tensor] = []

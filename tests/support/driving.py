@@ -56,7 +56,7 @@ def own(url: str, address: str) -> bool:
 
 
 def patch_in(session: Path, wanted: Callable[[list[tuple[str, tuple[int, ...], str]]], bool]) -> Patch | None:
-    """Wait until the patch file holds what is wanted, and give it."""
+    """Wait until the patch file has the expected content, and return it."""
     path = session / "patch.yaml"
     deadline = time.monotonic() + 30
     found: list[tuple[str, tuple[int, ...], str]] = []
@@ -66,7 +66,7 @@ def patch_in(session: Path, wanted: Callable[[list[tuple[str, tuple[int, ...], s
         if wanted(found):
             return patch
         time.sleep(0.05)
-    raise AssertionError(f"the patch holds {found}")
+    raise AssertionError(f"the patch has {found}")
 
 
 def flagged(session: Path, units: tuple[int, ...], reason: str = "") -> Patch | None:
@@ -81,7 +81,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 
 
 def until(page: Page, is_so: Callable[[], bool]) -> None:
-    """Wait for what the browser tells: it is heard only while the page is asked something."""
+    """Wait for the browser's events: they arrive only while the page is asked something."""
     wait_until(lambda: (page.wait_for_timeout(20), is_so())[1])
 
 

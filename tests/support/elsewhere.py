@@ -1,4 +1,4 @@
-"""A device that is not there: tensors that say "meta", hold numbers on the CPU, and cannot be mixed with those that do not.
+"""A device that is not there: tensors on device "meta" that keep their numbers on the CPU, and cannot be mixed with those that do not.
 
     with elsewhere():
         generator.module.to("meta")         # what forgets to move a tensor fails here as it would on a graphics card
@@ -84,7 +84,7 @@ def _run(func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _refuse_mixing(name: str, tensors: list[Tensor]) -> None:
-    """Raise RuntimeError as a card would; it takes numbers from the CPU, and an index into what it holds itself."""
+    """Raise RuntimeError as a card would; it takes numbers from the CPU, and an index into its own tensors."""
     if name in _INDEXING and isinstance(tensors[0], Far):
         tensors = [tensor for tensor in tensors if tensor.dtype not in (torch.int64, torch.bool)]
     if name not in _MOVING and any(isinstance(tensor, Far) for tensor in tensors):

@@ -36,7 +36,7 @@ class Target:
 
 
 def attempt(target: Target, folder: Path, choices: bytes, bounds: Bounds = contextlib.nullcontext) -> str:
-    """Spoil a file of the target by `choices`, and read it; give what was said, or raise what must not come out.
+    """Spoil a file of the target by `choices`, and read it; return the message, or raise what must not come out.
 
     Reading happens inside `bounds`.
     """

@@ -1,6 +1,6 @@
 """Small random generators of every kind that people have, in eval mode, with settled BatchNorm statistics.
 
-Each is a function of nothing that gives (module, latent); the same numbers every time.
+Each is a function of nothing that returns (module, latent); the same numbers every time.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """A generator of which it is known what each unit draws, and a segmenter that sees exactly that.
 
 Unit 0 of `maps` draws a red disc, which shows on the ground only; unit 1 a green one; unit 2 the sky, the upper half;
-units 3 to 5 draw nothing, however much they fire.
+units 3 to 5 draw nothing, however active they are.
 """
 
 import torch

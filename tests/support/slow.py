@@ -1,4 +1,4 @@
-"""A generator that takes its time, and says when it has begun: for tests that stop it amid a run."""
+"""A slow generator that reports when it has begun: for tests that stop it within a run."""
 
 import os
 import time

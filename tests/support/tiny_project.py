@@ -1,4 +1,4 @@
-"""Two tiny generators, and a folder with a model, a run, a dissection and files that hold a patch of them."""
+"""Two tiny generators, and a folder with a model, a run, a dissection and files with a patch of them."""
 
 import json
 from dataclasses import dataclass

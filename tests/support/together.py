@@ -30,7 +30,7 @@ def small() -> Generator:
 
 
 def work(folder: Path, group: Group = ALONE) -> list[int]:
-    """Do it all; give the progress that was shown."""
+    """Do it all; return the progress that was shown."""
     shown: list[int] = []
     rank_to_folder(small(), folder / "rank", LAYERS, SEEDS, k=5, batch_size=8, group=group,
                    progress=lambda done, total: shown.append(done))  # fmt: skip

@@ -66,7 +66,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 class Easy(dict):  # type: ignore[type-arg]
-    """Stands for dnnlib.util.EasyDict while the pickle is written."""
+    """Replaces dnnlib.util.EasyDict while the pickle is written."""
 
 
 Easy.__module__, Easy.__qualname__, Easy.__name__ = "dnnlib.util", "EasyDict", "EasyDict"

@@ -1,4 +1,4 @@
-"""Which network of a checkpoint is meant, the way that trainers save it: prefixes, keys, and what stands beside it."""
+"""Which network of a checkpoint is meant, the way that trainers save it: prefixes, keys, and other objects."""
 
 import datetime
 import enum

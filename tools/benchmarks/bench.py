@@ -61,7 +61,7 @@ def baking(case: Case, _how: How) -> Rows:
 
 
 def stroking(case: Case, _how: How) -> Rows:
-    from tools.benchmarks.bench_studio import stroke  # wants a browser, which the other parts do without
+    from tools.benchmarks.bench_studio import stroke  # needs a browser, unlike the other parts
 
     return {"brush stroke to image, in the browser [ms]": f"{stroke(case.model, case.one)['median']:.0f}"}
 

@@ -34,7 +34,7 @@ def make():
     return torch.nn.Sequential(torch.nn.Unflatten(1, (8, 1, 1)), torch.nn.ConvTranspose2d(8, 512, 4), torch.nn.ReLU(),
                                torch.nn.ConvTranspose2d(512, 3, 16, 16))
 """
-# The image answers all moves that its request holds: a move is counted by the points that the request sends.
+# The image answers all moves that its request contains: a move is counted by the points that the request sends.
 WATCH = """() => {
     window.waits = [];
     const moves = [], fetched = window.fetch;
@@ -59,7 +59,7 @@ SCROLL = """() => new Promise(done => { const times = []; let last = performance
 
 @contextmanager
 def served(*arguments: str, tree: Path = ROOT, cwd: str | None = None) -> Iterator[tuple[Page, str]]:
-    """Serve the studio of a tree and give a page of a browser, and the address."""
+    """Serve the studio of a tree; yield a page of a browser, and the address."""
     command = [str(Path(sys.executable).parent / "ganpatch"), "studio", *arguments]
     env = {**os.environ, "PYTHONPATH": str(tree)}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env, cwd=cwd)

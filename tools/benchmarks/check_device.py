@@ -143,7 +143,7 @@ def jobs(n: int) -> list[Job]:
 
 
 def run(job: Job, folder: Path, device: str, own: Sequence[str] = ()) -> tuple[Path, float]:
-    """Run a command as a user would, in this process; give what it wrote, and its seconds."""
+    """Run a command as a user would, in this process; return what it wrote, and its seconds."""
     ranked = folder / "rank"
     out = ranked if job.name in ("rank", "rank, again", "suggest") else folder / job.name.replace(" ", "-")
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 `collect_topk` is how the code of GAN Dissection goes about it: the whole model once per layer, and after every batch
 all scores are sorted with the best so far. `stored` is a plain PyTorch loop: it keeps all activations, then torch.topk.
-Both give seeds and scores alone; ranking also keeps maps of where the unit fired, mean, firing rate, peak, two
+Both return seeds and scores alone; ranking also keeps maps of where the unit was active, mean, firing rate, peak, two
 quantiles and thumbnails.
 """
 

@@ -4,8 +4,8 @@
     planted.generator, planted.layer, planted.units
 
 Each planted unit keeps all that it did. Where its own activation exceeds a level, one that it exceeds in `rate` of the
-images, it also draws a defect into the image, at that place. So neither how often it fires nor how strongly gives it
-away.
+images, it also draws a defect into the image, at that place. So neither how often it is active nor how
+strongly gives it away.
 """
 
 from collections.abc import Iterator, Sequence
@@ -97,7 +97,7 @@ class Defective(nn.Module):
 
 
 class Defects(nn.Module):
-    """Draw one kind of defect where planted units exceed their levels; `look` [U, 4] in [0, 1] tells units apart."""
+    """Draw one kind of defect where planted units exceed their levels; `look` [U, 4] in [0, 1] distinguishes units."""
 
     def __init__(
         self, planting: Planting, units: Tensor, above: Tensor, span: Tensor, look: Tensor, limits: Sequence[float]
@@ -110,10 +110,10 @@ class Defects(nn.Module):
 
     def forward(self, image: Tensor, activation: Tensor) -> Tensor:
         y = activation.index_select(1, self.units)
-        fires = ((y - self.above[:, None, None]) / self.span[:, None, None]).clamp(0, 1)
+        active = ((y - self.above[:, None, None]) / self.span[:, None, None]).clamp(0, 1)
         if self.planting.kind == "colour shift":
-            fires = _widened(fires)
-        where = F.interpolate(fires, image.shape[-2:], mode="bilinear", align_corners=False)
+            active = _widened(active)
+        where = F.interpolate(active, image.shape[-2:], mode="bilinear", align_corners=False)
         x = (image - self.low) / (self.high - self.low)
         x = getattr(self, "_" + self.planting.kind.replace(" ", "_"))(x, where * self.planting.strength)
         return x * (self.high - self.low) + self.low
@@ -154,7 +154,7 @@ def _any(where: Tensor, chosen: Tensor) -> Tensor:
     return (where * chosen.float()[:, None, None]).amax(1, keepdim=True)
 
 
-def _widened(fires: Tensor) -> Tensor:
+def _widened(active: Tensor) -> Tensor:
     """Spread maps [N, U, h, w] over half of their size, softly."""
-    edge = fires.shape[-1] // 4 * 2 + 1
-    return F.avg_pool2d(F.max_pool2d(fires, edge, 1, edge // 2), edge, 1, edge // 2)
+    edge = active.shape[-1] // 4 * 2 + 1
+    return F.avg_pool2d(F.max_pool2d(active, edge, 1, edge // 2), edge, 1, edge // 2)

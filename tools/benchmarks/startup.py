@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PATCH = str(ROOT / "patches" / "churches.yaml")
-# Everything that a command imports before its work begins: what it stands for is not done.
+# Everything that a command imports before its work begins; the work itself is not done.
 IMPORTS = {
     "rank": "ganpatch.families.choosing, ganpatch.runs.ranking_run",
     "suggest": "ganpatch.families.choosing, ganpatch.runs.suggestion_run, ganpatch.finding.image_features",

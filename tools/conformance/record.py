@@ -76,7 +76,7 @@ def run(name: str, place: str, version: str, write: bool) -> dict[str, str]:
 
 
 def one(name: str, checkout: Path, version: str, write: bool) -> dict[str, str]:
-    """Compare one family with the real code; give what each check found."""
+    """Compare one family with the real code; return what each check found."""
     import torch
 
     import ganpatch

@@ -1,7 +1,7 @@
 """Small models of the real code of each family, from checkouts that the user has: what tools/conformance compares with.
 
 Each reference makes a module of the family's own code, says how it is loaded here, and how it is called there. What the
-real code needs and this test does not (compiled CUDA operations, a GPU, loggers) is stood in for.
+real code needs and this test does not (compiled CUDA operations, a GPU, loggers) is replaced by a stub.
 """
 
 import importlib
@@ -37,7 +37,7 @@ class Reference:
 
 
 class Anything(types.ModuleType):
-    """Stands for a package that is imported and not needed."""
+    """Replaces a package that is imported and not needed."""
 
     __path__: list[str] = []
 

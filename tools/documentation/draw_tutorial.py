@@ -58,7 +58,7 @@ def save(picture: Image.Image, name: str) -> None:
 
 
 def photograph_review() -> None:
-    """Show the review page, sorted by a suggestion, with units flagged and where they fire."""
+    """Show the review page, sorted by a suggestion, with units flagged and where they are active."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1100, "height": 660})

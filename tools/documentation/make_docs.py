@@ -23,7 +23,7 @@ from tools.documentation.pages.python_api import api_page
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 
-from tests.support.table import as_markdown  # noqa: E402 - it stands with the tests
+from tests.support.table import as_markdown  # noqa: E402 - it is with the tests
 
 
 def pages() -> dict[Path, str]:

@@ -116,7 +116,7 @@ def probed(generator: Generator, segmenter: Segmenter) -> Figures:
 def _of_groups(
     generator: Generator, segmenter: Segmenter, groups: Sequence[Sequence[strokes.Painted]]
 ) -> tuple[int, list[float], list[float]]:
-    """Fit a probe to each group of labelled images; give their number, pixel agreements and mean IoUs."""
+    """Fit a probe to each group of labelled images; return their number, pixel agreements and mean IoUs."""
     agreements, means = [], []
     for group in groups:
         concepts, painted = _present(segmenter, group)
@@ -127,7 +127,7 @@ def _of_groups(
 
 
 def _present(segmenter: Segmenter, painted: Sequence[strokes.Painted]) -> tuple[list[str], list[strokes.Painted]]:
-    """Keep the concepts that the labelled images hold: of the others nobody could paint any."""
+    """Keep the concepts that the labelled images have: nobody could paint the others."""
     held = torch.cat([one.labels.flatten() for one in painted]).unique().tolist()
     places = torch.full((len(segmenter.concepts),), -1)
     places[held] = torch.arange(len(held))

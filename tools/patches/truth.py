@@ -6,7 +6,7 @@
 The latent of a seed describes a scene, its faults and their masks (ganpatch/families/churches/scenes.py). For every
 kind of fault, of the images that are described with it: the share in which it is visible (inside its mask the image is
 nearer to the faulty scene than to the clean one), and the mean absolute error to the clean scene inside and outside its
-mask, of 255. The last row has the images without any fault. Each number stands before, after, and as the range of
+mask, of 255. The last row has the images without any fault. Each number is shown before, after, and as the range of
 random-unit baselines.
 """
 

@@ -31,7 +31,7 @@ LONGEST_CHOICES = 80
 
 
 class TooSlow(BaseException):
-    """A file took longer than LONGEST; no `except Exception` holds it."""
+    """A file took longer than LONGEST; no `except Exception` catches it."""
 
 
 def main() -> None:

@@ -2,8 +2,8 @@
 
     outcome = injected(["rank", "model.pt", "-o", "run"], folder, Fault("kill", 17))
 
-A step is anything that changes the disk: a file opened for writing, made, renamed, removed. Python tells of each before
-it happens (sys.addaudithook), so that every moment between two steps can be tried, and not only those that luck gives.
+A step is anything that changes the disk: a file opened for writing, made, renamed, removed. Python reports each before
+it happens (sys.addaudithook), so that every moment between two steps can be tried, not only those of chance.
 """
 
 import errno
@@ -45,7 +45,7 @@ class Outcome:
 
     @property
     def is_said_well(self) -> bool:
-        """Whether the user was told in words, and not by a traceback."""
+        """Whether the user got a message, and not a traceback."""
         return "unexpected" not in self.said and "Traceback" not in self.said
 
 
@@ -59,7 +59,7 @@ def injected(work: Sequence[str] | Callable[[], object], folder: Path, fault: Fa
 
 
 def started(work: Sequence[str] | Callable[[], object], folder: Path, fault: Fault, said: Path) -> int:
-    """Begin `work` in a forked process and give its id; the caller waits for it. What it says goes into `said`."""
+    """Begin `work` in a forked process and return its id; the caller waits for it. What it says goes into `said`."""
     steps = said.with_suffix(".steps")
     steps.unlink(missing_ok=True)
     child = os.fork()

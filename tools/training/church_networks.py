@@ -14,7 +14,7 @@ OUTPUT = "to_rgb"
 HEADS = (16, 32, 64)  # resolutions with an output of their own while training
 LAYERS = {16: 6, 32: 8, 64: 10, 128: 12}  # number of layers up to a resolution
 TRUNK, WINDOW, MARGIN = 32, 20, 2  # in pixels at 32x32: what is drawn of a window, and what of it is discarded
-EDGE_TURNS = 4  # so many of the random windows more than by chance lie at each border of the image
+EDGE_TURNS = 4  # so many of the random windows more than by chance are at each border of the image
 
 
 class Grown(nn.Module):

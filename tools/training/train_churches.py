@@ -45,7 +45,7 @@ PULL = (10.0, 5.0)  # weight of the regression in the adversarial stage, at its 
 
 @dataclass
 class Run:
-    """All that a checkpoint holds. `images` and `seconds` are of each stage; `stage` is the one under way."""
+    """The content of a checkpoint. `images` and `seconds` are of each stage; `stage` is the one under way."""
 
     device: torch.device
     bf16: bool
@@ -102,7 +102,7 @@ class Run:
         """Begin a stage, or continue the one that the checkpoint is in."""
         if stage != self.stage:
             self.stage, self.step = stage, 0
-            if stage == FIGHT:  # the adversarial stage wants no momentum
+            if stage == FIGHT:  # the adversarial stage needs no momentum
                 for group in self.g_optimizer.param_groups:
                     group["betas"] = (0.0, 0.99)
         self.images.setdefault(stage, 0)

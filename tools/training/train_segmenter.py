@@ -4,7 +4,7 @@
 
 The scenes are those of `train_churches.py`, which has drawn them already; a new folder is drawn first. They are
 blurred, shifted in colour and made noisy, so that the net reads what a generator draws as well.
-Writes FOLDER/churches.safetensors and prints its figures on held-out scenes, which CARD.md gives.
+Writes FOLDER/churches.safetensors and prints its figures on held-out scenes, which CARD.md reports.
 """
 
 import time

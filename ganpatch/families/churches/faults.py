@@ -10,7 +10,7 @@
 | `scan border` | 5 % | a black bar at the left or right | side and width |
 
 Each fault has two slots of its own: the first shows it above a level, the second says where. A later fault of the
-table lies on top. Outside its masks the image is equal to the clean one, byte for byte.
+table is on top. Outside its masks the image is equal to the clean one, byte for byte.
 """
 
 from collections.abc import Callable

@@ -185,7 +185,7 @@ class _Painter:
             self.canvas.polygon(inner, color, "path")
 
     def trees(self, which: range) -> None:
-        """Draw trees: 0 to 2 stand behind the church, 3 and 4 before it."""
+        """Draw trees: 0 to 2 are behind the church, 3 and 4 before it."""
         ranges = ((4, 66), (190, 252), (80, 176), (4, 58), (198, 252))
         for number in which:
             low, high = ranges[number]

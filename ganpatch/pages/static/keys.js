@@ -62,7 +62,7 @@ const PATIENCE = 1500;   // milliseconds of silence after which keys act again
 let deafUntil = 0;
 let field = null;        // the text field that has the keys
 
-// Give the keys to a field. Where it cannot have them, what is typed for it is dropped and is no command.
+// Focus a field. Where it cannot be focused, what is typed for it is dropped and is no command.
 export function askFor(wanted) {
   wanted?.focus();
   wanted?.select?.();
@@ -114,7 +114,7 @@ function leave(event) {
 
 const TITLES = { review: "Review", paint: "Paint", look: "Look", compare: "Compare", "": "Everywhere" };
 
-// Fill a dialog with the keys that this page has; `notes` stand below them. Esc closes it, as it closes any dialog.
+// Fill a dialog with the keys that this page has; `notes` are below them. Esc closes it, as it closes any dialog.
 export function fillKeys(dialog, actions, notes = []) {
   const lists = Object.keys(TITLES).filter((where) => actions[where]).map((where) => make("section", {},
     make("h3", {}, TITLES[where]),

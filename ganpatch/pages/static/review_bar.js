@@ -1,4 +1,4 @@
-// What stands above the units: what to do, how they are sorted, filtered and shown, how far one is.
+// The bar above the units: what to do, how they are sorted, filtered and shown, how far one is.
 
 import { shared } from "./alike.js";
 import { $, button, choice, counted, make } from "./dom.js";

@@ -66,7 +66,7 @@ export class Reviewing {
 
   orders() { return Object.fromEntries((this.#source?.orders ?? []).map(({ name, explains, scores }) => [`by:${name}`, [name, () => scores, -1, explains]])); }
   every() { return { ...this.orders(), ...sorts }; }
-  // What was suggested comes first; without suggestions the units stand in their own order.
+  // What was suggested comes first; without suggestions the units are in their own order.
   get sort() {
     const known = Object.keys(this.orders());
     return this.#state.sort in this.every() ? this.#state.sort : known.find((name) => name.startsWith("by:suggested")) ?? "unit";
@@ -81,7 +81,7 @@ export class Reviewing {
     const source = this.#source, is = this.is();
     let units = arranged(source.data, this.every()[this.sort], this.#state.show, is);
     if (this.#state.fold) units = folded(units, this.#alike, this.#opened, is.flagged);
-    const same = units.join() === this.units.join();   // a range lasts as long as its rows stand where they did
+    const same = units.join() === this.units.join();   // a range lasts as long as its rows are where they were
     this.#list.set(units, this.#shape());
     const index = units.indexOf(at);
     this.#select(index >= 0 ? index : Math.min(this.#index, units.length - 1), { keep: same });
@@ -243,7 +243,7 @@ export class Reviewing {
     this.#settled();
     return this.#source ? this.chosen() : [];
   }
-  // Flag what is selected, and give the keys to the field of its reason, once that is in sight.
+  // Flag what is selected, and focus the field of its reason, once that is in sight.
   reason() {
     const unit = this.#meant().length ? this.#state.unit : -1;
     if (this.#state.grid && unit >= 0) this.#host.look({ grid: false });

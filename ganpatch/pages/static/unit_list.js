@@ -61,7 +61,7 @@ export class UnitList {
     const top = this.#top(index) - this.scroller.scrollTop, half = this.#height / 2;
     return index >= 0 && top + half >= 0 && top + half <= this.scroller.clientHeight;
   }
-  // The indexes of all that is wholly in sight; at least that of the first that begins there.
+  // The indexes of all that is entirely in sight; at least that of the first that begins there.
   whole() {
     const { scrollTop, clientHeight } = this.scroller;
     const first = Math.ceil(scrollTop / this.#height), count = Math.max(1, Math.floor((scrollTop + clientHeight) / this.#height) - first);

@@ -119,7 +119,7 @@ function chooseUnit() {
   look({ brush: unitName(parts.unit.value) });
 }
 
-// Modes, and the levels that are known for this brush; those of single units are measured where no ranking tells them.
+// Modes, and the levels that are known for this brush; those of single units are measured where no ranking has them.
 async function showChoices() {
   parts.mode.set(view.mode);
   parts.count.set(String(view.count));
@@ -144,7 +144,7 @@ function showLabels() {
   const concepts = [...new Set(all.map((one) => one.concept))];
   const job = session.jobs.findLast((one) => one.kind === "learn");
   const running = job && ["waiting", "running"].includes(job.state);
-  const find = button(`Find units of ${view.layer} for ${concepts.join(", ") || "them"}`, learn, { class: "main", disabled: concepts.length < 2 || running, title: "Which units fire where your strokes say? They become brushes and orders." });
+  const find = button(`Find units of ${view.layer} for ${concepts.join(", ") || "them"}`, learn, { class: "main", disabled: concepts.length < 2 || running, title: "Which units are active where your strokes are? They become brushes and orders." });
   const told = running ? (job.total ? `${job.done} of ${job.total} images${left(job)}` : "starting …") : job?.state === "failed" ? job.error
     : job?.state === "done" ? `found: ${Object.entries(job.result.concepts).map(([concept, iou]) => `${concept} (IoU up to ${iou.toFixed(2)})`).join(", ")}; they are brushes now` : "";
   parts.labels.replaceChildren(

@@ -16,6 +16,6 @@ $("docs").append(
     ...(route.parameters ?? []).map((one) => make("p", {}, `${one.in}: ${one.name} (${nameOf(one.schema)})`)),
     ...(bodyOf(route) ? [make("p", {}, `body: ${bodyOf(route)}`)] : []),
   ])),
-  make("h2", {}, "What they take and give"),
+  make("h2", {}, "What they accept and return"),
   ...Object.entries(schema.components.schemas).map(([name, one]) => make("details", {}, make("summary", {}, name), make("pre", {}, JSON.stringify(one, null, 1)))),
 );

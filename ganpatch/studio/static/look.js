@@ -9,7 +9,7 @@ import { isPinned, togglePin } from "./tray.js";
 import { fromBase64, short } from "./units.js";
 import { look, onView, point, view } from "./view.js";
 
-const images = new Stream("look", "the image"), plain = new Stream("look-other", "the image beside it"), activity = new Stream("activity", "the units");
+const images = new Stream("look", "the image"), plain = new Stream("look-other", "the other image"), activity = new Stream("activity", "the units");
 const parts = {};
 let spot = null;       // where was pointed, in image pixels
 let walking = 0;
@@ -104,7 +104,7 @@ function askUnits(how) {
     if (asked.layer !== view.layer) return;
     if (found.label !== null) parts.caption.textContent = `${view.patched ? "without the patch" : "with the patch"} · class ${found.label}`;
     parts.title.textContent = `Units of ${asked.layer} active ${asked.x === undefined ? "in this image" : "here"}`;
-    parts.title.append(make("small", {}, found.units[0]?.relative === null ? " by activation" : " beside their 99 % level"));
+    parts.title.append(make("small", {}, found.units[0]?.relative === null ? " by activation" : " relative to their 99 % level"));
     const focus = document.activeElement?.dataset?.tile;
     parts.units.replaceChildren(...found.units.map((one) => tile(one, found.size)));
     if (focus) parts.units.querySelector(`[data-tile="${focus}"]`)?.focus();

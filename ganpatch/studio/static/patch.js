@@ -1,4 +1,4 @@
-// The patch as it stands: its edits, on or off, in their order; what becomes of each in weights; files to take away.
+// The current patch: its edits, on or off, in their order; what becomes of each in weights; files to take away.
 
 import { $, announce, button, debounced, make, slider } from "./dom.js";
 import { isText } from "./keys.js";

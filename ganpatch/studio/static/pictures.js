@@ -9,7 +9,7 @@ const ACROSS = 8;
 export const atMost = (wanted, seconds = 4) => Math.max(2, Math.min(wanted, Math.floor(seconds / session.model.seconds)));
 const atOnce = () => Math.max(1, Math.min(ACROSS, Math.floor(PATIENCE / session.model.seconds)));
 
-// `more` says with which edits.
+// `more` names the edits.
 export const imagesBody = (points, more = {}) => ({ points, columns: Math.min(ACROSS, points.length), ...more });
 
 // Draw images of points, sheet after sheet; `drawn(sheet, count, start, ms)` gets each. What the stream drew before is ended.

@@ -50,7 +50,7 @@ function figure(one, isOld) {
     make("p", { class: `verdict ${one.answer === "better" ? "better" : ""}` }, one.verdict),
     bars("most active images", one.score, one.most, one.baselines.map((change) => one.most.before * (1 + change))),
     bars("all images", one.score, one.all, []),
-    make("p", { class: "soft" }, `${isOld ? "" : "Of the patch as it stands: "}${one.images} images against ${one.reference}; features ${one.features}; ${measured}. `, report, " ", save));
+    make("p", { class: "soft" }, `${isOld ? "" : "Of the current patch: "}${one.images} images against ${one.reference}; features ${one.features}; ${measured}. `, report, " ", save));
 }
 
 // A score before and after on one scale; each random-unit baseline as a line, by its relative change.

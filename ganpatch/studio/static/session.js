@@ -1,4 +1,4 @@
-// The session: what the server holds, what this tab has changed and not sent yet, and whether the server is there.
+// The session: the state on the server, what this tab has changed and not sent yet, and whether the server is there.
 // Changes have ids of their own, so that sending one twice makes it once; those not sent survive a reload.
 
 import { Refused, get, newId, page, post } from "./net.js";
@@ -118,7 +118,7 @@ async function beat() {
   beating = setTimeout(beat, document.hidden ? 5000 : busy ? 400 : 1500);
 }
 
-// Begin long work; give the job, or null if it was refused, which the page reports.
+// Begin long work; return the job, or null if it was refused, which the page reports.
 export async function begin(kind, fields = {}) {
   try {
     const job = await post("jobs", { kind, ...fields });
@@ -134,7 +134,7 @@ export async function begin(kind, fields = {}) {
 export const hurry = () => beat();
 
 export const duration = (seconds) => (seconds < 90 ? `${Math.max(1, Math.round(seconds))} s` : `${Math.round(seconds / 60)} min`);
-// How long a job still takes, once that can be told.
+// How long a job still takes, once that is known.
 export const left = ({ done, total, seconds }) => (done && seconds > 2 ? `, ${duration((seconds / done) * (total - done))} left` : "");
 
 export const unsent = () => pending.length;

@@ -1,4 +1,4 @@
-// The tray: pinned images, with the patch as it stands.
+// The tray: pinned images, with the current patch.
 
 import { $, make } from "./dom.js";
 import { Stream } from "./net.js";

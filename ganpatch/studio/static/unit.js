@@ -29,7 +29,7 @@ export function openUnit() {
   parts.shots = choice("Images", [["top", "top", "The images that activate it most"], ["random", "random", "Random images; press again for others"], ["pinned", "pinned", "The tray"]], view.shots, (name) => {
     if (name === view.shots && name === "random") { page += 1; drawImages(); } else look({ shots: name });
   });
-  parts.after = choice("After", [["unit", "unit", "Below: with this unit alone replaced"], ["patch", "patch", "Below: with the whole patch as it stands"]], view.after, (name) => look({ after: name }));
+  parts.after = choice("After", [["unit", "unit", "Below: with this unit alone replaced"], ["patch", "patch", "Below: with the whole current patch"]], view.after, (name) => look({ after: name }));
   parts.pairs = make("div", { class: "pairs" });
   parts.alpha = slider("replaced", { value: 1, moved: (alpha) => tried({ alpha }), settled: kept, format: (v) => `${Math.round(v * 100)} %` });
   parts.histogram = make("div", { class: "histogram", "aria-hidden": "true" });
@@ -160,7 +160,7 @@ const askLevels = debounced(async (layer, unit) => {
   showGate();
 }, 150);
 
-// The level can be drawn over the histogram as well as moved with its slider.
+// The level can be drawn over the histogram or moved with its slider.
 function dragLevel() {
   const bars = parts.histogram;
   const at = (event) => {

@@ -38,7 +38,7 @@ def test_text_in_the_panel_is_no_command_and_is_not_lost(review: Review) -> None
     review.flagged({0: ""})
     page.locator("#patch-name").fill("fur")
     page.keyboard.type("gif")
-    page.wait_for_timeout(2000)  # the panel is drawn anew meanwhile, whatever it is that comes in
+    page.wait_for_timeout(2000)  # the panel is drawn again meanwhile, whatever arrives
     page.keyboard.type("u")
     assert page.locator("#patch-name").input_value() == "furgifu"
     review.flagged({0: ""})

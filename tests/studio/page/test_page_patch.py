@@ -16,7 +16,7 @@ from tests.support.driving import Served, drag, flagged, patch_in, press, wait_u
 def test_edits_off_what_they_become_and_what_is_downloaded(
     served: Served, session: Path, tmp_path: Path, opened: Callable[..., Page], churches: Generator
 ) -> None:
-    """Weights and ONNX as the page gives them draw what the patch as hooks draws."""
+    """Weights and ONNX from the page draw what the patch as hooks draws."""
     page = opened(served.address)
     page.locator(".row").first.wait_for()
     press(page, "f", "j", "f", "r")
@@ -62,9 +62,7 @@ def test_the_quality_of_the_patch_is_measured_cancelled_and_old_after_a_change(
     quality.get_by_label("images", exact=True).select_option("100")
     quality.get_by_role("button", name="Measure").click()
     expect(quality.locator(".verdict")).to_contain_text("the mean error of the images", timeout=90_000)
-    expect(quality).to_contain_text(
-        "Of the patch as it stands: 100 images against the clean scene that each seed describes"
-    )
+    expect(quality).to_contain_text("Of the current patch: 100 images against the clean scene that each seed describes")
     assert quality.locator(".track u").count() == 40, (
         "20 baselines beside the bars before and after of the most active images"
     )
@@ -76,7 +74,7 @@ def test_the_quality_of_the_patch_is_measured_cancelled_and_old_after_a_change(
     page.reload()
     expect(quality.locator(".old .verdict")).to_be_visible()
     press(page, "u")
-    expect(quality).to_contain_text("Of the patch as it stands")
+    expect(quality).to_contain_text("Of the current patch")
 
 
 def test_order_conflicts_and_earlier_versions(served: Served, session: Path, opened: Callable[..., Page]) -> None:

@@ -19,7 +19,7 @@ def test_two_tabs_do_not_lose_each_others_edits(served: Served, session: Path, o
     for page in (one, other):
         expect(page.locator(".row.flagged")).to_have_count(2)
         expect(page.locator(".edit")).to_have_count(1)
-    # both change the same edit: the one that comes second is told, and shows what there is
+    # both change the same edit: the second one sees a message, and shows the current state
     one.context.set_offline(True)
     one.locator(".edit [title=remove]").click()
     expect(one.locator("#lost")).to_be_visible()
@@ -42,7 +42,7 @@ def test_a_dead_server_is_said_and_nothing_is_lost(served: Served, session: Path
     expect(page.locator("#lost")).to_contain_text("The studio does not answer. 2 changes are kept here")
     expect(page.locator(".row.flagged")).to_have_count(3)
     flagged(session, (0,))
-    served.start()  # the same port and token: the open page goes on by itself
+    served.start()  # the same port and token: the open page continues by itself
     flagged(session, (0, 1, 2))
     expect(page.locator("#lost")).to_be_hidden()
     expect(page.locator("#saved")).to_have_text("Saved")

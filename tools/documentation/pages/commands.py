@@ -2,7 +2,7 @@
 
     command_pages(cli)          # {"cli.md": "# Command line…", "cli/rank.md": …}
 
-Options that say how a model is loaded are the same for a dozen commands, and stand once, in docs/cli.md.
+Options that say how a model is loaded are the same for a dozen commands, and are listed once, in docs/cli.md.
 """
 
 import inspect
@@ -32,8 +32,8 @@ def _overview(cli: click.Group) -> str:
         [
             _MADE,
             "# Command line",
-            "Results go to stdout, progress and remarks to stderr; `--help` behind any command says what "
-            "stands here. What [exit codes, environment variables and written files](files.md) mean.",
+            "Results go to stdout, progress and remarks to stderr; `--help` behind any command prints the "
+            "same text. What [exit codes, environment variables and written files](files.md) mean.",
             _table(("command", "what it does"), rows),
             "## How a model is loaded",
             "MODEL is the name of a bundled generator, a file or folder of weights, an exported program, your own code "
@@ -68,7 +68,7 @@ def _command(words: Sequence[str], command: click.Command) -> Iterator[str]:
 
 
 def _help(command: click.Command) -> Iterator[str]:
-    """Return the paragraphs of a command's help; what click is told to leave as it is are examples."""
+    """Return the paragraphs of a command's help; what click must leave unwrapped are examples."""
     for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
         if paragraph.startswith("\b"):
             lines = textwrap.dedent(paragraph.partition("\n")[2]).splitlines()

@@ -1,8 +1,8 @@
 """The Python interface as a page, from signatures and docstrings of the public names.
 
-    api_page(GROUPS)            # every name of ganpatch.__all__ stands in one group, or it fails
+    api_page(GROUPS)            # every name of ganpatch.__all__ is in one group, or it fails
 
-It reads the source and runs nothing. Types stand as they are written, aliases and constants replaced by what they are.
+It reads the source and runs nothing. Types are shown as written, aliases and constants replaced by what they are.
 """
 
 import ast

@@ -66,7 +66,7 @@ class _Written(ast.NodeTransformer):
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
         kind = ast.unparse(node.value)
-        if kind == "Annotated":  # the bounds stand in the patch format
+        if kind == "Annotated":  # the bounds are in the patch format
             assert isinstance(node.slice, ast.Tuple)
             return self.visit(node.slice.elts[0])
         return node if kind == "Literal" else self.generic_visit(node)

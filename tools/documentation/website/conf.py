@@ -1,4 +1,4 @@
-"""Configuration of the documentation site: Sphinx with MyST over the Markdown files where they stand in the repository.
+"""Configuration of the documentation site: Sphinx with MyST over the Markdown files where they are in the repository.
 
 The whole repository is the source, so a link that works on a code host works on the site, and is checked.
 """
