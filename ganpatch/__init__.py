@@ -59,6 +59,9 @@ _NAMES = {
     "errors": "GanpatchError",
     "evaluation.evaluator": "Choices Evaluation evaluate",
     "evaluation.metrics": "Damage Distances",
+    "evaluation.judging": "Judged Share",
+    "evaluation.pairs": "PairChoices",
+    "evaluation.patch_results": "finish_judging prepare_judging save_evaluation save_tuned",
     "evaluation.references": "Reference",
     "evaluation.report": "write_evaluation",
     "evaluation.tuner": "Bound Option Stop Tuned tune",
@@ -128,8 +131,15 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from ganpatch.evaluation.evaluator import Choices as Choices
     from ganpatch.evaluation.evaluator import Evaluation as Evaluation
     from ganpatch.evaluation.evaluator import evaluate as evaluate
+    from ganpatch.evaluation.judging import Judged as Judged
+    from ganpatch.evaluation.judging import Share as Share
     from ganpatch.evaluation.metrics import Damage as Damage
     from ganpatch.evaluation.metrics import Distances as Distances
+    from ganpatch.evaluation.pairs import PairChoices as PairChoices
+    from ganpatch.evaluation.patch_results import finish_judging as finish_judging
+    from ganpatch.evaluation.patch_results import prepare_judging as prepare_judging
+    from ganpatch.evaluation.patch_results import save_evaluation as save_evaluation
+    from ganpatch.evaluation.patch_results import save_tuned as save_tuned
     from ganpatch.evaluation.references import Reference as Reference
     from ganpatch.evaluation.report import write_evaluation as write_evaluation
     from ganpatch.evaluation.tuner import Bound as Bound

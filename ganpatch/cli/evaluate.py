@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @model_and_patch()
 @seeds_option(EVALUATION_SEEDS)
 @click.option("--real", type=FOLDER, help="A folder of real images to compare with.")
-@click.option("--references", default=1000, show_default=True, type=click.IntRange(10), help="Images to compare with.")
+@click.option("--references", default=1000, show_default=True, type=click.IntRange(20), help="Images to compare with.")
 @features_option
 @click.option(
     "--baselines", default=BASELINES, show_default=True, type=click.IntRange(0), help="Number of random-unit baselines."
@@ -60,10 +60,10 @@ def evaluate(
       ganpatch evaluate model.pt fix.yaml --real photos
       ganpatch evaluate fix.yaml --n 500 --features inception --write
     """
-    from ganpatch.disk.atomic_files import replacing
     from ganpatch.evaluation.evaluator import Choices
     from ganpatch.evaluation.evaluator import evaluate as evaluate_patch
-    from ganpatch.evaluation.report import evaluation_rows, write_evaluation
+    from ganpatch.evaluation.patch_results import save_evaluation
+    from ganpatch.evaluation.report import evaluation_rows
     from ganpatch.finding.image_features import load_features
     from ganpatch.patch.patch_file import Patch
 
@@ -73,14 +73,10 @@ def evaluate(
     with progress_bar("evaluating") as progress:
         chosen = Choices(features=load_features(features), **choices)
         evaluation = evaluate_patch(generator, patch, chosen, progress=progress)
-    page = page_path(out) if out else path.with_suffix(".html")
-    with replacing(page) as made:  # moved into place when the evidence is in the patch
-        write_evaluation(evaluation, made)
-        if write:
-            patch.with_record(evaluation.record()).save(path)
+    page = save_evaluation(evaluation, path, report=page_path(out) if out else None, evidence=write)
     heading, *rows = evaluation_rows(evaluation)
     if as_json:
         print_json(evaluation.record().plain())
     else:
         print_table(heading, rows, numeric=heading[2:])
-    say(f"{evaluation.verdict.sentence}\nopen {page}")
+    say(f"{evaluation.words}\nopen {page}")

@@ -63,27 +63,26 @@ def judge(
       ganpatch judge model.pt fix.yaml --page-only
       ganpatch judge model.pt fix.yaml --answers answers.json
     """
-    from ganpatch.evaluation.judge_page import begun_comparison, judged_so_far, serve_pairs, write_judge_page
-    from ganpatch.evaluation.judging import judged_rows, read_answers
-    from ganpatch.evaluation.pairs import PairChoices, draw_pairs
-    from ganpatch.patch.patch_file import Patch
+    from ganpatch.evaluation.judge_page import PAGE, serve_pairs
+    from ganpatch.evaluation.judging import judged_rows
+    from ganpatch.evaluation.pairs import PairChoices
+    from ganpatch.evaluation.patch_results import finish_judging, prepare_judging
 
     model, path = split_patch(model_and_patch)
-    patch, folder = Patch.load(path), out or path.with_name(f"{path.stem}-judged")
-    comparison = begun_comparison(folder, patch)
-    if comparison is None:
-        generator = load_model(model, loading, compute)
-        with progress_bar("drawing pairs") as progress:
-            comparison = draw_pairs(generator, patch, folder, PairChoices(**choices), progress=progress)
-    page = write_judge_page(folder, comparison)
+    with progress_bar("drawing pairs") as progress:
+        folder = prepare_judging(
+            path,
+            lambda: load_model(model, loading, compute),
+            PairChoices(**choices),
+            folder=out,
+            progress=progress,
+        )
     if page_only:
-        say(f"open {page}")
+        say(f"open {folder / PAGE}")
         return
     if answers is None:
         serve_pairs(folder, port, click.echo, click.launch if open_browser else None)
-    judged = judged_so_far(folder, comparison, read_answers(answers, comparison) if answers else None)
-    if judged.answered:
-        patch.with_record(judged.record()).save(path)
+    judged = finish_judging(path, folder, answers=answers)
     if as_json:
         print_json(judged.record().plain())
     else:

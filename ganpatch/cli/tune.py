@@ -52,27 +52,23 @@ def tune(
       ganpatch tune model.pt fix.yaml
       ganpatch tune model.pt fix.yaml --damage 0.005 -o soft.yaml
     """
-    from ganpatch.disk.atomic_files import replacing
+    from ganpatch.evaluation.patch_results import save_tuned, tuned_file
     from ganpatch.evaluation.tuner import Bound
     from ganpatch.evaluation.tuner import tune as tune_patch
-    from ganpatch.evaluation.tuning_report import tuning_rows, write_tuning
+    from ganpatch.evaluation.tuning_report import tuning_rows
     from ganpatch.finding.image_features import load_features
-    from ganpatch.patch.new_files import refuse_taken, save_new_patch
     from ganpatch.patch.patch_file import Patch
 
     model, path = split_patch(model_and_patch)
-    patch, written = Patch.load(path), out or path.with_name(f"{path.stem}-tuned.yaml")
-    refuse_taken(written, overwrite=overwrite)
+    patch, written = Patch.load(path), tuned_file(path, out, overwrite=overwrite)
     generator = load_model(model, loading, compute, patch=patch)
     with progress_bar("tuning") as progress:
         bound = Bound(damage=damage, seeds=seeds, features=load_features(features))
         tuned = tune_patch(generator, patch, bound, progress=progress)
-    with replacing(written.with_suffix(".html")) as page:  # moved into place when the patch is
-        write_tuning(tuned, page)
-        save_new_patch(tuned.patch, written, overwrite=overwrite)
+    page = save_tuned(tuned, written, overwrite=overwrite)
     heading, *rows = tuning_rows(tuned)
     if as_json:
         print_json([dict(zip(heading, row, strict=True)) for row in rows])
     else:
         print_table(heading, rows, numeric=heading[1:])
-    say(f"{written}, and its trade-off in {written.with_suffix('.html')}; next: ganpatch evaluate MODEL {written}")
+    say(f"{written}, and its trade-off in {page}; next: ganpatch evaluate MODEL {written}")

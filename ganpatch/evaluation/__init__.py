@@ -10,4 +10,5 @@ judging, pairs, judge_page
                       pairs compared by eye: what is counted, what is drawn, the page
 tuner                 the softest edit that does it
 report, tuning_report their pages
+patch_results         where results go: reports, evidence, new patches, folders of pairs
 """

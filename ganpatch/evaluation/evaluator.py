@@ -46,6 +46,7 @@ from ganpatch.patch.evidence import Figure, Record
 from ganpatch.patch.patch_file import Patch
 
 SEEDS = EVALUATION_SEEDS
+_UNKNOWN = "The patch does not say on which seeds its units were chosen; if they are among these, the result is biased."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +91,12 @@ class Evaluation:
     def is_better(self) -> bool:
         """Whether the verdict is "better"."""
         return self.verdict.answer == "better"
+
+    @property
+    def words(self) -> str:
+        """The sentence of the verdict, and what to keep in mind if the patch says nothing of its choice."""
+        unknown = "" if self.patch.evidence.chosen_seeds() else f" {_UNKNOWN}"
+        return f"{self.verdict.sentence}{unknown}"
 
     def _repr_html_(self) -> str:
         changes = {name: getattr(self.found, name) for name in ("most", "all", "fine")}

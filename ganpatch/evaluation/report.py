@@ -22,7 +22,7 @@ def write_evaluation(evaluation: Evaluation, path: Path) -> None:
     """Write the page; it holds its pictures."""
     patch, choices = evaluation.patch, evaluation.choices
     parts = [
-        paragraph(evaluation.verdict.sentence, "lead"),
+        paragraph(evaluation.words, "lead"),
         paragraph(
             f"Patch {patch.name}, {sum(len(edit.units) for edit in patch.edits)} units; {len(choices.seeds)} images of "
             f"seeds {format_spans(choices.seeds)}, against {evaluation.reference.description}; features "

@@ -146,7 +146,8 @@ def save_picture(picture: Image.Image, path: Path) -> None:
 def read_images(folder: Path, size: tuple[int, int], batch: int, most: int | None = None) -> Iterator[Tensor]:
     """Read the pictures of a folder, in the order of their names, as batches [N, 3, H, W] in [0, 1].
 
-    Each is cropped around its middle to the proportions of `size` (H, W), and resized to it.
+    Each is cropped around its middle to the proportions of `size` (H, W), and reduced to it. Raises GanpatchError for
+    a picture that is smaller: enlarged, it would be blurred.
     """
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _FORMATS) if folder.is_dir() else []
     if not paths:
@@ -154,6 +155,11 @@ def read_images(folder: Path, size: tuple[int, int], batch: int, most: int | Non
     pixels: list[Pixels] = []
     for number, path in enumerate(paths[:most], 1):
         with opened_picture(path) as picture:
+            if picture.width < size[1] or picture.height < size[0]:
+                raise GanpatchError(
+                    f"'{path}' has {picture.width}x{picture.height} pixels, the generator's images have "
+                    f"{size[1]}x{size[0]}; give pictures that are at least as large"
+                )
             fitted = ImageOps.fit(picture.convert("RGB"), size[::-1], Image.Resampling.LANCZOS)
         pixels.append(np.asarray(fitted))
         if len(pixels) == batch or number == len(paths[:most]):

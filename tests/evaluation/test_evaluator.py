@@ -241,3 +241,24 @@ def test_the_commands(small_dcgan: Generator, patch: Patch, tmp_path: Path) -> N
     page = (tmp_path / "fix-tuned.html").read_text()
     assert "The chosen patch edits " in page
     assert "<svg" in page
+
+
+def test_pictures_smaller_than_the_images_are_refused(small_dcgan: Generator, patch: Patch, tmp_path: Path) -> None:
+    as_photographs(small_dcgan, range(5000, 5003), tmp_path / "real")
+    Image.new("RGB", (15, 40)).save(tmp_path / "real" / "5001.png")
+    with pytest.raises(GanpatchError) as found:
+        evaluate(small_dcgan, patch, replace(CHOICES, real=tmp_path / "real"))
+    assert str(found.value) == (
+        f"'{tmp_path}/real/5001.png' has 15x40 pixels, the generator's images have 16x16; "
+        "give pictures that are at least as large"
+    )
+
+
+def test_a_patch_that_names_no_seeds_of_its_choice_is_reported(small_dcgan: Generator, patch: Patch) -> None:
+    found = evaluate(small_dcgan, patch, CHOICES)
+    assert found.words == (
+        f"{found.verdict.sentence} The patch does not say on which seeds its units were chosen; "
+        "if they are among these, the result is biased."
+    )
+    named = patch.with_record(Record(made_by="review", chosen_on="0-9"))
+    assert replace(found, patch=named).words == found.verdict.sentence

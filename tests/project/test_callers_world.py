@@ -133,6 +133,10 @@ CALLS: dict[str, Callable[[Setup], object]] = {
     "write_evaluation": lambda s: ganpatch.write_evaluation(s.evaluation, s.folder / "evaluation.html"),
     "write_tuning": lambda s: ganpatch.write_tuning(s.tuned, s.folder / "tuning.html"),
     "write_page": lambda s: ganpatch.write_page(s.folder / "run"),
+    "finish_judging": lambda s: ganpatch.finish_judging(*s.judging),
+    "prepare_judging": lambda s: s.judging,
+    "save_evaluation": lambda s: ganpatch.save_evaluation(s.evaluation, s.folder / "painted.yaml"),
+    "save_tuned": lambda s: ganpatch.save_tuned(s.tuned, s.folder / "tuned.yaml", overwrite=True),
 }
 METHODS: dict[str, Callable[[Setup], object]] = {
     "Generator.sample": lambda s: s.dcgan.sample(range(4)),

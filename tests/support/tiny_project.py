@@ -53,6 +53,14 @@ class Setup:
     def tuned(self) -> ganpatch.Tuned:
         return ganpatch.tune(self.painter, self.painters_patch, BOUND)
 
+    @cached_property
+    def judging(self) -> tuple[Path, Path]:
+        """A patch file, and the folder of its comparison by eye."""
+        path = self.folder / "judged.yaml"
+        self.patch.save(path)
+        few = ganpatch.PairChoices(pairs=4, seeds=range(60_000, 60_040), baselines=2)
+        return path, ganpatch.prepare_judging(path, lambda: self.dcgan, few)
+
     @property
     def patch(self) -> ganpatch.Patch:
         return patch_for(self.dcgan, {"layer": "main.5", "channels": 8, "units": [3]})

@@ -29,7 +29,8 @@ GROUPS = {
     "Causes of a concept": "find_causes cause_to_folder Effort Causes ConceptCauses Curve ContextRow remove_concept "
     "insert_concept ConceptChoice ConceptPatch ConceptChange",
     "Evaluating and tuning a patch": "evaluate Choices Evaluation Verdict Measured Change Reference Distances Damage "
-    "write_evaluation tune Bound Tuned Stop Option write_tuning",
+    "write_evaluation save_evaluation tune Bound Tuned Stop Option write_tuning save_tuned",
+    "Comparing pairs by eye": "prepare_judging PairChoices finish_judging Judged Share",
     "Errors": "GanpatchError",
 }
 _WIDEST = 100
