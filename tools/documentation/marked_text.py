@@ -1,5 +1,7 @@
 """Text in a page that a tool writes, between two marks.
 
+Example:
+
 write_between(page, "verdict", table)       # after <!-- verdict -->, up to <!-- end of verdict -->
 """
 
