@@ -2,7 +2,7 @@
 
 Example:
 
-write_between(page, "verdict", table)       # after <!-- verdict -->, up to <!-- end of verdict -->
+    write_between(page, "verdict", table)       # after <!-- verdict -->, up to <!-- end of verdict -->
 """
 
 from pathlib import Path
