@@ -2,6 +2,7 @@
 
     python -m tools.patches.make_patches                # writes patches/*.yaml and patches/*.png
     python -m tools.patches.make_patches --evaluate     # only measures them again, against a reference
+    python -m tools.patches.make_patches --page         # only writes patches/README.md
 
 The flags below were made on the review pages of 1000 samples (seeds 0 to 999). In churches one row was flagged per kind
 of fault; from its top images the units are found that draw the fault together (ganpatch/finding/unit_sets.py). In the
@@ -9,18 +10,22 @@ faces every unit was flagged by its row. The figures are of other seeds, with ra
 """
 
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 import ganpatch
 from ganpatch import Edit, Generator, Patch, Sample
 from ganpatch.evaluation.baselines import random_edits
 from ganpatch.evaluation.evaluator import Choices
 from ganpatch.evaluation.measuring import watch_layers
+from ganpatch.evaluation.references import SCENES
 from ganpatch.evaluation.report import write_evaluation
+from ganpatch.families.churches.targets import held_out_images
 from ganpatch.finding.image_features import load_features
 from ganpatch.finding.unit_sets import image_levels, units_of_fault
 from ganpatch.forward.activations import list_layers
@@ -200,12 +205,28 @@ def _counted(generator: Generator, patch: Patch, measures: Measures) -> Record:
 
 
 def with_evaluation(generator: Generator, patch: Patch) -> Patch:
-    """Put an evaluation into a patch's evidence, and its report beside the other runs."""
-    features = load_features("churches" if generator.name == "churches" else "plain")
-    choices = Choices(seeds=EVALUATED, features=features, references=len(EVALUATED))
+    """Put an evaluation into a patch's evidence, and its report beside the other runs.
+
+    That of churches is also compared with drawn scenes, as with photographs: by a distance between sets of images.
+    """
+    is_churches = generator.name == "churches"
+    features = load_features("churches" if is_churches else "plain")
+    choices = Choices(seeds=EVALUATED, features=features, references=2 * len(EVALUATED))
     evaluation = ganpatch.evaluate(generator, patch, choices)
     write_evaluation(evaluation, REPORTS / f"{generator.name}.html")
-    return patch.with_record(evaluation.record())
+    patch = patch.with_record(evaluation.record())
+    return with_distance(generator, patch, choices) if is_churches else patch
+
+
+def with_distance(generator: Generator, patch: Patch, choices: Choices) -> Patch:
+    """Put into a patch's evidence how far its images lie from drawn scenes, which are taken for photographs."""
+    with tempfile.TemporaryDirectory() as folder:
+        scenes = Path(folder) / "drawn scenes"
+        scenes.mkdir()
+        for number, image in enumerate(held_out_images(range(SCENES, SCENES + len(EVALUATED)))):
+            pixels = image.permute(1, 2, 0).mul(255).round().byte().numpy()
+            Image.fromarray(pixels).save(scenes / f"{number:03}.png")
+        return patch.with_record(ganpatch.evaluate(generator, patch, replace(choices, real=scenes)).record())
 
 
 def drawn(generator: Generator, patch: Patch | None) -> Pixels:
@@ -214,6 +235,9 @@ def drawn(generator: Generator, patch: Patch | None) -> Pixels:
 
 def main() -> None:
     only = "--evaluate" in sys.argv
+    if "--page" in sys.argv:
+        (PATCHES / "README.md").write_text(overview())
+        return
     for name in [word for word in sys.argv[1:] if word in JOBS] or JOBS:
         job = JOBS[name]
         generator = ganpatch.load(job.model)
@@ -243,7 +267,11 @@ def overview() -> str:
         parts += [f"| {', '.join(map(str, edit.units))} | `{edit.layer}` | {edit.reason} |" for edit in patch.edits]
         parts += counted(patch.evidence.by(MADE_BY))
         parts += described(patch.evidence.by("tools/patches/truth.py"))
-        parts += evaluated(patch.evidence.by("ganpatch evaluate"))
+        records = patch.evidence.records
+        for record in records:
+            parts += evaluated(record) if record.made_by == "ganpatch evaluate" else []
+        for record in records:
+            parts += judged(record) if record.made_by.startswith("ganpatch judge") else []
     return "\n".join(parts) + "\n"
 
 
@@ -283,10 +311,24 @@ def numbers(figure: Figure) -> list[float]:
     return [figure.before, figure.after, *figure.random]
 
 
-def evaluated(record: Record | None) -> list[str]:
+def judged(record: Record) -> list[str]:
+    """Return the comparison by eye: how often the image with the patch, and with random units, was preferred."""
+    who = record.settings.get("answered_by", "a person")
+    parts = ["", f"By eye, seeds that no other step used, answered by {who}:", ""]
+    parts += ["| edit and images | share preferred | 95 % interval | of |", "|---|---|---|---|"]
+    for name, figure in record.figures.items():
+        assert figure.value is not None
+        assert figure.interval is not None
+        low, high = figure.interval
+        words = name.replace("baseline", "random units").replace("_preferred_", ", ").replace("most", "most active")
+        parts.append(
+            f"| {words} | {figure.value:.0%} | {low:.0%} to {high:.0%} | {figure.what.removeprefix('share of ')} |"
+        )
+    return parts
+
+
+def evaluated(record: Record) -> list[str]:
     """Describe an evaluation: the verdict, the scores, and the figures of all and of the most active images."""
-    if record is None:
-        return []
     score, figures = record.settings["score"], record.figures
     names = {"score": score, "frechet": "Fréchet distance", **{key: key for key in KEYS}}
     if "Fréchet" in score:
