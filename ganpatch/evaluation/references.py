@@ -64,15 +64,17 @@ def choose_reference(generator: Generator, compared: Compared) -> Reference:
             vectors=_vectors(features, scenes),
             targets=targets_of(generator),
         )
-    return _typical_half(generator, features, count)
+    return typical_half(generator, compared)
 
 
 def _vectors(features: Features, batches: Iterable[Tensor]) -> Tensor:
     return torch.cat([features.vectors(images) for images in batches])
 
 
-def _typical_half(generator: Generator, features: Features, count: int) -> Reference:
-    """Draw `count` images and keep the most typical half; each half is measured against the other one."""
+@torch.inference_mode()
+def typical_half(generator: Generator, compared: Compared) -> Reference:
+    """Draw as many images as `compared` asks for, and keep the half that is most typical of the other half."""
+    features, count = compared.features, compared.count
     maps, vectors, half = [], [], count // 2
     for seeds in batched(range(OWN, OWN + count)):
         maps.append(features.maps(generator.sample(seeds)))

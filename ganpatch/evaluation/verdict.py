@@ -11,16 +11,17 @@ that most activate its *own* units: scored on the patch's, any patch would win.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import mean, stdev
+from statistics import mean, median
 from typing import Literal
 
 Answer = Literal["better", "more typical", "mixed", "no change", "not shown", "worse"]
 
 COUNTS = 0.01  # relative change of a score below which nothing is claimed
-ELSEWHERE = 0.01  # by how much the score of all images, or of fine ones, may rise
+ELSEWHERE = 0.01  # by how much the score of all images may rise
+FINE = 0.02  # by how much that of fine images may: few images, and a repair may cost so much elsewhere
 RECALL = 0.03  # by how much precision or recall of all images may fall
 CHANCE = 0.05  # largest p-value that counts; at least 20 baselines are needed to reach it
-APART = 3.0  # a repair is also so many standard deviations below the mean of its baselines
+APART = 3.0  # a repair is also so many lower deviations below the median of its baselines
 UNSEEN = 0.5 / 255  # mean absolute change of the most changed image below which nobody sees a change
 
 
@@ -106,14 +107,22 @@ def _is_nothing(found: Measured) -> bool:
 
 
 def _is_apart(found: Measured) -> bool:
+    """Return whether the score falls further than the spread of the baselines explains.
+
+    The spread is that of the baselines that lower their score more than the median one does: how much harm the others
+    do says nothing about how far a score falls by chance.
+    """
     gains = [one.relative for one in found.baselines]
-    return found.most.relative < mean(gains) - APART * stdev(gains)
+    middle = median(gains)
+    lower = [middle - gain for gain in gains if gain < middle] or [0.0]
+    return found.most.relative < middle - APART * mean(gap**2 for gap in lower) ** 0.5
 
 
 def _harms_elsewhere(found: Measured) -> bool:
     """Return whether other images get worse; sets of images count only where the right image of a seed is not known."""
     falls = max(one.before - one.after for one in (found.precision, found.recall))
-    return max(found.all.relative, found.fine.relative) > ELSEWHERE or (falls > RECALL and not found.is_paired)
+    rises = found.all.relative > ELSEWHERE or found.fine.relative > FINE
+    return rises or (falls > RECALL and not found.is_paired)
 
 
 def _sentence(found: Measured, answer: Answer, p_value: float | None) -> str:

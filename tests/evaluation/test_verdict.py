@@ -47,11 +47,13 @@ def test_a_repair_is_better_and_says_by_how_much() -> None:
         ({"is_independent": False, "judged": "Preferred in 80% of 40 pairs."}, "better"),
         ({"all": Change(before=18, after=18.5)}, "mixed"),
         ({"fine": Change(before=17, after=17.5)}, "mixed"),
+        ({"fine": Change(before=17, after=17.3)}, "better"),
         ({"recall": Change(before=0.93, after=0.64)}, "mixed"),
         ({"precision": Change(before=0.93, after=0.64)}, "mixed"),
         ({"recall": Change(before=0.93, after=0.64), "is_paired": True}, "better"),
         ({"baselines": changes(*SPREAD[1:], -0.25)}, "not shown"),  # one of 20 does as much
         ({"baselines": changes(*[0.03 * n for n in range(-6, 14)])}, "not shown"),  # lower than all, but not apart
+        ({"baselines": changes(*SPREAD[:-2], 0.5, 0.9)}, "better"),  # baselines that do much harm hide no repair
         ({"baselines": changes(*SPREAD[:10])}, "not shown"),  # too few
         ({"baselines": ()}, "not shown"),
         ({"most": Change(before=20, after=20.1), "ssim": 0.9}, "not shown"),

@@ -29,7 +29,7 @@ from ganpatch.patch.edit import Edit
 from ganpatch.patch.patch_file import Model, Patch
 from ganpatch.runs.ranking_run import rank_to_folder
 from tools.benchmarks.measure import Case, How, cases, machine
-from tools.benchmarks.passes import dissecting, memory, ranking
+from tools.benchmarks.passes import dissecting, evaluating, memory, ranking
 from tools.benchmarks.peers import peers
 from tools.benchmarks.scaling import scaling
 from tools.benchmarks.startup import startup
@@ -104,6 +104,7 @@ def _frames(found: dict[str, float]) -> Rows:
 PER_CASE: dict[str, Callable[[Case, How], Rows]] = {
     "rank": ranking,
     "dissect": dissecting,
+    "evaluate": evaluating,
     "memory": memory,
     "bake": baking,
     "stroke": stroking,
@@ -116,6 +117,7 @@ TARGETS = {
     "rank, 4 layers [x bare]": "1.10",
     "rank to finished review page [x bare]": "1.25",
     "dissect, 1 layer, 10 concepts [x bare, with segmenter]": "1.50",
+    "evaluate [x bare]": "6",
     "rank to page, peak memory for n and 4 n images [MB]": "the same",
     "brush stroke to image, in the browser [ms]": "100",
     "bake and proof [s]": "5",

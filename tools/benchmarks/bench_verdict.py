@@ -15,11 +15,13 @@
 Answers are kept in runs/bench_verdict.json after each try.
 """
 
+import functools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -29,7 +31,7 @@ import ganpatch
 from ganpatch import Edit, Generator, Patch
 from ganpatch.evaluation.evaluator import Choices
 from ganpatch.evaluation.measuring import watch_layers
-from ganpatch.evaluation.verdict import COUNTS
+from ganpatch.evaluation.verdict import COUNTS, Change, Measured, judge_change
 from ganpatch.families.churches.scenes import draw_slots
 from ganpatch.finding.image_features import load_features
 from ganpatch.finding.unit_sets import image_levels, units_of_fault
@@ -37,7 +39,7 @@ from ganpatch.graph.remainder import Remainder
 from ganpatch.option_values import BASELINES
 from ganpatch.patch.patch_file import Model
 from tests.support.nets import loaded_net
-from tools.benchmarks.planting import KINDS, Planting, plant
+from tools.benchmarks.planting import KINDS, Planting, image_peaks, plant
 from tools.documentation.marked_text import write_between
 from tools.patches.fetch_faces import FACES
 
@@ -66,10 +68,11 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True)
 class Try:
-    """One patch, with the generator that it is of."""
+    """One patch, with the generator that it is of; a repair is evaluated with its baselines at once."""
 
     generator: Generator
     edits: Sequence[Edit]
+    is_repair: bool = False
 
 
 SUBJECTS = {
@@ -106,7 +109,7 @@ def main_object_try(generator: Generator, subject: Subject, number: int) -> Try:
     """Return the units of a layer that change the images most when they are switched off."""
     layer = subject.layers[number % len(subject.layers)]
     remainder = Remainder.of(generator, layer)
-    first = range(50_000 + 16 * number, 50_016 + 16 * number)
+    first = range(50_000 + 4 * number, 50_004 + 4 * number)
     prefix = remainder.prefix(first)
     with torch.inference_mode():
         before = remainder(prefix, lambda y: y)
@@ -120,11 +123,11 @@ def learned_try(generator: Generator, _subject: Subject, number: int) -> Try:
     """Return a repair of faults that the generator learned, from its patch or made on other seeds."""
     edits = Patch.load(ROOT / "patches" / "churches.yaml").edits
     if number < len(edits):
-        return Try(generator=generator, edits=[edits[number]])
+        return Try(generator=generator, edits=[edits[number]], is_repair=True)
     if number < 2 * len(edits):
         source = torch.Generator().manual_seed(number)
         some = torch.randperm(len(edits), generator=source)[: 2 + number % 3].sort().values.tolist()
-        return Try(generator=generator, edits=[edits[place] for place in some])
+        return Try(generator=generator, edits=[edits[place] for place in some], is_repair=True)
     return _found_again(generator, ("layer1", "layer2", "layer3")[number % 3], number)
 
 
@@ -137,17 +140,24 @@ def _found_again(generator: Generator, layer: str, number: int) -> Try:
     kind = kinds[number % len(kinds)]
     broken = [seed for seed, each in zip(seeds, faults, strict=True) if kind in each]
     found = units_of_fault(image_levels(generator, [layer], seeds)[layer], broken=broken, seeds=seeds, count=8)
-    return Try(generator=generator, edits=[found.edit("found", layer, kind)])
+    return Try(generator=generator, edits=[found.edit("found", layer, kind)], is_repair=True)
 
 
 def planted_try(generator: Generator, _subject: Subject, number: int) -> Try:
     """Return units that draw a planted defect, held at the level where it begins."""
     planting = Planting(kind=KINDS[number % len(KINDS)], count=UNITS, draw=100 + number)
-    planted = plant(generator, ("layer2", "layer4")[number % 2], planting)
+    layer = ("layer2", "layer4")[number // len(KINDS) % 2]
+    planted = plant(generator, layer, planting, peaks=_peaks(layer))
     order = sorted(range(UNITS), key=planted.units.__getitem__)
     levels = [float(planted.generator.module.defects.above[place]) for place in order]
     units = [planted.units[place] for place in order]
-    return Try(generator=planted.generator, edits=[_edit(planted.layer, 256, units, value=levels, above=levels)])
+    edits = [_edit(planted.layer, 256, units, value=levels, above=levels)]
+    return Try(generator=planted.generator, edits=edits, is_repair=True)
+
+
+@functools.cache
+def _peaks(layer: str) -> torch.Tensor:
+    return image_peaks(ganpatch.load("churches"), layer)
 
 
 MAKERS: dict[str, Callable[[Generator, Subject, int], Try]] = {
@@ -172,7 +182,7 @@ def _edit(layer: str, channels: int, units: Sequence[int], **fields: object) -> 
     return Edit(id="bench", layer=layer, channels=channels, units=units, **fields)  # type: ignore[arg-type]
 
 
-def verdict_of(made: Try, number: int, real: Path | None) -> dict[str, str]:
+def verdict_of(made: Try, number: int, real: Path | None) -> dict[str, Any]:
     """Evaluate one patch as a user does, on seeds that depend on its number.
 
     A patch that lowers no score cannot be better, whatever its baselines do; it is evaluated without them.
@@ -183,13 +193,13 @@ def verdict_of(made: Try, number: int, real: Path | None) -> dict[str, str]:
     choices = Choices(
         seeds=range(first, first + SEEDS), references=2 * SEEDS, real=real, features=load_features(), baselines=0
     )
-    found = ganpatch.evaluate(generator, patch, choices)
-    if found.found.most.relative <= -COUNTS:
+    found = ganpatch.evaluate(generator, patch, replace(choices, baselines=BASELINES if made.is_repair else 0))
+    if not made.is_repair and found.found.most.relative <= -COUNTS:
         found = ganpatch.evaluate(generator, patch, replace(choices, baselines=BASELINES))
-    return {"answer": found.verdict.answer, "sentence": found.verdict.sentence}
+    return {"sentence": found.verdict.sentence, "answer": found.verdict.answer, "measured": asdict(found.found)}
 
 
-def missing(kept: dict[str, dict[str, str]], only: str, tries: int) -> Iterator[tuple[str, str, int]]:
+def missing(kept: dict[str, Any], only: str, tries: int) -> Iterator[tuple[str, str, int]]:
     """Yield what is not measured: subject, kind and number, in turns over the kinds."""
     for number in range(min(tries, max(TRIES.values()))):
         for name, subject in SUBJECTS.items():
@@ -208,12 +218,22 @@ def photographs(name: str, generator: Generator, seeds: range) -> Path:
     return folder
 
 
-def table(kept: dict[str, dict[str, str]]) -> str:
+def answer_of(found: dict[str, Any]) -> str:
+    """Return the answer to what was measured, by the rules as they are now."""
+    if "measured" not in found:
+        return str(found["answer"])
+    fields = found["measured"]
+    changes = {name: Change(**fields[name]) for name in ("most", "all", "fine", "precision", "recall")}
+    baselines = [Change(**one) for one in fields["baselines"]]
+    return judge_change(Measured(**{**fields, **changes, "baselines": baselines})).answer
+
+
+def table(kept: dict[str, Any]) -> str:
     """Return the answers as a Markdown table: per generator and kind of patches, how many were as wanted."""
     rows = ["| generator | patches | wanted | right | answers |", "|---|---|---|---|---|"]
     for name, subject in SUBJECTS.items():
         for kind in subject.kinds:
-            answers = [found["answer"] for key, found in kept.items() if key.startswith(f"{name}/{kind}/")]
+            answers = [answer_of(found) for key, found in kept.items() if key.startswith(f"{name}/{kind}/")]
             if answers:
                 right = sum((answer == WANTED[kind]) or (kind == "random" and answer != "better") for answer in answers)
                 counts = ", ".join(f"{count} {answer}" for answer, count in Counter(answers).most_common())

@@ -1,4 +1,4 @@
-"""What ranking and dissecting cost over the bare forward passes, and the memory that ranking takes.
+"""What ranking, dissecting and evaluating cost over the bare forward passes, and the memory that ranking takes.
 
 With and without its page; one layer and four. Memory is the peak of a process of its own.
 """
@@ -18,6 +18,9 @@ from ganpatch.cli import _keep_freed_memory
 from ganpatch.dissection.dissector import dissect
 from ganpatch.forward.activations import batched
 from ganpatch.generator.device import Compute
+from ganpatch.option_values import EVALUATION_SEEDS
+from ganpatch.patch.edit import Edit
+from ganpatch.patch.patch_file import Model, Patch
 from ganpatch.ranking.ranker import rank
 from ganpatch.runs.ranking_run import rank_to_folder
 from ganpatch.segmenters.loading import load_segmenter
@@ -49,6 +52,18 @@ def ranking(case: Case, how: How) -> dict[str, str]:
     speed = case.images / how.seconds(limit)
     found = {f"{name} [x bare]": f"{ratio:.2f}" for name, ratio in ratios(limit, jobs, how).items()}
     return {"bare forward [images/s, 1 thread]": f"{speed:.0f}", **found}
+
+
+def evaluating(case: Case, how: How) -> dict[str, str]:
+    """An evaluation of 20 units with the default options, its features included, over the bare passes of its images."""
+    torch.set_num_threads(1)
+    generator, images = case.load(how), len(EVALUATION_SEEDS)
+    channels = next(fact.units for fact in ganpatch.list_layers(generator) if fact.name == case.one)
+    edit = Edit(id="e", layer=case.one, channels=channels, units=range(20))
+    patch = Patch(name="bench", model=Model.of(generator.name, generator.fingerprint), edits=[edit])
+    jobs = {"evaluate": lambda: ganpatch.evaluate(generator, patch)}
+    found = ratios(lambda: bare(generator, images, how.batch_size), jobs, replace(how, repeats=1))
+    return {f"{name} [x bare]": f"{ratio:.2f}" for name, ratio in found.items()}
 
 
 def dissecting(case: Case, how: How) -> dict[str, str]:

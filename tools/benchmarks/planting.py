@@ -41,9 +41,14 @@ class Planted:
     units: tuple[int, ...]
 
 
-def plant(generator: Generator, layer: str, planting: Planting, avoid: Sequence[int] = ()) -> Planted:
-    """Plant defects into random units of `layer`, not into those to `avoid`; `generator` stays as it is."""
-    peaks = image_peaks(generator, layer)  # [N, C]
+def plant(
+    generator: Generator, layer: str, planting: Planting, avoid: Sequence[int] = (), peaks: Tensor | None = None
+) -> Planted:
+    """Plant defects into random units of `layer`, not into those to `avoid`; `generator` stays as it is.
+
+    `peaks` [N, C] are those of `image_peaks`, if they are known already.
+    """
+    peaks = image_peaks(generator, layer) if peaks is None else peaks
     source = torch.Generator().manual_seed(1000 * planting.draw + KINDS.index(planting.kind))
     alive = peaks.amax(0) > peaks.median(0).values + 1e-3
     alive[list(avoid)] = False
