@@ -11,6 +11,7 @@ that most activate its *own* units: scored on the patch's, any patch would win.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 from statistics import mean, median
 from typing import Literal
 
@@ -115,7 +116,7 @@ def _is_apart(found: Measured) -> bool:
     gains = [one.relative for one in found.baselines]
     middle = median(gains)
     lower = [middle - gain for gain in gains if gain < middle] or [0.0]
-    return found.most.relative < middle - APART * mean(gap**2 for gap in lower) ** 0.5
+    return found.most.relative < middle - APART * sqrt(mean(gap**2 for gap in lower))
 
 
 def _harms_elsewhere(found: Measured) -> bool:
