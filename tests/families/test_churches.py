@@ -91,9 +91,9 @@ def test_its_images_are_near_to_scenes(churches: Generator, monkeypatch: pytest.
     from tools.training.church_measures import shrunk, sliced_wasserstein
     from tools.training.church_scenes import as_floats
 
-    real = as_floats(np.stack([draw(seed).image for seed in range(2_000_000, 2_000_256)]))
-    other = as_floats(np.stack([draw(seed).image for seed in range(2_000_256, 2_000_512)]))
-    drawn = shrunk(churches.sample(range(256)) * 2 - 1, 64)
+    real = as_floats(np.stack([draw(seed).image for seed in range(2_000_000, 2_000_128)]))
+    other = as_floats(np.stack([draw(seed).image for seed in range(2_000_256, 2_000_384)]))
+    drawn = shrunk(churches.sample(range(128)) * 2 - 1, 64)
     real, other = shrunk(real, 64), shrunk(other, 64)
     blurred = torch.nn.functional.interpolate(torch.nn.functional.avg_pool2d(other, 4), scale_factor=4, mode="bilinear")
     distance = sliced_wasserstein(drawn, real)
