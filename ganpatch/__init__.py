@@ -103,6 +103,7 @@ _NAMES = {
     "runs.cause_run": "cause_to_folder",
     "runs.dissection_run": "dissect_to_folder",
     "runs.ranking_run": "rank_to_folder",
+    "runs.run_folder": "RunFolder",
     "runs.suggestion_run": "suggest_for_run",
     "segmenters.loading": "load_segmenter",
     "segmenters.segmenter": "Segmenter",
@@ -222,6 +223,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from ganpatch.runs.cause_run import cause_to_folder as cause_to_folder
     from ganpatch.runs.dissection_run import dissect_to_folder as dissect_to_folder
     from ganpatch.runs.ranking_run import rank_to_folder as rank_to_folder
+    from ganpatch.runs.run_folder import RunFolder as RunFolder
     from ganpatch.runs.suggestion_run import suggest_for_run as suggest_for_run
     from ganpatch.segmenters.loading import load_segmenter as load_segmenter
     from ganpatch.segmenters.segmenter import Segmenter as Segmenter

@@ -11,7 +11,6 @@ from ganpatch.cli.loading import load_model, loading_options, model_argument
 from ganpatch.cli.options import ANY_PATH, concepts_option, json_option, segmenter_option
 from ganpatch.cli.output import print_json, print_table, progress_bar, say
 from ganpatch.cli.running import compute_options
-from ganpatch.disk.atomic_files import file_name
 from ganpatch.option_values import DEFAULT_PRESET, HELD_OUT_SEEDS, PRESETS, TRAINING_SEEDS
 
 if TYPE_CHECKING:
@@ -88,17 +87,17 @@ def cause(
     from ganpatch.causes.search import Effort
     from ganpatch.export.report_rows import causes_json, causes_rows
     from ganpatch.runs.cause_run import cause_to_folder
+    from ganpatch.runs.run_folder import RunFolder
     from ganpatch.segmenters.loading import load_segmenter
 
     generator = load_model(model, loading, compute)
     found = load_segmenter(segmenter, generator, concepts=concepts, after=layer)
-    folder = out or Path(f"{file_name(generator.name)}-{file_name(layer)}-causes")
-    how: dict[str, Any] = {"context": context, "resume": resume, "overwrite": overwrite, "say": say}
+    folder = RunFolder.named(out, generator.name, layer, "causes", resume=resume, overwrite=overwrite, say=say)
     with progress_bar("intervening") as progress:
         chosen = Effort.over(n, held_out, **effort)
-        causes = cause_to_folder(generator, found, folder, layer, studied, chosen, progress=progress, **how)
+        causes = cause_to_folder(generator, found, folder, layer, studied, chosen, context=context, progress=progress)
     if as_json:
-        print_json(causes_json(causes, folder))
+        print_json(causes_json(causes, folder.path))
         return
     heading, rows = causes_rows(causes)
     print_table(heading, rows, numeric=heading[2:])

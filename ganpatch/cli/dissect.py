@@ -18,7 +18,6 @@ from ganpatch.cli.options import (
 )
 from ganpatch.cli.output import print_json, print_table, progress_bar, say
 from ganpatch.cli.running import compute_options, pass_group
-from ganpatch.disk.atomic_files import file_name
 
 if TYPE_CHECKING:
     from ganpatch.forward.processes import Group
@@ -57,6 +56,8 @@ def dissect(
     n: int,
     seeds: str | None,
     out: Path | None,
+    resume: bool,
+    overwrite: bool,
     loading: dict[str, Any],
     compute: "Compute",
     as_json: bool,
@@ -70,18 +71,19 @@ def dissect(
     """
     from ganpatch.export.report_rows import dissection_json, dissection_rows
     from ganpatch.runs.dissection_run import dissect_to_folder
+    from ganpatch.runs.run_folder import RunFolder
     from ganpatch.segmenters.loading import load_segmenter
 
     generator = load_model(model, loading, compute)
     group.join(generator.compute.device)
     numbers = first_seeds(generator, n, seeds)
     found = load_segmenter(segmenter, generator, concepts=concepts)
-    folder = out or Path(f"{file_name(generator.name)}-dissection")
+    folder = RunFolder.named(
+        out, generator.name, "dissection", resume=resume, overwrite=overwrite, say=say, group=group
+    )
     with progress_bar("dissecting") as progress:
-        dissection = dissect_to_folder(
-            generator, found, folder, layers, numbers, progress=progress, say=say, group=group, **choices
-        )
+        dissection = dissect_to_folder(generator, found, folder, layers, numbers, progress=progress, **choices)
     if as_json:
-        print_json(dissection_json(dissection, folder))
+        print_json(dissection_json(dissection, folder.path))
         return
     print_table(*dissection_rows(dissection), numeric=list(dissection.layers))

@@ -10,7 +10,6 @@ from ganpatch.cli.loading import load_model, loading_options, model_argument
 from ganpatch.cli.options import ANY_PATH, first_seeds, first_seeds_options, json_option, layers_option
 from ganpatch.cli.output import print_json, progress_bar, say
 from ganpatch.cli.running import compute_options, pass_group
-from ganpatch.disk.atomic_files import file_name
 from ganpatch.generator.configuration import read_settings
 from ganpatch.option_values import SCORES
 
@@ -47,6 +46,8 @@ def rank(
     n: int,
     seeds: str | None,
     out: Path | None,
+    resume: bool,
+    overwrite: bool,
     loading: dict[str, Any],
     compute: "Compute",
     as_json: bool,
@@ -59,18 +60,19 @@ def rank(
       ganpatch rank model.pt --layer layer4 --layer layer6 -o run
     """
     from ganpatch.runs.ranking_run import rank_to_folder
+    from ganpatch.runs.run_folder import RunFolder
 
     generator = load_model(model, loading, compute)
     group.join(generator.compute.device)
     numbers = first_seeds(generator, n, seeds)
-    folder = out or Path(f"{file_name(generator.name)}-run")
+    folder = RunFolder.named(out, generator.name, "run", resume=resume, overwrite=overwrite, say=say, group=group)
     layers = layers or read_settings(Path()).rank.layers
     with progress_bar("ranking") as progress:
-        ranking = rank_to_folder(generator, folder, layers, numbers, progress=progress, say=say, group=group, **choices)
+        ranking = rank_to_folder(generator, folder, layers, numbers, progress=progress, **choices)
     if as_json:
         print_json(
             {
-                "folder": str(folder),
+                "folder": str(folder.path),
                 "run": ranking.run,
                 "seconds": ranking.seconds,
                 "layers": {name: ranked.units for name, ranked in ranking.layers.items()},

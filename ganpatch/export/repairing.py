@@ -209,9 +209,9 @@ def _program(generator: Generator, baked: Baked) -> torch.export.ExportedProgram
 def exported_program(module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> torch.export.ExportedProgram:
     """Export a module with a dynamic batch size, or with that of `inputs` if it allows no other."""
     try:
-        return exported(module, inputs, {}, dynamic_batch(module, inputs))
+        return exported(module, inputs, dynamic_batch(module, inputs))
     except GanpatchError:
-        return exported(module, inputs, {})
+        return exported(module, inputs)
 
 
 def _proved(generator: Generator, patch: Patch, written: Path, output: Path) -> float:

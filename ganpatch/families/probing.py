@@ -296,12 +296,12 @@ def _overwritten(generator: Generator) -> list[str]:
 def _exports(generator: Generator) -> str:
     args = generator.inputs_of([0, 1])
     try:
-        exported(generator.module, args, {}, dynamic_batch(generator.module, args))
+        exported(generator.module, args, dynamic_batch(generator.module, args))
         return "torch exports it, with any batch size"
     except GanpatchError as fault:
         reason = str(fault).partition(" For more information")[0]
     try:
-        exported(generator.module, args, {})
+        exported(generator.module, args)
     except GanpatchError:
         return f"no .pt2 or ONNX, and no folding of edits: {reason}"
     return f"torch exports it with a fixed batch size only (--batch 1): {reason}"

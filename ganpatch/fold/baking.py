@@ -157,7 +157,7 @@ def _planned(
 ) -> tuple[list[Decision], dict[str, Tensor]]:
     if len(forced) == len(patch.edits):
         return [Decision(edit=e.id, layer=e.layer, outcome="inserted", reason=forced[e.id]) for e in patch.edits], {}
-    graph = trace(plain, args, {}, [edit.layer for edit in patch.edits])
+    graph = trace(plain, args, [edit.layer for edit in patch.edits])
     planner = Planner(graph, patch.edits, forced)
     planner.plan()
     return [planner.decisions[edit.id] for edit in patch.edits], graph.weights

@@ -1,6 +1,6 @@
 """A model as operations on values: one small description for a traced torch graph and for an ONNX graph.
 
-    graph = trace(module, args, {}, ["layer4"])      # or OnnxGraph(model, …)
+    graph = trace(module, args, ["layer4"])      # or OnnxGraph(model, …)
     site = graph.sites[0]                            # where the output of layer4 is
     site.output.readers[0].kind                      # "convolution"
 

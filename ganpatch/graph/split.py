@@ -59,9 +59,7 @@ class SplitGraph:
         """Trace `generator` and split it; raise GanpatchError when it cannot be traced for any batch size."""
         inputs = generator.inputs_of(_TRACED)
         with _quietly():
-            return cls(
-                generator, marked(generator.module, inputs, {}, [layer], dynamic_batch(generator.module, inputs))
-            )
+            return cls(generator, marked(generator.module, inputs, [layer], dynamic_batch(generator.module, inputs)))
 
     def prefix(self, inputs: Inputs) -> Prefix:
         """Run what is before the layer; what a module squeezed from a batch of one has a row for its image again."""

@@ -2,7 +2,7 @@
 
 Example:
 
-    graph = trace(module, args, {}, layers=["layer4"])
+    graph = trace(module, args, layers=["layer4"])
     graph.sites                             # [Site(layer="layer4", call=0, output=…)]
 """
 
@@ -23,10 +23,10 @@ Described = tuple[str, Inputs, dict[str, Any]]  # kind, inputs, attributes
 _SPLITS = ("split", "split_with_sizes", "chunk")
 
 
-def trace(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], layers: Iterable[str]) -> "TorchGraph":
+def trace(module: nn.Module, args: tuple[Any, ...], layers: Iterable[str]) -> "TorchGraph":
     """Trace `module` with its `layers` marked; raise GanpatchError when torch.export cannot."""
     named = list(dict.fromkeys(layers))
-    return TorchGraph(marked(module, args, kwargs, named), module.state_dict(), named)
+    return TorchGraph(marked(module, args, named), module.state_dict(), named)
 
 
 class TorchGraph(Graph):

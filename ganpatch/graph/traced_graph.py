@@ -1,6 +1,6 @@
 """Tracing a module with torch.export, its wanted layers marked.
 
-    program = marked(module, args, {}, layers=["layer4"])
+    program = marked(module, args, layers=["layer4"])
 
 A small marking operation, set by a hook on every wanted layer, is in the traced graph exactly where the hook of an
 edit would be, once for every run of the layer.
@@ -8,7 +8,7 @@ edit would be, once for every run of the layer.
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -36,7 +36,7 @@ MARK = torch.ops.ganpatch.mark.default
 
 
 def marked(
-    module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], layers: list[str], shapes: Any = None
+    module: nn.Module, args: tuple[Any, ...], layers: list[str], shapes: Any = None
 ) -> torch.export.ExportedProgram:
     """Export `module`, functional, with a mark after every run of `layers`; raise GanpatchError when torch cannot."""
 
@@ -50,7 +50,7 @@ def marked(
         return on_output
 
     with hooked(module, {layer: marking(index) for index, layer in enumerate(layers)}):
-        return exported(module, args, kwargs, shapes, decomposed=True)
+        return exported(module, args, shapes, decomposed=True)
 
 
 def dynamic_batch(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -61,11 +61,11 @@ def dynamic_batch(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def exported(
-    module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], shapes: Any = None, *, decomposed: bool = False
+    module: nn.Module, args: tuple[Any, ...], shapes: Any = None, *, decomposed: bool = False
 ) -> torch.export.ExportedProgram:
     """Export `module`, with `shapes` dynamic; raise GanpatchError when torch.export cannot."""
     refused = explained(f"torch.export cannot trace {type(module).__name__}")
     with refused, warnings.catch_warnings(), torch.no_grad(), Unfused():
         warnings.simplefilter("ignore")  # torch's, of its own deprecations
-        program = torch.export.export(module, args, dict(kwargs), dynamic_shapes=shapes)
+        program = torch.export.export(module, args, dynamic_shapes=shapes)
         return program.run_decompositions({}) if decomposed else program

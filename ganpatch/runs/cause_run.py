@@ -16,42 +16,42 @@ from ganpatch.families.origins import ORIGIN, write_origin
 from ganpatch.forward.activations import Progress, unseen
 from ganpatch.generator.generator import Generator
 from ganpatch.number_ranges import parse_spans
-from ganpatch.runs.ranking_run import Say, check_layers, run_folder
+from ganpatch.runs.ranking_run import check_layers
+from ganpatch.runs.run_folder import RunFolder
 from ganpatch.segmenters.loading import Segmenter
 
 
 def cause_to_folder(
     generator: Generator,
     segmenter: Segmenter,
-    folder: Path,
+    folder: Path | RunFolder,
     layer: str,
     concepts: Sequence[str],
     effort: Effort,
     *,
     context: bool = False,
-    resume: bool = False,
-    overwrite: bool = False,
     progress: Progress = unseen,
-    say: Say = lambda text: None,
 ) -> Causes:
     """Find causes, write them and their report into `folder`, and return them.
 
     With `context`, also measure how well each concept can be inserted, by what was there before.
 
-    Raises GanpatchError if the folder has causes, finished or not, and neither `overwrite` nor `resume` was asked for.
+    Raises GanpatchError if the folder has causes, finished or not, and is not a RunFolder that resumes or overwrites
+    them.
     """
+    run = RunFolder.of(folder)
     check_layers(generator, [layer])
     for concept in concepts:
         segmenter.index(concept)
-    with run_folder(folder, MANIFEST, resume=resume, overwrite=overwrite, say=say) as partial:
+    with run.opened(MANIFEST) as partial:
         causes = find_causes(generator, segmenter, layer, concepts, effort, progress=progress, partial=partial)
         contexts = _contexts(causes, Interventions(generator, segmenter, layer)) if context else {}
         causes = _with_contexts(causes, contexts)
-        with replacing_together(folder, MANIFEST, without=[ORIGIN]) as room:
-            write_origin(folder, generator.origin, into=room)
+        with replacing_together(run.path, MANIFEST, without=[ORIGIN]) as room:
+            write_origin(run.path, generator.origin, into=room)
             causes.save(room)
             write_causes_page(causes, generator, room, contexts)
-    say(f"open {folder / PAGE} in a browser")
+    run.say(f"open {run.path / PAGE} in a browser")
     return causes
 
 

@@ -8,42 +8,39 @@ from ganpatch.dissection.dissector import dissect
 from ganpatch.dissection.report import PAGE, write_dissection_page
 from ganpatch.dissection.result import Dissection
 from ganpatch.forward.activations import Progress, unseen
-from ganpatch.forward.processes import ALONE, Group
 from ganpatch.generator.generator import Generator
 from ganpatch.ranking.result import MANIFEST
 from ganpatch.review.page import write_page_files
-from ganpatch.runs.ranking_run import Say, check_layers, chosen_layer, replacing_run, run_folder
+from ganpatch.runs.ranking_run import check_layers, chosen_layers
+from ganpatch.runs.run_folder import RunFolder
 from ganpatch.segmenters.loading import Segmenter
 
 
 def dissect_to_folder(
     generator: Generator,
     segmenter: Segmenter,
-    folder: Path,
+    folder: Path | RunFolder,
     layers: Sequence[str],
     seeds: Sequence[int],
     *,
-    resume: bool = False,
-    overwrite: bool = False,
     progress: Progress = unseen,
-    say: Say = lambda text: None,
-    group: Group = ALONE,
     **choices: Any,
 ) -> Dissection:
     """Dissect, save the run in `folder` and write both pages; `choices` are the other options of `dissect`.
 
-    Raises GanpatchError if the folder has a run, finished or not, and neither `overwrite` nor `resume` was asked for.
+    Without `layers`, the default layer. Raises GanpatchError if the folder has a run, finished or not, and is not a
+    RunFolder that resumes or overwrites it.
     """
+    run = RunFolder.of(folder)
     check_layers(generator, layers)
-    with run_folder(folder, MANIFEST, resume=resume, overwrite=overwrite, say=say, group=group) as partial:
-        layers = layers or [chosen_layer(generator, say)]
-        choices |= {"progress": progress, "partial": partial, "group": group}
-        dissection = dissect(generator, segmenter, layers, seeds, **choices)
-        if group.is_first:
-            with replacing_run(folder, MANIFEST, generator) as room:
+    with run.opened(MANIFEST) as partial:
+        choices |= {"progress": progress, "partial": partial, "group": run.group}
+        dissection = dissect(generator, segmenter, chosen_layers(generator, layers, run.say), seeds, **choices)
+        if run.group.is_first:
+            with run.replacing(MANIFEST, generator) as room:
                 dissection.save(room)
-                write_page_files(room, room, name=folder.name)
+                write_page_files(room, room, name=run.path.name)
                 write_dissection_page(dissection, room)
-    say(f"dissected {', '.join(dissection.layers)} over {len(seeds)} images in {dissection.ranking.seconds:.1f} s")
-    say(f"open {folder / PAGE} in a browser")
+    run.say(f"dissected {', '.join(dissection.layers)} over {len(seeds)} images in {dissection.ranking.seconds:.1f} s")
+    run.say(f"open {run.path / PAGE} in a browser")
     return dissection

@@ -19,6 +19,7 @@ from ganpatch.forward.activations import Progress
 from ganpatch.patch.patch_file import Patch
 from ganpatch.ranking.result import read_manifest
 from ganpatch.runs.ranking_run import rank_to_folder
+from ganpatch.runs.run_folder import RunFolder
 from ganpatch.segmenters.loading import load_segmenter
 from ganpatch.studio.child_process import Task
 from ganpatch.studio.figures import Wish, measured
@@ -29,7 +30,8 @@ def rank_task(
 ) -> dict[str, Any]:
     """Rank a layer into a run folder."""
     generator = load(model, **loading)
-    rank_to_folder(generator, folder, [layer], generator.first_seeds(n), overwrite=True, progress=report)
+    run = RunFolder(folder, overwrite=True)
+    rank_to_folder(generator, run, [layer], generator.first_seeds(n), progress=report)
     return {"layer": layer, "run": read_manifest(folder).run}
 
 

@@ -16,6 +16,7 @@ from ganpatch.dissection.report import missed_rule
 from ganpatch.dissection.result import LayerDissection
 from ganpatch.generator.layers import hooked
 from ganpatch.runs.dissection_run import dissect_to_folder
+from ganpatch.runs.run_folder import RunFolder
 from tests.support.brute_force import iou_and_accuracy
 from tests.support.interrupting import StopHere, interrupting
 from tests.support.painter import CONCEPTS, eye, painter
@@ -72,12 +73,12 @@ def test_an_interrupted_dissection_goes_on(tmp_path: Path) -> None:
     whole = dissect(painter(), eye(), ["maps"], range(60), batch_size=8)
     said: list[str] = []
     with pytest.raises(StopHere):
-        dissect_to_folder(painter(), eye(), tmp_path / "run", ["maps"], range(60), batch_size=8,
-                          progress=interrupting(24), say=said.append)  # fmt: skip
+        dissect_to_folder(painter(), eye(), RunFolder(tmp_path / "run", say=said.append), ["maps"], range(60), batch_size=8,
+                          progress=interrupting(24))  # fmt: skip
     assert said == [f"saved in '{tmp_path / 'run'}'; use --resume to continue"]
     seen: list[int] = []
-    resumed = dissect_to_folder(painter(), eye(), tmp_path / "run", ["maps"], range(60), batch_size=8,
-                                resume=True, progress=lambda done, total: seen.append(done))  # fmt: skip
+    resumed = dissect_to_folder(painter(), eye(), RunFolder(tmp_path / "run", resume=True), ["maps"], range(60), batch_size=8,
+                                progress=lambda done, total: seen.append(done))  # fmt: skip
     assert seen[0] == 24
     assert torch.equal(resumed["maps"].iou, whole["maps"].iou)
     assert torch.equal(resumed.ranking["maps"].top_seeds, whole.ranking["maps"].top_seeds)

@@ -38,11 +38,10 @@ def kept_trace(
     kept: dict[tuple[str, ...], Any],
     module: nn.Module,
     args: Any,
-    kwargs: Any,
     layers: list[str],
 ) -> Any:
     if tuple(layers) not in kept:
-        kept[tuple(layers)] = trace(module, args, kwargs, layers)
+        kept[tuple(layers)] = trace(module, args, layers)
     return kept[tuple(layers)]
 
 

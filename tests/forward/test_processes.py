@@ -22,7 +22,8 @@ from ganpatch.finding.suggestions import read_suggestions
 from ganpatch.forward.processes import Group
 from ganpatch.forward.saved_state import partial_of
 from ganpatch.ranking.result import read_manifest
-from ganpatch.runs.ranking_run import PARTIAL, rank_to_folder
+from ganpatch.runs.ranking_run import rank_to_folder
+from ganpatch.runs.run_folder import PARTIAL, RunFolder
 from tests.support.interrupting import StopHere, interrupting
 from tests.support.shared import ROOT
 from tests.support.together import LAYERS, METHODS, small, work
@@ -104,7 +105,7 @@ def test_a_process_dies_and_one_goes_on_and_is_stopped_and_another_ends_it(tmp_p
     assert "saved in 'run'; use --resume to continue\n" in said
     generator = ganpatch.load(SLOW, latent="normal:6")
     seen: list[int] = []
-    found = rank_to_folder(generator, tmp_path / "run", ["first"], range(1000), k=3, batch_size=8, resume=True,
+    found = rank_to_folder(generator, RunFolder(tmp_path / "run", resume=True), ["first"], range(1000), k=3, batch_size=8,
                            progress=lambda done, total: seen.append(done))  # fmt: skip
     assert 8 < seen[0] < 900
     assert_same(found, rank(generator, ["first"], range(1000), k=3, batch_size=8))
@@ -122,7 +123,7 @@ def test_what_every_process_kept_is_joined_once(small_dcgan: ganpatch.Generator,
 
     less, more = interrupted(16), interrupted(40)
     partial_of(more, 1).write_bytes(less.read_bytes())  # as a kill leaves it between joining and removing
-    found = rank_to_folder(small_dcgan, more.parent, ["main.5"], range(60), k=4, batch_size=8, resume=True)
+    found = rank_to_folder(small_dcgan, RunFolder(more.parent, resume=True), ["main.5"], range(60), k=4, batch_size=8)
     assert_same(found, rank(small_dcgan, ["main.5"], range(60), k=4, batch_size=8))
 
     tensors = load_file(less)
@@ -131,7 +132,7 @@ def test_what_every_process_kept_is_joined_once(small_dcgan: ganpatch.Generator,
     tensors["done"] = tensors["done"].roll(8)
     save_file(tensors, partial_of(less, 3), about)
     with pytest.raises(GanpatchError) as fault:
-        rank_to_folder(small_dcgan, less.parent, ["main.5"], range(60), k=4, batch_size=8, resume=True)
+        rank_to_folder(small_dcgan, RunFolder(less.parent, resume=True), ["main.5"], range(60), k=4, batch_size=8)
     assert str(fault.value) == (
         f"'{partial_of(less, 3)}' is broken; remove it to start over: what it holds was done twice"
     )

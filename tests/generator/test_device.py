@@ -20,6 +20,7 @@ from ganpatch.generator.device import Compute
 from ganpatch.pages.samples import Sample
 from ganpatch.ranking.result import read_manifest
 from ganpatch.runs.cause_run import cause_to_folder
+from ganpatch.runs.run_folder import RunFolder
 from tests.support.elsewhere import DEVICE, elsewhere
 from tests.support.interrupting import StopHere, interrupting
 from tests.support.nets import dcgan
@@ -186,7 +187,9 @@ def test_a_run_is_not_continued_in_another_number_format(small_dcgan: Generator,
     with pytest.raises(StopHere):
         rank_to_folder(small_dcgan, tmp_path, ["main.5"], range(60), batch_size=8, progress=interrupting(16))
     with pytest.raises(GanpatchError) as fault:
-        rank_to_folder(small_dcgan.placed(Compute(dtype="bfloat16")), tmp_path, ["main.5"], range(60), resume=True)
+        rank_to_folder(
+            small_dcgan.placed(Compute(dtype="bfloat16")), RunFolder(tmp_path, resume=True), ["main.5"], range(60)
+        )
     assert str(fault.value) == "cannot resume: the interrupted run had dtype float32, this one bfloat16"
 
 

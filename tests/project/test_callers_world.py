@@ -98,11 +98,11 @@ CALLS: dict[str, Callable[[Setup], object]] = {
     ),
     "apply_patch": lambda s: ganpatch.apply_patch(s.folder / "model.pt", s.patch),
     "cause_to_folder": lambda s: ganpatch.cause_to_folder(
-        s.painter, eye(), s.folder / "causes", "maps", ["red"], QUICK, overwrite=True
+        s.painter, eye(), ganpatch.RunFolder(s.folder / "causes", overwrite=True), "maps", ["red"], QUICK
     ),
     "compare": lambda s: ganpatch.compare([s.folder / "dissection"]),
     "dissect_to_folder": lambda s: ganpatch.dissect_to_folder(
-        s.painter, eye(), s.folder / "again", ["maps"], range(8), overwrite=True
+        s.painter, eye(), ganpatch.RunFolder(s.folder / "again", overwrite=True), ["maps"], range(8)
     ),
     "flag_reviewed": lambda s: ganpatch.flag_reviewed(s.folder / "run", s.folder / "verdicts.json", name="fix"),
     "flag_suggested": lambda s: ganpatch.flag_suggested(s.folder / "run", "spike", first=2, name="fix"),
@@ -115,7 +115,7 @@ CALLS: dict[str, Callable[[Setup], object]] = {
     "patch_onnx": lambda s: ganpatch.patch_onnx(s.folder / "model.onnx", s.patch, s.folder / "patched.onnx"),
     "probe": lambda s: ganpatch.probe(s.folder / "model.pt"),
     "rank_to_folder": lambda s: ganpatch.rank_to_folder(
-        s.dcgan, s.folder / "ranked", ["main.5"], range(8), overwrite=True
+        s.dcgan, ganpatch.RunFolder(s.folder / "ranked", overwrite=True), ["main.5"], range(8)
     ),
     "remove_concept": lambda s: ganpatch.remove_concept(s.causes, choice(), s.painter, eye(), range(8)),
     "revert": lambda s: ganpatch.revert(s.folder / "kept.fixed.pt"),

@@ -21,7 +21,7 @@ from ganpatch.finding.methods import METHODS
 from ganpatch.generator.configuration import ModelSettings, RankSettings
 from ganpatch.ranking import result as ranking
 from ganpatch.review import page, verdicts
-from ganpatch.runs import ranking_run as run
+from ganpatch.runs import run_folder as run
 from tests.support.nets import dcgan
 from tests.support.shared import ROOT, patch_for
 

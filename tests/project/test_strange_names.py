@@ -19,6 +19,7 @@ from ganpatch.families.origins import ORIGIN
 from ganpatch.patch.new_files import name_from
 from ganpatch.review.flags import flag_units
 from ganpatch.runs.ranking_run import rank_to_folder
+from ganpatch.runs.run_folder import RunFolder
 from ganpatch.studio.palette import Palette
 from ganpatch.studio.state import Entry
 from tests.support import own_files as own
@@ -157,6 +158,6 @@ def test_a_run_of_the_same_folder_without_an_origin_keeps_no_former_one(tmp_path
     torch.save(own.generator().module.state_dict(), path)
     rank_to_folder(ganpatch.load(path), tmp_path / "run", [own.LAYER], range(8), k=2)
     assert (tmp_path / "run" / ORIGIN).exists()
-    rank_to_folder(own.generator(), tmp_path / "run", [own.LAYER], range(8), k=2, overwrite=True)
+    rank_to_folder(own.generator(), RunFolder(tmp_path / "run", overwrite=True), [own.LAYER], range(8), k=2)
     assert not (tmp_path / "run" / ORIGIN).exists()
     assert rank(own.generator(), [own.LAYER], range(8), k=2)

@@ -194,12 +194,13 @@ def test_two_processes_do_not_write_one_folder(run: Path, small_dcgan: Generator
     """Ranking, suggesting, a review and a studio: each says who is there, and lets go when it ends."""
     from ganpatch.disk.locks import locked
     from ganpatch.runs.ranking_run import rank_to_folder
+    from ganpatch.runs.run_folder import RunFolder
     from ganpatch.runs.suggestion_run import suggest_for_run
 
     who = rf"'{run}' is in use by process {os.getpid()} on .* since .* UTC; stop it, wait for it, or choose another"
 
     def rank_again() -> None:
-        rank_to_folder(small_dcgan, run, ["main.5"], range(4), overwrite=True)
+        rank_to_folder(small_dcgan, RunFolder(run, overwrite=True), ["main.5"], range(4))
 
     def review(_app: Any, listener: socket.socket) -> None:
         listener.close()

@@ -13,7 +13,8 @@ from ganpatch import GanpatchError, Generator, Ranking, rank
 from ganpatch.generator.layers import hooked
 from ganpatch.pages.image_grids import to_pixels
 from ganpatch.ranking.thumbnails import Winners, largest_thumbnail
-from ganpatch.runs.ranking_run import PARTIAL, rank_to_folder
+from ganpatch.runs.ranking_run import rank_to_folder
+from ganpatch.runs.run_folder import PARTIAL, RunFolder
 from tests.support.interrupting import StopHere, interrupting
 from tests.support.nets import dcgan
 
@@ -138,14 +139,14 @@ def test_an_interrupted_ranking_goes_on(small_dcgan: Generator, tmp_path: Path) 
     whole = rank(small_dcgan, ["main.5", "main.2"], range(60), k=5, batch_size=8)
     said: list[str] = []
     with pytest.raises(StopHere):
-        rank_to_folder(small_dcgan, tmp_path / "run", ["main.5", "main.2"], range(60), k=5, batch_size=8,
-                       progress=interrupting(24), say=said.append)  # fmt: skip
+        rank_to_folder(small_dcgan, RunFolder(tmp_path / "run", say=said.append), ["main.5", "main.2"], range(60), k=5,
+                       batch_size=8, progress=interrupting(24))  # fmt: skip
     assert said == [f"saved in '{tmp_path / 'run'}'; use --resume to continue"]
     with pytest.raises(GanpatchError, match="has an interrupted run; use --resume to continue"):
         rank_to_folder(small_dcgan, tmp_path / "run", ["main.5", "main.2"], range(60), k=5)
     seen: list[int] = []
-    resumed = rank_to_folder(small_dcgan, tmp_path / "run", ["main.5", "main.2"], range(60), k=5, batch_size=8,
-                             resume=True, progress=lambda done, total: seen.append(done))  # fmt: skip
+    resumed = rank_to_folder(small_dcgan, RunFolder(tmp_path / "run", resume=True), ["main.5", "main.2"], range(60),
+                             k=5, batch_size=8, progress=lambda done, total: seen.append(done))  # fmt: skip
     assert seen[0] == 24
     assert not (tmp_path / "run" / PARTIAL).exists()
     for layer in ("main.5", "main.2"):
@@ -160,11 +161,11 @@ def test_another_ranking_is_not_continued(small_dcgan: Generator, tmp_path: Path
     with pytest.raises(StopHere):
         rank_to_folder(small_dcgan, tmp_path, ["main.5"], range(60), batch_size=8, progress=interrupting(16))
     with pytest.raises(GanpatchError) as fault:
-        rank_to_folder(small_dcgan, tmp_path, ["main.2"], range(60), resume=True)
+        rank_to_folder(small_dcgan, RunFolder(tmp_path, resume=True), ["main.2"], range(60))
     assert str(fault.value) == "cannot resume: the interrupted run had layers ['main.5'], this one ['main.2']"
     (tmp_path / PARTIAL).write_bytes(b"broken")
     with pytest.raises(GanpatchError, match="is broken; remove it to start over"):
-        rank_to_folder(small_dcgan, tmp_path, ["main.5"], range(60), resume=True)
+        rank_to_folder(small_dcgan, RunFolder(tmp_path, resume=True), ["main.5"], range(60))
 
 
 def test_a_finished_run_is_not_overwritten_unasked(small_dcgan: Generator, tmp_path: Path) -> None:
@@ -173,7 +174,7 @@ def test_a_finished_run_is_not_overwritten_unasked(small_dcgan: Generator, tmp_p
     with pytest.raises(GanpatchError) as fault:
         rank_to_folder(small_dcgan, tmp_path, ["main.5"], range(6))
     assert str(fault.value) == f"'{tmp_path}' already has a run; choose another -o, or use --overwrite"
-    rank_to_folder(small_dcgan, tmp_path, ["main.5"], range(7), overwrite=True)
+    rank_to_folder(small_dcgan, RunFolder(tmp_path, overwrite=True), ["main.5"], range(7))
     assert len(Ranking.load(tmp_path).seeds) == 7
     assert (tmp_path / f"verdicts-{first.run}.json").exists(), "what was flagged before is kept"
 

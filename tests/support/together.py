@@ -15,6 +15,7 @@ from ganpatch import Generator, Ranking, rank
 from ganpatch.forward.processes import ALONE, Group
 from ganpatch.runs.dissection_run import dissect_to_folder
 from ganpatch.runs.ranking_run import rank_to_folder
+from ganpatch.runs.run_folder import RunFolder
 from ganpatch.runs.suggestion_run import suggest_for_run
 from tests.support.nets import dcgan
 from tests.support.painter import eye, painter
@@ -32,10 +33,10 @@ def small() -> Generator:
 def work(folder: Path, group: Group = ALONE) -> list[int]:
     """Do it all; return the progress that was shown."""
     shown: list[int] = []
-    rank_to_folder(small(), folder / "rank", LAYERS, SEEDS, k=5, batch_size=8, group=group,
+    rank_to_folder(small(), RunFolder(folder / "rank", group=group), LAYERS, SEEDS, k=5, batch_size=8,
                    progress=lambda done, total: shown.append(done))  # fmt: skip
-    dissect_to_folder(painter(), eye(), folder / "dissect", ["maps"], range(61), batch_size=8, group=group)
-    rank_to_folder(small(), folder / "few", ["main.5"], range(170), k=3, group=group)
+    dissect_to_folder(painter(), eye(), RunFolder(folder / "dissect", group=group), ["maps"], range(61), batch_size=8)
+    rank_to_folder(small(), RunFolder(folder / "few", group=group), ["main.5"], range(170), k=3)
     suggest_for_run(folder / "few", small(), METHODS, real=folder.parent / "real", references=40, group=group)
     return shown
 

@@ -28,6 +28,7 @@ from ganpatch.forward.activations import batched, stream
 from ganpatch.pages.image_grids import save_picture
 from ganpatch.runs.cause_run import cause_to_folder
 from ganpatch.runs.dissection_run import dissect_to_folder
+from ganpatch.runs.run_folder import RunFolder
 from ganpatch.segmenters import strokes
 from ganpatch.segmenters.kept_activations import KeptActivations
 from ganpatch.segmenters.loading import Segmenter
@@ -48,7 +49,12 @@ def dissected(generator: Generator, segmenter: Segmenter) -> Figures:
     """Dissect four layers over 1000 images."""
     folder = RUNS / "dissection"
     found = dissect_to_folder(
-        generator, segmenter, folder, LAYERS, range(1000), overwrite=True, resume=True, progress=_told("dissect")
+        generator,
+        segmenter,
+        RunFolder(folder, overwrite=True, resume=True),
+        LAYERS,
+        range(1000),
+        progress=_told("dissect"),
     )
     layer = found[LAYER]
     known = [concept for place, concept in enumerate(found.concepts) if layer.iou[:, place].max() > LEAST_IOU]
@@ -80,8 +86,8 @@ def caused(generator: Generator, segmenter: Segmenter) -> Figures:
     folder = RUNS / "causes"
     started = time.monotonic()
     causes = cause_to_folder(
-        generator, segmenter, folder, LAYER, [REMOVED, INSERTED], Effort(single=True), context=True,
-        overwrite=True, resume=True, progress=_told("cause"),
+        generator, segmenter, RunFolder(folder, overwrite=True, resume=True), LAYER, [REMOVED, INSERTED],
+        Effort(single=True), context=True, progress=_told("cause"),
     )  # fmt: skip
     (DOCS / "dissection-doors.png").write_bytes((folder / "insertions-1.png").read_bytes())
     (DOCS / "dissection-trees.png").write_bytes((folder / "without-0.png").read_bytes())

@@ -20,6 +20,7 @@ from ganpatch import load_segmenter
 from ganpatch.disk.atomic_files import write_bytes
 from ganpatch.finding.methods import DEFAULT
 from ganpatch.runs.dissection_run import dissect_to_folder
+from ganpatch.runs.run_folder import RunFolder
 from ganpatch.runs.suggestion_run import suggest_for_run
 from tools.benchmarks.bench_studio import ROOT, served
 
@@ -125,7 +126,9 @@ def prepared() -> None:
     if (RUN / "suggestions.json").exists():
         return
     generator = ganpatch.load("churches")
-    dissect_to_folder(generator, load_segmenter("churches", generator), RUN, ["layer4"], range(400), overwrite=True)
+    dissect_to_folder(
+        generator, load_segmenter("churches", generator), RunFolder(RUN, overwrite=True), ["layer4"], range(400)
+    )
     suggest_for_run(RUN, generator, [DEFAULT, "spike"])
 
 

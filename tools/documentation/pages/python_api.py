@@ -16,7 +16,7 @@ from tools.documentation.pages.written_types import PACKAGE, Definition, readabl
 GROUPS = {
     "Loading a generator": "load Generator Origin LoadOptions Built Drawn Latent Labels parse_latent Compute "
     "list_layers LayerFacts probe Probed Question format_settings",
-    "Ranking units": "rank rank_to_folder Ranking LayerRanking Computed Group write_page",
+    "Ranking units": "rank rank_to_folder RunFolder Ranking LayerRanking Computed Group write_page",
     "Finding units that draw artifacts": "suggest suggest_for_run Task Suggested Found MethodFacts load_features "
     "Features flag_units flag_reviewed flag_suggested",
     "Patches": "Patch Edit Mask Model Prints Provenance Evidence Record Figure applied diff_patches merge_patches "
