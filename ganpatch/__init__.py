@@ -78,6 +78,7 @@ _NAMES = {
     "families.probing": "Probed Question probe",
     "families.settings_text": "format_settings",
     "finding.image_features": "Features load_features",
+    "finding.kept_results": "KeptResults",
     "finding.methods": "suggest",
     "finding.suggestions": "Found MethodFacts Suggested",
     "finding.task": "Task",
@@ -176,6 +177,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from ganpatch.families.settings_text import format_settings as format_settings
     from ganpatch.finding.image_features import Features as Features
     from ganpatch.finding.image_features import load_features as load_features
+    from ganpatch.finding.kept_results import KeptResults as KeptResults
     from ganpatch.finding.methods import suggest as suggest
     from ganpatch.finding.suggestions import Found as Found
     from ganpatch.finding.suggestions import MethodFacts as MethodFacts
