@@ -1,8 +1,10 @@
 """Charts for report pages, each with axes, a legend, and itself as SVG and CSV to take away.
 
-stacked_bars({"layer4": {"tree": 3, "door": 1}, "layer6": {"tree": 5}}, title="Units by concept", x="units")
-curves({"alpha": [(4, 0.2), (20, 0.6)]}, title="Removal", x="units", y="share removed")
-strips({"patch": [-0.3], "random units": [0.1, 0.2]}, title="Change", x="%")
+Example:
+
+    stacked_bars({"layer4": {"tree": 3, "door": 1}, "layer6": {"tree": 5}}, title="Units by concept", x="units")
+    curves({"alpha": [(4, 0.2), (20, 0.6)]}, title="Removal", x="units", y="share removed")
+    strips({"patch": [-0.3], "random units": [0.1, 0.2]}, title="Change", x="%")
 """
 
 import base64

@@ -1,8 +1,10 @@
 """The frame of a chart: a plot with axes, round ticks and text, as SVG that looks the same on a page and on its own.
 
-plot = Plot(x=Axis.over([0, 12], "images"), y=Axis.over([0, 0.4], "share"))
-body = [*plot.axes(), f'<circle cx="{plot.across(3):.1f}" cy="{plot.up(0.2):.1f}" r="3"/>']
-svg(plot.outer, body)
+Example:
+
+    plot = Plot(x=Axis.over([0, 12], "images"), y=Axis.over([0, 0.4], "share"))
+    body = [*plot.axes(), f'<circle cx="{plot.across(3):.1f}" cy="{plot.up(0.2):.1f}" r="3"/>']
+    svg(plot.outer, body)
 """
 
 import math
