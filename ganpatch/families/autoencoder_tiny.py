@@ -10,26 +10,33 @@ import torch
 from torch import Tensor, nn
 
 from ganpatch.families.family import Built, Wish
-from ganpatch.families.shared_layers import numbered
+from ganpatch.families.shared_layers import conv_like, numbered
 from ganpatch.generator.latents import Latent
 from ganpatch.untrusted.state_dicts import State
 
 NAME = "AutoencoderTiny"
 
 _SIDE = 32
+_GROUPS = 4  # of the norm in a branch `pool`
 
 
 class Block(nn.Module):
-    """Three convolutions added to the input, and a rectifier."""
+    """Three convolutions added to the input, and a rectifier; newer ones begin with a branch that has a group norm."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, state: State, name: str) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(channels, channels, 3, padding=1) for _ in range(3)]
+        layers = [conv_like(state, f"{name}.conv.{number}") for number in (0, 2, 4)]
         self.conv = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2])
-        self.fuse = nn.ReLU()
+        self.skip = conv_like(state, f"{name}.skip") if f"{name}.skip.weight" in state else None
+        self.fuse, self.pool = nn.ReLU(), None
+        if f"{name}.pool.0.weight" in state:
+            into, back = conv_like(state, f"{name}.pool.0"), conv_like(state, f"{name}.pool.3")
+            self.pool = nn.Sequential(into, nn.GroupNorm(_GROUPS, into.out_channels), nn.ReLU(), back)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fuse(self.conv(x) + x)
+        if self.pool is not None:
+            x = x + self.pool(x)
+        return self.fuse(self.conv(x) + (x if self.skip is None else self.skip(x)))
 
 
 class TinyDecoder(nn.Module):
@@ -44,10 +51,9 @@ class TinyDecoder(nn.Module):
             if number > len(layers):  # an index without tensors: the rectifier after the first layer, or an upsampling
                 layers.append(nn.ReLU() if number == 2 else nn.Upsample(scale_factor=2, mode="nearest"))
             if f"{name}.conv.0.weight" in state:
-                layers.append(Block(state[f"{name}.conv.0.weight"].shape[0]))
+                layers.append(Block(state, name))
             else:
-                after, before = state[f"{name}.weight"].shape[:2]
-                layers.append(nn.Conv2d(before, after, 3, padding=1, bias=f"{name}.bias" in state))
+                layers.append(conv_like(state, name))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:

@@ -18,7 +18,8 @@ class Built:
     """A module (without its weights if they come from a file), and what is known about its inputs and its output.
 
     `unused` are patterns of the names of other tensors in a file: a discriminator, an encoder. `finish` is called once
-    the weights are loaded. `remarks` say what was taken from a file, and what was not.
+    the weights are loaded. `remarks` say what was taken from a file, and what was not. A module that is
+    `loaded` has its weights already, under other names than the file.
     """
 
     module: nn.Module
@@ -28,6 +29,7 @@ class Built:
     unused: tuple[str, ...] = ()
     finish: Callable[[], None] | None = None
     remarks: tuple[str, ...] = ()
+    loaded: bool = False
 
     def used(self, state: State) -> State:
         """Return the tensors of `state` that belong to the generator."""

@@ -27,7 +27,7 @@ from ganpatch.families.trusted_pickles import read_pickled_module
 from ganpatch.families.user_code import code_folder, importing_from, is_factory, make_model
 from ganpatch.generator.configuration import read_settings
 from ganpatch.generator.generator import Generator
-from ganpatch.generator.input_files import Images, given_inputs, read_latent
+from ganpatch.generator.input_files import Images, fitting, given_inputs, read_latent
 from ganpatch.generator.latents import Drawn, parse_labels
 from ganpatch.generator.layers import unwrapped
 from ganpatch.generator.load_options import Loading, LoadOptions, Origin
@@ -189,9 +189,14 @@ def _from_program(path: Path, options: LoadOptions) -> Built:
 
 def _generator(name: str, built: Built, options: LoadOptions) -> Generator:
     latent = _latent(options.latent) if options.latent else built.latent
-    limits = options.range or built.range
+    if isinstance(latent, Images) and isinstance(built.latent, Images):
+        latent = replace(built.latent, shape=latent.shape)
+    limits, remarks = options.range or built.range, list(built.remarks)
     if options.inputs is not None:
         latent = _given(options.with_(range=limits), latent)
+    if isinstance(latent, Images) and options.latent is None:
+        latent, remark = fitting(latent)
+        remarks += [remark] if remark else []
     if isinstance(latent, Images) and not latent.files:
         raise GanpatchError(f"{name} turns images into images; name a folder of them: --inputs DIR")
     labels = parse_labels(options.labels) if options.labels else built.labels
@@ -202,7 +207,7 @@ def _generator(name: str, built: Built, options: LoadOptions) -> Generator:
         labels=labels,
         range=limits,
         unused=built.unused,
-        remarks=built.remarks,
+        remarks=tuple(remarks),
     )
 
 

@@ -9,6 +9,7 @@ from typing import cast
 from ganpatch.errors import GanpatchError, explained, first_line, listed
 from ganpatch.families.family import Built, Family, Wish
 from ganpatch.families.memory_budget import budgeted
+from ganpatch.families.spandrel_models import is_installed
 from ganpatch.untrusted.exported_programs import load_script
 from ganpatch.untrusted.state_dicts import State
 from ganpatch.untrusted.weight_files import Checkpoint, kind_of, load_state, read_checkpoint
@@ -29,6 +30,12 @@ FAMILIES = (
     "image_to_image",
     "autoencoder",
     "autoencoder_tiny",
+    "esrgan",
+    "compact",
+    "span",
+    "taesd",
+    "r3gan",
+    "spandrel_models",
 )
 
 
@@ -105,7 +112,8 @@ def _unknown(checkpoint: Checkpoint) -> str:
 
 
 def _known() -> str:
-    return ", ".join(family.NAME for family in families())
+    names = ", ".join(family.NAME for family in families())
+    return names if is_installed() else f"{names}, if it is installed: pip install 'ganpatch[spandrel]'"
 
 
 def _of_family(family: Family, state: State, wish: Wish, place: str) -> Built:
@@ -127,7 +135,8 @@ def _of_family(family: Family, state: State, wish: Wish, place: str) -> Built:
 
 def _filled(built: Built, state: State, place: str) -> Built:
     """Load the generator's tensors into the module, all or nothing."""
-    load_state(built.module, built.used(state), place)
+    if not built.loaded:
+        load_state(built.module, built.used(state), place)
     if built.finish is not None:
         with explained(f"{place} has tensors that do not go together"):
             built.finish()

@@ -82,3 +82,10 @@ def numbered(state: Mapping[str, Any], pattern: str) -> list[int]:
     """Return the numbers at the (\\d+) of `pattern` among the names of `state`, in order, each once."""
     found = {int(match[1]) for name in state if (match := re.match(pattern, name))}
     return sorted(found)
+
+
+def conv_like(state: Mapping[str, Tensor], name: str, *, padding: int | None = None, groups: int = 1) -> nn.Conv2d:
+    """Return a convolution for the tensors `name`.weight and, where there is one, `name`.bias; it keeps the size."""
+    after, before, kernel = state[f"{name}.weight"].shape[:3]
+    around = kernel // 2 if padding is None else padding
+    return nn.Conv2d(before * groups, after, kernel, padding=around, bias=f"{name}.bias" in state, groups=groups)

@@ -7,7 +7,7 @@ Seed i takes the i-th image by name, or the i-th row; after the last one it star
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from ganpatch.untrusted.picture_files import opened_picture
 
 _IMAGES = re.compile(r"images:(\d{1,6},\d{1,6},\d{1,6})")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+_ORIENTATION, _TURNED = 0x0112, 5  # the entry of EXIF, and the values from which on height and width change places
 Range = tuple[float, float]
 
 
@@ -31,12 +32,16 @@ Range = tuple[float, float]
 class Images:
     """The images of a folder as inputs [1 or 3, H, W] with values in `limits`: scaled and centre-cropped.
 
-    Without `files` it only describes what is needed.
+    `cropped` ones keep their scale where they are large enough. H and W are multiples of `multiple`, and at least
+    `minimum`. Without `files` it only describes what is needed.
     """
 
     shape: tuple[int, ...]
     files: tuple[Path, ...] = ()
     limits: Range = (-1.0, 1.0)
+    cropped: bool = False
+    multiple: int = 1
+    minimum: int = 1
 
     def __str__(self) -> str:
         return f"images:{','.join(str(size) for size in self.shape)}"
@@ -48,14 +53,34 @@ class Images:
 
     def row(self, source: torch.Generator) -> Tensor:
         """Read one image; raise GanpatchError naming the file when it is broken."""
-        path = self.files[source.initial_seed() % len(self.files)]
+        pixels = self.pixels(source.initial_seed())
+        low, high = self.limits
+        return pixels / 255 * (high - low) + low
+
+    def pixels(self, seed: int) -> Tensor:
+        """Return the picture of a seed as it is put in: [1 or 3, H, W] with values in 0..255."""
+        path = self.files[seed % len(self.files)]
         channels, height, width = self.shape
         with opened_picture(path, f"'{path}' is not a readable image") as image:
-            whole = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
-            pixels = np.asarray(ImageOps.fit(whole, (width, height), Image.Resampling.BICUBIC), dtype=np.float32)
-        low, high = self.limits
-        planes = torch.from_numpy(pixels.reshape(height, width, channels)).permute(2, 0, 1)
-        return planes.contiguous() / 255 * (high - low) + low
+            whole = _plain(ImageOps.exif_transpose(image), channels)
+            fitted = _cut(whole, width, height) if self.cropped else None
+            fitted = fitted or ImageOps.fit(whole, (width, height), Image.Resampling.BICUBIC)
+            pixels = np.asarray(fitted, dtype=np.float32).reshape(height, width, -1)
+        return torch.from_numpy(pixels.copy()).permute(2, 0, 1).expand(channels, -1, -1).contiguous().clamp(0, 255)
+
+
+def _plain(image: Image.Image, channels: int) -> Image.Image:
+    """Return a picture as grey values or colours in 0..255, without transparency; 16 bits become fractions."""
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image, dtype=np.float32)
+        return Image.fromarray(values / 257 if image.mode.startswith("I") else values)
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def _cut(image: Image.Image, width: int, height: int) -> Image.Image | None:
+    """Return the centre of a picture at its own scale, None where it is smaller."""
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height)) if min(left, top) >= 0 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -106,11 +131,41 @@ def given_inputs(path: Path, known: Drawn | None, limits: Range) -> Drawn:
             raise GanpatchError(f"--inputs {path}: how large are the images? say --latent images:3,256,256")
         if len(known.shape) != 3 or known.shape[0] not in (1, 3):
             raise GanpatchError(f"--inputs {path}: the model takes {known}, not images")
-        return Images(shape=known.shape, files=files, limits=limits)
+        wanted = known if isinstance(known, Images) else Images(shape=known.shape)
+        if any(edge % wanted.multiple or edge < wanted.minimum for edge in known.shape[1:]):
+            least = f" of at least {wanted.minimum}" if wanted.minimum > 1 else ""
+            what = f"multiples of {wanted.multiple}{least}" if wanted.multiple > 1 else f"edges{least}"
+            raise GanpatchError(f"{known}: this network takes images whose height and width are {what}")
+        return replace(wanted, files=files, limits=limits)
     tensor = _read_rows(path)
     if known is not None and tuple(tensor.shape[1:]) != known.shape:
         raise GanpatchError(f"'{path}' has rows {list(tensor.shape[1:])}, and the model takes {known}")
     return Rows(path=path, tensor=tensor.float())
+
+
+def fitting(images: Images) -> tuple[Images, str]:
+    """Return images no larger than the smallest of their files, where they are cropped, and a sentence about it."""
+    sizes = [_size(path) for path in images.files]
+    if not images.cropped or not sizes:
+        return images, ""
+    smallest = min(height for height, _ in sizes), min(width for _, width in sizes)
+    edges = [
+        max(min(wanted, max(have, images.minimum)) // images.multiple, 1) * images.multiple
+        for wanted, have in zip(images.shape[1:], smallest, strict=True)
+    ]
+    fitted = replace(images, shape=(images.shape[0], *edges))
+    if all(size == tuple(edges) for size in sizes):
+        return fitted, ""
+    return fitted, (
+        f"--inputs: the middle {edges[0]}x{edges[1]} of each of {len(sizes)} images "
+        f"(the smallest is {smallest[0]}x{smallest[1]}); another size: --latent images:{images.shape[0]},H,W"
+    )
+
+
+def _size(path: Path) -> tuple[int, int]:
+    with opened_picture(path, f"'{path}' is not a readable image") as image:
+        upright = image.getexif().get(_ORIENTATION, 1) < _TURNED
+        return (image.height, image.width) if upright else (image.width, image.height)
 
 
 def _read_rows(path: Path) -> Tensor:

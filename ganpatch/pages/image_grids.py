@@ -7,7 +7,7 @@ Example:
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,8 @@ from torch import Tensor
 
 from ganpatch.disk.atomic_files import write_bytes
 from ganpatch.errors import GanpatchError
+from ganpatch.generator.input_files import Images
+from ganpatch.generator.latents import Drawn
 from ganpatch.untrusted.picture_files import opened_picture
 
 Pixels = np.ndarray  # uint8 [H, W, 3]
@@ -60,26 +62,40 @@ def grid(pixels: Pixels, columns: int | None = None, gap: int = _GAP) -> Image.I
 
 def before_after(before: Pixels, after: Pixels, captions: Sequence[int | str], pairs_per_row: int = 4) -> Image.Image:
     """Lay out pairs of pixels [N, H, W, 3], each with its caption above it, or its seed, under one heading."""
-    count, height, width, _ = before.shape
+    return side_by_side({"before": before, "after": after}, captions, pairs_per_row)
+
+
+def side_by_side(parts: Mapping[str, Pixels], captions: Sequence[int | str], per_row: int) -> Image.Image:
+    """Lay out what belongs together from several `parts` [N, H, W, 3], each with its caption or seed above it."""
+    count, height, width, _ = next(iter(parts.values())).shape
     zoom = max(1, round(96 / height))
-    cell_width, cell_height = 2 * width * zoom + _GAP + 14, height * zoom + 22
-    columns = min(count, pairs_per_row)
+    step = width * zoom + _GAP
+    cell_width, cell_height = len(parts) * step + 14, height * zoom + 22
+    columns = min(count, per_row)
     rows = -(-count // columns)
     sheet = Image.new("RGB", (columns * cell_width + 14, rows * cell_height + 30), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     for column in range(columns):
-        x = 14 + column * cell_width
-        draw.text((x, 8), "before", _INK, font)
-        draw.text((x + width * zoom + _GAP, 8), "after", _INK, font)
+        for place, name in enumerate(parts):
+            draw.text((14 + column * cell_width + place * step, 8), name, _INK, font)
     for index in range(count):
         x, y = 14 + index % columns * cell_width, 28 + index // columns * cell_height
         caption = captions[index]
         text = caption if isinstance(caption, str) else f"seed {caption}"
         draw.text((x, y), text, (120, 120, 120), ImageFont.load_default(11))
-        for place, pixels in enumerate((before[index], after[index])):
-            picture = Image.fromarray(pixels).resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
-            sheet.paste(picture, (x + place * (width * zoom + _GAP), y + 15))
+        for place, pixels in enumerate(parts.values()):
+            picture = Image.fromarray(pixels[index]).resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
+            sheet.paste(picture, (x + place * step, y + 15))
     return sheet
+
+
+def input_pictures(inputs: Drawn, seeds: Sequence[int], size: tuple[int, int]) -> Pixels | None:
+    """Return the pictures that go into a network [N, H, W, 3], in the `size` of what comes out; None if none do."""
+    if not isinstance(inputs, Images) or not len(seeds):
+        return None
+    mode = "nearest" if size[0] >= inputs.shape[1] else "area"
+    fitted = (F.interpolate(inputs.pixels(seed)[None] / 255, size, mode=mode) for seed in seeds)
+    return np.concatenate([to_pixels(picture.expand(-1, 3, -1, -1)) for picture in fitted])
 
 
 def contact_sheet(rows: Sequence[tuple[str, Sequence[Pixels]]]) -> Image.Image:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from ganpatch.forward.activations import Progress, batched, unseen
 from ganpatch.generator.generator import Generator
-from ganpatch.pages.image_grids import LARGEST_THUMBNAIL, Pixels, before_after, grid, thumbnails
+from ganpatch.pages.image_grids import LARGEST_THUMBNAIL, Pixels, grid, input_pictures, side_by_side, thumbnails
 from ganpatch.patch.applying import applied
 from ganpatch.patch.patch_file import Patch
 
@@ -39,11 +39,19 @@ class Sample:
         return grid(self._pixels(self.patch, passes=1), columns)
 
     def pairs(self, columns: int | None = None, first: int | None = None) -> Image.Image:
-        """Draw pairs before and after the patch, the most changed first; keep only the `first` pairs."""
+        """Draw pairs before and after the patch, the most changed first; keep only the `first` pairs.
+
+        Of a network that turns pictures into pictures, the input is drawn before each pair.
+        """
         before, after = self._pixels(None, passes=2), self._pixels(self.patch, passes=2)
         change = np.abs(before.astype(np.int16) - after).mean((1, 2, 3))
         order = np.argsort(-change, kind="stable")[:first]
-        return before_after(before[order], after[order], [self.seeds[index] for index in order], columns or 4)
+        seeds = [self.seeds[index] for index in order]
+        given = input_pictures(self.generator.latent, seeds, before.shape[1:3])
+        parts = {"before": before[order], "after": after[order]}
+        return side_by_side(
+            ({} if given is None else {"input": given}) | parts, seeds, columns or (4 if given is None else 3)
+        )
 
     def pixels(self) -> Pixels:
         """Draw the images [N, H, W, 3] uint8, with the patch."""

@@ -24,6 +24,7 @@ from ganpatch.forward.resumable_pass import run_pass
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import find_layer
 from ganpatch.option_values import Score
+from ganpatch.pages.image_grids import input_pictures
 from ganpatch.patch.patch_file import Provenance
 from ganpatch.ranking.layer_stats import LayerTally, Plan
 from ganpatch.ranking.result import Computed, Ranking
@@ -121,6 +122,9 @@ class Ranker:
     def result(self, generator: Generator, seeds: Sequence[int], seconds: float, group: Group) -> Ranking:
         """Return the ranking, which took `seconds`."""
         plan, compute = self.plan, generator.compute
+        thumbnails = self._winners.result(generator, self._seeds_of_winners(), self._most(), group)
+        size = next((pixels.shape[:2] for pixels in thumbnails.values()), (1, 1))
+        given = input_pictures(generator.latent, list(thumbnails), size)
         return Ranking(
             run=secrets.token_hex(8),
             model=plan.model,
@@ -130,7 +134,8 @@ class Ranker:
             seeds=seeds,
             score=plan.score,
             layers={name: self.tallies[name].result() for name in plan.layers},
-            thumbnails=self._winners.result(generator, self._seeds_of_winners(), self._most(), group),
+            thumbnails=thumbnails,
+            inputs={} if given is None else dict(zip(thumbnails, given, strict=True)),
             versions={"ganpatch": VERSION, "torch": torch.__version__, "python": sys.version.split()[0]},
             created=Provenance.now().created,
             seconds=round(seconds, 3),

@@ -51,11 +51,15 @@ class RankedLayer(Section):
 
 
 class Thumbnails(Section):
-    """Which seeds the sprite sheets show, in their order, and how large each thumbnail is."""
+    """Which seeds the sprite sheets show, in their order, and how large each thumbnail is.
+
+    With `inputs`, the left half of a thumbnail is the picture that went in, and the right half what came out.
+    """
 
     seeds: tuple[int, ...]
     height: Count
     width: Count
+    inputs: bool = False
     sheets: tuple[Annotated[str, Field(pattern=r"^thumbs-\d{3,6}\.png$")], ...]
 
 
@@ -131,7 +135,7 @@ class LayerRanking:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
-    """All ranked layers of one run; `thumbnails` [H, W, 3] uint8 by seed."""
+    """All ranked layers of one run; `thumbnails` [H, W, 3] uint8 by seed, and the pictures that went in, if any did."""
 
     run: str
     model: Model
@@ -146,6 +150,7 @@ class Ranking:
     created: str
     seconds: float
     computed: Computed = field(default_factory=Computed)
+    inputs: Mapping[int, Pixels] = field(default_factory=dict)
 
     def __getitem__(self, layer: str) -> LayerRanking:
         if layer not in self.layers:
@@ -168,8 +173,12 @@ class Ranking:
                 f"unit {outside[0]} is outside layer '{layer}' ({ranked.units} units, 0-{ranked.units - 1})"
             )
         return contact_sheet(
-            [(f"unit {unit}", [self.thumbnails[seed] for seed in ranked.top_seeds[unit].tolist()]) for unit in units]
+            [(f"unit {unit}", [self.shown(seed) for seed in ranked.top_seeds[unit].tolist()]) for unit in units]
         )
+
+    def shown(self, seed: int) -> Pixels:
+        """Return the thumbnail of a seed, behind the picture that went in, if one did."""
+        return np.concatenate((self.inputs[seed], self.thumbnails[seed]), 1) if self.inputs else self.thumbnails[seed]
 
     def save(self, folder: str | Path) -> None:
         """Write a run folder; the manifest comes last."""
@@ -180,11 +189,11 @@ class Ranking:
         """Write the files of a run folder into an empty one."""
         seeds = sorted(self.thumbnails)
         sheets = []
-        for index, sheet in enumerate(sprite_sheets([self.thumbnails[seed] for seed in seeds])):
+        for index, sheet in enumerate(sprite_sheets([self.shown(seed) for seed in seeds])):
             sheets.append(f"thumbs-{index:03d}.png")
             save_picture(sheet, folder / sheets[-1])
         write_arrays(folder / ARRAYS, _arrays(self.layers))
-        height, width = self.thumbnails[seeds[0]].shape[:2]
+        height, width = self.shown(seeds[0]).shape[:2]
         manifest = Manifest(
             run=self.run,
             model=self.model,
@@ -201,7 +210,9 @@ class Ranking:
                 )
                 for name, ranked in self.layers.items()
             },
-            thumbnails=Thumbnails(seeds=tuple(seeds), height=height, width=width, sheets=tuple(sheets)),
+            thumbnails=Thumbnails(
+                seeds=tuple(seeds), height=height, width=width, inputs=bool(self.inputs), sheets=tuple(sheets)
+            ),
             versions=dict(self.versions),
             created=self.created,
             seconds=self.seconds,
@@ -215,7 +226,11 @@ class Ranking:
         folder = Path(folder)
         manifest = read_manifest(folder)
         layers = read_layers(folder / ARRAYS, manifest)
-        thumbnails = _read_thumbnails(folder, manifest.thumbnails)
+        thumbnails, inputs = _read_thumbnails(folder, manifest.thumbnails), {}
+        if manifest.thumbnails.inputs:
+            middle = manifest.thumbnails.width // 2
+            inputs = {seed: pixels[:, :middle] for seed, pixels in thumbnails.items()}
+            thumbnails = {seed: pixels[:, middle:] for seed, pixels in thumbnails.items()}
         for name, ranked in layers.items():
             if not thumbnails.keys() >= set(ranked.top_seeds.flatten().tolist()):
                 raise GanpatchError(f"'{folder / ARRAYS}' is broken: layer '{name}' names seeds without a thumbnail")
@@ -233,6 +248,7 @@ class Ranking:
             created=manifest.created,
             seconds=manifest.seconds,
             computed=manifest.computed,
+            inputs=inputs,
         )
 
     def _repr_html_(self) -> str:

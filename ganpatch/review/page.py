@@ -76,6 +76,7 @@ def run_data(folder: Path, manifest: Manifest) -> dict[str, Any]:
         "thumbnails": {
             "height": thumbs.height,
             "width": thumbs.width,
+            "inputs": thumbs.inputs,
             "columns": columns,
             "rows": rows,
             "sheets": thumbs.sheets,

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import ganpatch
+from ganpatch.families import spandrel_models
 from ganpatch.families.registry import families, recognised
 from tests.support.conformance import SAME, Fixture, check_onnx, check_seeds, conform, photos, pixels_of, raw
 from tests.support.shared import ROOT, patch_for
@@ -15,7 +16,8 @@ from tests.support.shared import ROOT, patch_for
 FIXTURES = sorted((ROOT / "tests" / "families" / "checkpoints").glob("*.json"))
 LARGE = {
     "fastgan", "hf-biggan", "rosinality", "lightweight-gan", "lightweight-gan-grey", "lucidrains-no-const",
-    "biggan", "biggan-deep", "biggan-hier",
+    "biggan", "biggan-deep", "biggan-hier", "span", "span-no-norm", "taesd", "taesd-midblock",
+    "esrgan-bsrgan", "esrgan-first", "esrgan-plus", "esrgan-unshuffle", "compact-grey", "r3gan",
 }  # fmt: skip
 
 
@@ -28,6 +30,9 @@ PAGES = {
     "fastgan": ("light-gans", 0), "lightweight-gan": ("light-gans", 1), "lightweight-gan-grey": ("light-gans", 1),
     "cyclegan": ("image-to-image", 0), "cyclegan-batch-norm": ("image-to-image", 0), "pix2pix": ("image-to-image", 1),
     "diffusers-kl": ("autoencoders", 0), "diffusers-tiny": ("autoencoders", 1),
+    "taesd": ("autoencoders", 2), "taesd-midblock": ("autoencoders", 2),
+    "esrgan": ("upscalers", 0), "compact": ("upscalers", 1), "span": ("upscalers", 2), "span-no-norm": ("upscalers", 2),
+    "r3gan": ("r3gan", 0), "r3gan-conditional": ("r3gan", 0),
 }  # fmt: skip
 
 
@@ -72,19 +77,28 @@ def test_a_family_conforms(path: Path, tmp_path: Path, pictures: Path) -> None:
         assert conform(generator, onnx=False)["patch"] == "equal"
 
 
+def state_in(path: Path) -> dict[str, torch.Tensor]:
+    """Return the state of a fixture without the prefix under which R3GAN's training code saves it."""
+    return {name.removeprefix("Model."): tensor for name, tensor in Fixture.read(path).state().items()}
+
+
 def test_every_family_has_its_fixture() -> None:
-    """NVlabs' networks need the user's checkout: test_nvlabs.py has a stand-in; Udacity's DCGAN is nobody's library."""
-    states = [Fixture.read(path).state() for path in FIXTURES]
+    """NVlabs' networks need the user's checkout: test_nvlabs.py has a stand-in; Udacity's DCGAN is nobody's library.
+
+    What spandrel reads is its own code: test_upscalers.py.
+    """
+    states = [state_in(path) for path in FIXTURES]
     named = {family.NAME for state in states if (family := recognised(state)) is not None}
     assert {family.NAME for family in families()} - named == {
-        "DCGAN", "DCGAN with a linear layer", "StyleGAN2-ADA or StyleGAN3 (NVlabs)"
+        "DCGAN", "DCGAN with a linear layer", "StyleGAN2-ADA or StyleGAN3 (NVlabs)", spandrel_models.NAME
     }  # fmt: skip
 
 
 def test_no_tensors_belong_to_two_families() -> None:
     for path in FIXTURES:
-        state = Fixture.read(path).state()
-        assert len([family.NAME for family in families() if family.detect(state)]) == 1, path.stem
+        state = state_in(path)
+        own = [family for family in families() if family.NAME != spandrel_models.NAME]
+        assert len([family.NAME for family in own if family.detect(state)]) == 1, path.stem
 
 
 def test_an_export_equals_the_hooks(tmp_path: Path, pictures: Path) -> None:

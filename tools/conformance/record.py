@@ -119,7 +119,7 @@ def save(folder: Path, reference: object, state: dict) -> Path:
 
     import torch
 
-    if hasattr(reference.module, "init_kwargs"):
+    if hasattr(reference.module, "init_kwargs") or type(reference.module).__module__ == "training.networks":
         path = folder / "network.pkl"
         path.write_bytes(pickle.dumps({"G": None, "G_ema": reference.module}))
         return path

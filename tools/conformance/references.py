@@ -6,6 +6,7 @@ real code needs and this test does not (compiled CUDA operations, a GPU, loggers
 
 import importlib
 import importlib.util
+import re
 import sys
 import types
 from collections.abc import Callable
@@ -66,11 +67,16 @@ def constant_randn(*shape: Any, **_kwargs: Any) -> Tensor:
         return fixed_noise(sizes[-1]).expand(sizes)
 
 
-def stylegan3(checkout: Path, generation: str = "3", conditional: bool = False) -> Reference:
-    sys.path.insert(0, str(checkout))
-    if importlib.util.find_spec("pkg_resources") is None:  # dropped by setuptools 82
+def stand_in_for_pkg_resources() -> None:
+    """Stand in for what setuptools 82 dropped, and NVlabs' operators import to compare versions."""
+    if importlib.util.find_spec("pkg_resources") is None:
         sys.modules["pkg_resources"] = Anything("pkg_resources")
         sys.modules["pkg_resources"].parse_version = torch.torch_version.TorchVersion  # type: ignore[attr-defined]
+
+
+def stylegan3(checkout: Path, generation: str = "3", conditional: bool = False) -> Reference:
+    sys.path.insert(0, str(checkout))
+    stand_in_for_pkg_resources()
     names = ["networks_stylegan3"] if generation == "3" else ["networks_stylegan2", "networks"]
     file = next(name for name in names if (checkout / "training" / f"{name}.py").exists())
     networks = importlib.import_module(f"training.{file}")
@@ -234,6 +240,89 @@ def autoencoder_tiny(_checkout: Path) -> Reference:
     return Reference(module, lambda z: module.decode(z).sample, options={"latent": "normal:4,8,8"})
 
 
+class Renamed(nn.Module):
+    """An upscaler of spandrel whose tensors have the names of Real-ESRGAN or BSRGAN, which spandrel translates."""
+
+    def __init__(self, module: nn.Module, names: dict[str, str]) -> None:
+        super().__init__()
+        self.inner, self.names = module, names
+
+    def state_dict(self, *_args: Any, **_kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
+        return {self._renamed(name): tensor for name, tensor in self.inner.state_dict().items()}
+
+    def load_state_dict(self, state: dict[str, Tensor], **_kwargs: Any) -> None:  # type: ignore[override]
+        from spandrel.architectures.ESRGAN import ESRGANArch
+
+        self.inner = ESRGANArch().load(state).model
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x)
+
+    def _renamed(self, name: str) -> str:
+        for pattern, new in self.names.items():
+            if match := re.fullmatch(pattern, name):
+                return match.expand(new)
+        raise KeyError(name)
+
+
+def esrgan(_checkout: Path, names: dict[str, str] | None = None, **choices: Any) -> Reference:
+    made_importable()
+    from spandrel.architectures.ESRGAN import ESRGAN
+
+    module = ESRGAN(num_filters=8, num_blocks=1, **({"scale": 4} | choices))
+    channels = choices.get("out_nc", 3)
+    module = Renamed(module, names) if names else module
+    return Reference(module, lambda x: module(x), options={"latent": f"images:{channels},16,16"}, gain=1)
+
+
+def names_of(body: str, dense: str, trunk: str, up: str, high: str) -> dict[str, str]:
+    """Return the names of one block and two enlargements after those of the first release."""
+    return {
+        r"model\.0\.(\w+)": r"conv_first.\1",
+        r"model\.1\.sub\.0\.RDB(\d)\.conv(\d)\.0\.(\w+)": rf"{body}.0.{dense}\1.conv\2.\3",
+        r"model\.1\.sub\.1\.(\w+)": rf"{trunk}.\1",
+        r"model\.3\.(\w+)": rf"{up}1.\1",
+        r"model\.6\.(\w+)": rf"{up}2.\1",
+        r"model\.8\.(\w+)": rf"{high}.\1",
+        r"model\.10\.(\w+)": r"conv_last.\1",
+    }
+
+
+def compact(_checkout: Path, **choices: Any) -> Reference:
+    made_importable()
+    from spandrel.architectures.Compact import Compact
+
+    module = Compact(num_feat=8, num_conv=2, **choices)
+    return Reference(module, module, options={"latent": f"images:{choices.get('num_in_ch', 3)},16,16"}, gain=1)
+
+
+def span(_checkout: Path, **choices: Any) -> Reference:
+    made_importable()
+    from spandrel.architectures.SPAN import SPAN
+
+    module = SPAN(num_in_ch=3, num_out_ch=3, feature_channels=8, upscale=2, **choices)
+    return Reference(module, lambda x: module(x), options={"latent": "images:3,16,16"}, gain=0.3)
+
+
+def taesd(checkout: Path, channels: int, **choices: Any) -> Reference:
+    sys.path.insert(0, str(checkout))
+    module = importlib.import_module("taesd").Decoder(channels, **choices)
+    return Reference(module, module, options={"latent": f"normal:{channels},4,4"}, gain=1)
+
+
+def r3gan(checkout: Path, classes: int = 0) -> Reference:
+    sys.path.insert(0, str(checkout))
+    stand_in_for_pkg_resources()
+    sys.modules["training"] = package = types.ModuleType("training")
+    package.__path__ = [str(checkout / "training")]
+    widths = {"WidthPerStage": [16, 16, 8], "CardinalityPerStage": [4, 4, 2], "BlocksPerStage": [1, 1, 1]}
+    module = importlib.import_module("training.networks").Generator(
+        NoiseDimension=6, **widths, ExpansionFactor=2, FP16Stages=[], c_dim=classes, img_resolution=16,
+        ConditionEmbeddingDimension=4 if classes else 0,
+    )  # fmt: skip
+    return Reference(module, lambda z, c=None: module(z, c), gain=1)
+
+
 def genforce(checkout: Path) -> Reference:
     """Not a family: the user's own code with --arch, a dict as output, arguments for every call."""
     sys.path.insert(0, str(checkout))
@@ -291,6 +380,22 @@ REFERENCES: dict[str, tuple[str, Callable[[Path], Reference]]] = {
     "pix2pix": ("cyclegan", unet),
     "diffusers-kl": ("diffusers", autoencoder),
     "diffusers-tiny": ("diffusers", autoencoder_tiny),
+    "esrgan": ("spandrel", lambda path: esrgan(path, names_of("body", "rdb", "conv_body", "conv_up", "conv_hr"))),
+    "esrgan-bsrgan": (
+        "spandrel",
+        lambda path: esrgan(path, names_of("RRDB_trunk", "RDB", "trunk_conv", "upconv", "HRconv")),
+    ),
+    "esrgan-first": ("spandrel", lambda path: esrgan(path, in_nc=1, out_nc=1, scale=8)),
+    "esrgan-plus": ("spandrel", lambda path: esrgan(path, plus=True, scale=1)),
+    "esrgan-unshuffle": ("spandrel", lambda path: esrgan(path, in_nc=12, shuffle_factor=2)),
+    "compact": ("spandrel", lambda path: compact(path, upscale=4)),
+    "compact-grey": ("spandrel", lambda path: compact(path, upscale=1, num_in_ch=1, num_out_ch=1)),
+    "span": ("spandrel", span),
+    "span-no-norm": ("spandrel", lambda path: span(path, norm=False)),
+    "taesd": ("taesd", lambda path: taesd(path, 4)),
+    "taesd-midblock": ("taesd", lambda path: taesd(path, 32, use_midblock_gn=True)),
+    "r3gan": ("r3gan", r3gan),
+    "r3gan-conditional": ("r3gan", lambda path: r3gan(path, classes=3)),
     "genforce (--arch)": ("genforce", genforce),
     "hub mixin (--arch)": ("huggingface_hub", hub),
 }

@@ -49,7 +49,7 @@ function buildShot({ data, run, zoom, urlOf }, unit, place) {
 // Where a unit is active in one of its images: "outline" or "heat", `zoom` times as large as the thumbnail.
 export function activityOf({ data, run, map: [h, w], bytes, zoom }, unit, place, where, larger = zoom) {
   const start = (unit * run.k + place) * h * w;
-  const { height, width } = run.thumbnails;
+  const { height, inputs } = run.thumbnails, width = run.thumbnails.width / (inputs ? 2 : 1);
   return where === "heat" ? heatCanvas(bytes, start, h, w) : outlineCanvas(bytes, start, h, w, data.levels[unit], height * larger, width * larger);
 }
 export function coverShot(shot, shown, unit, where) {

@@ -12,7 +12,8 @@ export function zoomOf(size, { height, width }, count, room) {
   return wanted >= 2 ? Math.floor(wanted) : wanted;
 }
 
-// Show the thumbnail of a seed as the background of an element; `urlOf(sheet)` returns a sheet's address.
+// Show the thumbnail of a seed as the background of an element; `urlOf(sheet)` returns a sheet's address. With `inputs`,
+// its left half is the picture that went into the network.
 export function placeShot(element, thumbnails, seed, zoom, urlOf) {
   const { height, width, columns, rows, sheets, places } = thumbnails;
   const place = places[seed];
@@ -24,5 +25,6 @@ export function placeShot(element, thumbnails, seed, zoom, urlOf) {
   element.style.backgroundImage = `url("${urlOf(sheets[sheet])}")`;
   element.style.backgroundSize = `${shown * width * zoom}px auto`;
   element.style.backgroundPosition = `${-(inSheet % columns) * width * zoom}px ${-Math.floor(inSheet / columns) * height * zoom}px`;
+  element.classList.toggle("beside", Boolean(thumbnails.inputs));
   element.classList.toggle("crisp", zoom > 1 && Number.isInteger(zoom));
 }
