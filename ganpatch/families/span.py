@@ -30,7 +30,8 @@ class SummedConvolution(nn.Module):
 
     def __init__(self, state: State, name: str) -> None:
         super().__init__()
-        self.eval_conv = conv_like(state, f"{name}.eval_conv") if f"{name}.eval_conv.weight" in state else None
+        if f"{name}.eval_conv.weight" in state:
+            self.eval_conv = conv_like(state, f"{name}.eval_conv")
         self.summed = f"{name}.sk.weight" in state
         if self.summed:
             self.sk = conv_like(state, f"{name}.sk")
