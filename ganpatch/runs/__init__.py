@@ -5,4 +5,5 @@ ranking_run           `ganpatch rank -o run`
 dissection_run        `ganpatch dissect -o run`
 cause_run             `ganpatch cause -o causes`
 suggestion_run        `ganpatch suggest run`
+fresh_pages           `ganpatch review run --page-only`
 """
