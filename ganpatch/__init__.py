@@ -91,6 +91,7 @@ _NAMES = {
     "generator.generator": "Generator",
     "generator.latents": "Drawn Labels Latent parse_latent",
     "generator.load_options": "LoadOptions Origin",
+    "pages.patch_effects": "PatchEffect measure_effect",
     "pages.samples": "Sample",
     "patch.applying": "applied",
     "patch.combining": "diff_patches merge_patches patch_rows",
@@ -200,6 +201,8 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from ganpatch.generator.latents import parse_latent as parse_latent
     from ganpatch.generator.load_options import LoadOptions as LoadOptions
     from ganpatch.generator.load_options import Origin as Origin
+    from ganpatch.pages.patch_effects import PatchEffect as PatchEffect
+    from ganpatch.pages.patch_effects import measure_effect as measure_effect
     from ganpatch.pages.samples import Sample as Sample
     from ganpatch.patch.applying import applied as applied
     from ganpatch.patch.combining import diff_patches as diff_patches

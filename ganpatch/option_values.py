@@ -35,6 +35,7 @@ SEGMENTER_SPECS = "churches, torchvision:NAME, transformers:NAME, onnx:FILE, str
 
 # Seeds are apart from each other, so that nothing is measured on images that it was chosen on.
 TRAINING_SEEDS, HELD_OUT_SEEDS = range(300_000, 300_256), range(400_000, 400_128)  # of causes
+EFFECT_SEEDS = range(200)  # of what a patch does to images: it is looked at, and not measured
 EVALUATION_SEEDS = range(20_000, 21_000)
 TUNING_SEEDS = range(30_000, 30_500)
 JUDGING_SEEDS = range(60_000, 61_000)

@@ -1,17 +1,26 @@
 """`ganpatch patch`: working on patch files alone."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ganpatch.cli import completing
 from ganpatch.cli.completing import PathOf
 from ganpatch.cli.help import Command
-from ganpatch.cli.options import ANY_PATH, PATCH_FILE, json_option
-from ganpatch.cli.output import print_json, print_table, say
+from ganpatch.cli.loading import load_model, loading_options
+from ganpatch.cli.options import ANY_PATH, PATCH_FILE, json_option, other_weights_option, seeds_option
+from ganpatch.cli.output import print_json, print_rows, print_table, progress_bar, say
 from ganpatch.cli.patch_concepts import insert, remove
+from ganpatch.cli.running import compute_options
 from ganpatch.errors import printable
-from ganpatch.option_values import PATCH_SUFFIXES
+from ganpatch.option_values import EFFECT_SEEDS, PATCH_SUFFIXES
+
+if TYPE_CHECKING:
+    from ganpatch.generator.device import Compute
+    from ganpatch.patch.patch_file import Patch
 
 _overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing patch file.")
 
@@ -45,23 +54,61 @@ def check(files: tuple[Path, ...]) -> None:
 
 @patch.command(cls=Command)
 @click.argument("file", type=PATCH_FILE)
+@click.option("--model", shell_complete=completing.models, help="Draw what the patch does to images of this model.")
+@seeds_option(EFFECT_SEEDS)
+@click.option("-o", "--out", type=ANY_PATH, help="Picture of that to write.  [default: PATCH-effect.png]")
+@other_weights_option
+@compute_options
+@loading_options
 @json_option
-def show(file: Path, as_json: bool) -> None:
-    """Show what the patch FILE does.
+def show(file: Path, model: str | None, as_json: bool, **given: Any) -> None:
+    """Show what the patch FILE does; with --model, also what it does to images, in a picture, before you apply it.
+
+    A patch is data, but it changes a model. The picture shows how much each image changes, which parts of it, and the
+    twelve most changed pairs. Nothing but the picture is written.
 
     \b
       ganpatch patch show fix.yaml
+      ganpatch patch show fix.yaml --model model.pt -o fix-effect.png
     """
     from ganpatch.patch.combining import patch_rows
     from ganpatch.patch.patch_file import Patch
 
     found = Patch.load(file)
+    if model is not None:
+        _show_effect(found, file, model, as_json, **given)
+        return
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
     about = f"{found.name}, for {found.model.name}{': ' + found.description if found.description else ''}"
     click.echo(printable(about))
     print_table(["edit", "layer", "units", "what", "reason"], patch_rows(found))
+
+
+def _show_effect(
+    found: "Patch",
+    file: Path,
+    model: str,
+    as_json: bool,
+    *,
+    seeds: Sequence[int],
+    out: Path | None,
+    allow_other_weights: bool,
+    compute: "Compute",
+    loading: dict[str, Any],
+) -> None:
+    from ganpatch.pages.image_grids import picture_format, save_picture
+    from ganpatch.pages.patch_effects import measure_effect
+
+    picture = out or file.with_name(f"{file.stem}-effect.png")
+    picture_format(picture)
+    generator = load_model(model, loading, compute, patch=found)
+    with progress_bar("drawing") as progress:
+        effect = measure_effect(generator, found, seeds, allow_other_weights=allow_other_weights, progress=progress)
+    save_picture(effect.picture(), picture)
+    print_rows(["what", "value"], effect.rows(), as_json)
+    say(f"open {picture}")
 
 
 @patch.command(cls=Command)

@@ -2,6 +2,7 @@
 
 image_grids           grids, before/after pairs, contact sheets, sprite sheets
 samples               images of a generator, with and without a patch
+patch_effects         what a patch does to images: how much, to which, where
 charts                charts for report pages, each also as SVG and CSV
 plot_axes             axes, round ticks, colours and legends of charts
 report_frame          one HTML file, readable from disk, that requests nothing from other hosts

@@ -1,8 +1,8 @@
 """The pages of a run folder written again from its data: a page that somebody else sent is a program.
 
-    fresh = write_fresh_pages(Path("run"))
-    fresh.pages             # run/index.html, and run/dissection.html where there is a dissection
-    fresh.differing         # the files that were there, and were not what ganpatch writes for this data
+fresh = write_fresh_pages(Path("run"))
+fresh.pages             # run/index.html, and run/dissection.html where there is a dissection
+fresh.differing         # the files that were there, and were not what ganpatch writes for this data
 """
 
 from collections.abc import Iterator
@@ -39,17 +39,19 @@ class FreshPages:
 
 
 def write_fresh_pages(folder: Path) -> FreshPages:
-    """Write the pages of a run from its data, and compare those that were there; raise GanpatchError if it is broken."""
-    differing, pages = [], [PAGE]
+    """Write the pages of a run from its data, and compare those that were there.
+
+    Raises GanpatchError if the run is broken, or in use by another process.
+    """
+    pages = [PAGE]
     with locked(folder), replacing_together(folder, PAGE) as room:
         write_page_files(folder, room, name=folder.name)
         if (folder / DISSECTION).is_file():
             write_dissection_page(Dissection.load(folder), room)
             pages.append(DISSECTION_PAGE)
-        for name in _names(room):
-            if (folder / name).exists() and not _is_same(folder / name, room / name):
-                differing.append(name)
-    return FreshPages(pages=tuple(folder / name for name in pages), differing=tuple(differing))
+        there = [name for name in _names(room) if (folder / name).exists()]
+        differing = tuple(name for name in there if not _is_same(folder / name, room / name))
+    return FreshPages(pages=tuple(folder / name for name in pages), differing=differing)
 
 
 def _names(room: Path) -> Iterator[str]:

@@ -117,6 +117,7 @@ CALLS: dict[str, Callable[[Setup], object]] = {
     "rank_to_folder": lambda s: ganpatch.rank_to_folder(
         s.dcgan, ganpatch.RunFolder(s.folder / "ranked", overwrite=True), ["main.5"], range(8)
     ),
+    "measure_effect": lambda s: ganpatch.measure_effect(s.dcgan, s.patch, range(4)).picture(),
     "remove_concept": lambda s: ganpatch.remove_concept(s.causes, choice(), s.painter, eye(), range(8)),
     "revert": lambda s: ganpatch.revert(s.folder / "kept.fixed.pt"),
     "format_settings": lambda s: ganpatch.format_settings(

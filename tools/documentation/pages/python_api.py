@@ -20,7 +20,7 @@ GROUPS = {
     "Finding units that draw artifacts": "suggest suggest_for_run Task KeptResults Suggested Found MethodFacts "
     "load_features Features flag_units flag_reviewed flag_suggested",
     "Patches": "Patch Edit Mask Model Prints Provenance Evidence Record Figure applied diff_patches merge_patches "
-    "patch_rows Sample",
+    "patch_rows Sample measure_effect PatchEffect",
     "Repaired files": "apply_patch Target PatchedModel bake Baked Decision Proof repair Request Repaired export_onnx "
     "Exported list_onnx_layers GraphLayer patch_onnx PatchedGraph verify Verification Agreement revert Fingerprint "
     "fingerprint",
