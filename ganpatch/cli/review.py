@@ -18,7 +18,7 @@ def review(run: Path, port: int, open_browser: bool, page_only: bool) -> None:
     """Serve the review page of RUN on this machine; flags are saved in the run folder as you make them.
 
     A page is a program. Open that of a run which somebody else made in this way, or after --page-only: both write it
-    anew, and --page-only says whether the one that came was different.
+    again, and --page-only says whether the one that came was different.
 
     \b
       ganpatch review run --open

@@ -1,8 +1,10 @@
 """The pages of a run folder written again from its data: a page that somebody else sent is a program.
 
-fresh = write_fresh_pages(Path("run"))
-fresh.pages             # run/index.html, and run/dissection.html where there is a dissection
-fresh.differing         # the files that were there, and were not what ganpatch writes for this data
+Example:
+
+    fresh = write_fresh_pages(Path("run"))
+    fresh.pages             # run/index.html, and run/dissection.html where there is a dissection
+    fresh.differing         # the files that were there, and were not what ganpatch writes for this data
 """
 
 from collections.abc import Iterator

@@ -54,7 +54,7 @@ def test_every_option_is_in_one_group() -> None:
     ("words", "message"),
     [
         (("tune", "x.yaml", "--images", "3"), "No such option '--images' for 'ganpatch tune': it is --n here"),
-        (("flag", "run", "--n", "3"), "No such option '--n' for 'ganpatch flag'; it is an option of 'ganpatch rank', 'ganpatch sample', 'ganpatch verify', 'ganpatch evaluate' (+7 more)"),
+        (("flag", "run", "--n", "3"), "No such option '--n' for 'ganpatch flag'; it is an option of 'ganpatch rank', 'ganpatch sample', 'ganpatch verify', 'ganpatch evaluate' (+8 more)"),
         (("tune", "x.yaml", "--score", "max"), "No such option '--score' for 'ganpatch tune'; it is an option of 'ganpatch rank'"),
         (("rank", "--lyaer", "x"), "No such option '--lyaer' for 'ganpatch rank'; did you mean '--layer'?"),
         (("rank", "--zzz"), "No such option '--zzz' for 'ganpatch rank'"),

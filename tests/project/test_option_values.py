@@ -24,5 +24,5 @@ def test_features_of_these_names_exist() -> None:
 
 def test_no_seeds_are_of_two_purposes() -> None:
     ranges = [value for name, value in vars(option_values).items() if name.endswith("_SEEDS")]
-    assert len(ranges) == 6
+    assert len(ranges) == 7
     assert sum(map(len, ranges)) == len(set().union(*ranges))

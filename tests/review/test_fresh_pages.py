@@ -1,4 +1,4 @@
-"""The pages of a run that somebody else made: a page is a program, so they are written anew from the data."""
+"""The pages of a run that somebody else made: a page is a program, so they are written again from the data."""
 
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def test_what_a_page_links_to_is_replaced_and_not_followed(run: Path) -> None:
     assert not (run / "index.html").is_symlink()
 
 
-def test_the_server_writes_the_page_anew(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_server_writes_the_page_again(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (run / "index.html").write_text(HARM)
     monkeypatch.setattr(server, "run", lambda app, listener: listener.close())
     server.serve(run, 0, lambda address: None)
