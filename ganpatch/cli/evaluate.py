@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @model_and_patch()
 @seeds_option(EVALUATION_SEEDS)
 @click.option("--real", type=FOLDER, help="A folder of real images to compare with.")
+@click.option("--targets", type=FOLDER, help="A folder with the right output of each of --inputs, by the same names.")
 @click.option("--references", default=1000, show_default=True, type=click.IntRange(20), help="Images to compare with.")
 @features_option
 @click.option(
@@ -54,11 +55,13 @@ def evaluate(
     """Measure whether PATCH improves MODEL, compared with no patch and with random-unit baselines.
 
     Without --real, churches is compared with the scene that each seed describes; any other model with the most typical
-    half of its own images, which cannot show that images get better.
+    half of its own images, which cannot show that images get better. With --targets, each output is compared with the
+    right one: error, PSNR, SSIM, and LPIPS where its weights are cached.
 
     \b
       ganpatch evaluate model.pt fix.yaml --real photos
       ganpatch evaluate fix.yaml --n 500 --features inception --write
+      ganpatch evaluate 4x.pth fix.yaml --inputs small --targets sharp
     """
     from ganpatch.evaluation.evaluator import Choices
     from ganpatch.evaluation.evaluator import evaluate as evaluate_patch

@@ -1,6 +1,7 @@
 """evaluation: does a patch improve the images, and how strong must it be?
 
 evaluator             before, after and random-unit baselines; the one function that the others serve
+target_pictures       the right output of each picture that goes in
 references            what images are compared with: targets, real images, or the typical half
 measuring             the passes over the images: features, errors, how active the units are
 baselines             the same edits of random units

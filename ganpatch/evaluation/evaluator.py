@@ -11,7 +11,7 @@ units, and draws only these. The seeds are not those that the patch was chosen o
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ class Choices:
 
     seeds: Sequence[int] = SEEDS
     real: Path | None = None
+    targets: Path | None = None
     references: int = 1000
     features: Features
     baselines: int = BASELINES
@@ -68,6 +69,7 @@ class Evaluation:
 
     `baselines` are the changes of the score of each baseline's own most active images; `fine` describes the change of
     the half of the images that activates the units least; `activity` [N] is how much each image activates them.
+    `likeness` holds PSNR, SSIM and LPIPS to the right images, before and after, where these are known.
     """
 
     patch: Patch
@@ -81,6 +83,7 @@ class Evaluation:
     damage: Damage
     activity: Tensor
     pictures: tuple[Pixels, Pixels]
+    likeness: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = field(default_factory=dict)
 
     @property
     def baselines(self) -> Sequence[Change]:
@@ -116,7 +119,7 @@ class Evaluation:
             reference=self.reference.description,
             baselines=len(found.baselines),
             settings={"features": self.choices.features.name, "score": found.score},
-            figures={**scores, **self._tests(), **self._distances(), **self._kept()},
+            figures={**scores, **self._tests(), **self._distances(), **self._likeness(), **self._kept()},
             answer=self.verdict.answer,
             note=self.verdict.sentence,
         )
@@ -135,6 +138,13 @@ class Evaluation:
             for name, before in self.before[where].rounded().items()
         }
 
+    def _likeness(self) -> dict[str, Figure]:
+        return {
+            f"{where}_{name}": Figure(what="to the right images", before=value, after=after[name])
+            for where, (before, after) in self.likeness.items()
+            for name, value in before.items()
+        }
+
     def _kept(self) -> dict[str, Figure]:
         return {f"fine_{name}": Figure(value=value) for name, value in self.fine.items()}
 
@@ -146,11 +156,11 @@ def evaluate(
 
     Raises GanpatchError when the seeds are those that the patch was chosen on, or too few.
     """
-    choices = choices or Choices(features=load_features())
+    choices = _each_once(generator, choices or Choices(features=load_features()))
     _refuse_seeds(patch, choices.seeds)
     with applied(generator.module, patch, allow_other_weights=choices.allow_other_weights):
         pass
-    compared = Compared(features=choices.features, real=choices.real, count=choices.references)
+    compared = Compared(features=choices.features, real=choices.real, targets=choices.targets, count=choices.references)
     reference = choose_reference(generator, compared)
     plan = _plan(choices, progress)
     observed = observe_both(generator, patch.edits, reference, plan)
@@ -183,7 +193,23 @@ def evaluate(
         damage=observed.damage,
         activity=activity_of(observed.layers.peaks, patch.edits),
         pictures=observed.pictures,
+        likeness={name: _likeness(observed, rows[name]) for name in before if observed.before.likeness is not None},
     )
+
+
+def _each_once(generator: Generator, choices: Choices) -> Choices:
+    """Return the choices with no more seeds than there are different inputs."""
+    count = generator.latent.count
+    return choices if count is None or len(choices.seeds) <= count else replace(choices, seeds=choices.seeds[:count])
+
+
+def _likeness(observed: Observed, rows: Tensor) -> tuple[Mapping[str, float], Mapping[str, float]]:
+    """Return PSNR, SSIM and LPIPS to the right images of `rows`, before and after."""
+    found = []
+    for sample in (observed.before, observed.after):
+        assert sample.likeness is not None
+        found.append({name: value for name, value in sample.likeness.of(rows).items() if name != "unchanged"})
+    return found[0], found[1]
 
 
 def _plan(choices: Choices, progress: Progress) -> Plan:

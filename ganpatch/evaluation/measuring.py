@@ -41,10 +41,15 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Images as numbers: feature `vectors` [N, D], and the mean absolute `errors` [N] to their targets, if known."""
+    """Images as numbers: feature `vectors` [N, D], and how far they are from their targets, if these are known."""
 
     vectors: Tensor
-    errors: Tensor | None
+    likeness: Damage | None
+
+    @property
+    def errors(self) -> Tensor | None:
+        """The mean absolute errors [N] to the targets."""
+        return None if self.likeness is None else self.likeness.changed
 
     def score(self, reference: Reference, rows: Tensor) -> float:
         """Return the mean error of the images in `rows`, or their Fréchet distance to the reference images."""
@@ -162,15 +167,15 @@ def least_active(peaks: Mapping[str, Tensor], edits: Sequence[Edit]) -> Tensor:
 @dataclass(slots=True)
 class _Collected:
     vectors: list[Tensor] = field(default_factory=list)
-    errors: list[Tensor] = field(default_factory=list)
+    likeness: list[Damage] = field(default_factory=list)
 
     def add(self, images: Tensor, seeds: Sequence[int], reference: Reference, plan: Plan) -> None:
         self.vectors.append(plan.features.vectors(images))
-        errors = _errors(images, seeds, reference)
-        self.errors += [] if errors is None else [errors]
+        if reference.targets is not None:
+            self.likeness.append(damage(images.cpu(), reference.targets(seeds).cpu(), plan.perceptual))
 
     def sample(self) -> Sample:
-        return Sample(vectors=torch.cat(self.vectors), errors=torch.cat(self.errors) if self.errors else None)
+        return Sample(vectors=torch.cat(self.vectors), likeness=Damage.joined(self.likeness) if self.likeness else None)
 
 
 class _Activity:

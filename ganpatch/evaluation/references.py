@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ganpatch.evaluation.target_pictures import TargetPictures
 from ganpatch.families.churches.targets import draws_scenes, held_out_images, targets_of
 from ganpatch.finding.image_features import Features
 from ganpatch.finding.typical import Typical
@@ -29,10 +30,14 @@ Targets = Callable[[Sequence[int]], Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """What to compare with: the folder `real`, or what fits the generator; `count` images, by their `features`."""
+    """What to compare with: the folder `real`, or what fits the generator; `count` images, by their `features`.
+
+    `targets` is a folder with the right output for each picture that goes in.
+    """
 
     features: Features
     real: Path | None = None
+    targets: Path | None = None
     count: int = 1000
 
 
@@ -51,8 +56,15 @@ class Reference:
 
 @torch.inference_mode()
 def choose_reference(generator: Generator, compared: Compared) -> Reference:
-    """Return the best available reference: `real` images, the scenes of the bundled generator, or its typical half."""
+    """Return the best available reference: targets, `real` images, the bundled generator's scenes, its own half."""
     features, count = compared.features, compared.count
+    if compared.targets is not None:
+        right = TargetPictures.of(generator, compared.targets)
+        return Reference(
+            description=f"{right.inputs.count} target pictures of {compared.targets.name}",
+            vectors=_vectors(features, (right(seeds) for seeds in batched(range(right.inputs.count), BATCH))),
+            targets=right,
+        )
     if compared.real is not None:
         height, width = generator.sample([0]).shape[-2:]
         vectors = _vectors(features, read_images(compared.real, (height, width), BATCH, count))

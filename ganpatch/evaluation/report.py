@@ -56,14 +56,15 @@ def evaluation_rows(evaluation: Evaluation) -> list[list[str]]:
     distance = evaluation.choices.features.distance_name
     score = [] if distance == evaluation.found.score else [evaluation.found.score]
     head = ["images", "patch", *score, distance, "kernel distance", "precision", "recall", "density", "coverage"]
-    rows = [head]
+    like = list(evaluation.likeness["all"][0]) if evaluation.likeness else []
+    rows = [[*head, *(f"{name.upper()} to targets" for name in like)]]
     for where in _WHERE:
         change = getattr(evaluation.found, where)
-        for words, of, value in (
-            ("before", evaluation.before, change.before),
-            ("after", evaluation.after, change.after),
+        for place, (words, of, value) in enumerate(
+            (("before", evaluation.before, change.before), ("after", evaluation.after, change.after))
         ):
             numbers = [f"{number:.4g}" for number in of[where].rounded().values()]
+            numbers += [f"{evaluation.likeness[where][place][name]:.4g}" for name in like]
             rows.append([where, words, *[f"{value:.4g}" for _ in score], *numbers])
     return rows
 

@@ -124,9 +124,7 @@ def given_inputs(path: Path, known: Drawn | None, limits: Range) -> Drawn:
     `known` is what the model takes, if that is known; raises GanpatchError when the files do not fit it.
     """
     if path.is_dir():
-        files = tuple(sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES))
-        if not files:
-            raise GanpatchError(f"'{path}' holds no images ({listed(_SUFFIXES)})")
+        files = picture_files(path)
         if known is None:
             raise GanpatchError(f"--inputs {path}: how large are the images? say --latent images:3,256,256")
         if len(known.shape) != 3 or known.shape[0] not in (1, 3):
@@ -143,9 +141,17 @@ def given_inputs(path: Path, known: Drawn | None, limits: Range) -> Drawn:
     return Rows(path=path, tensor=tensor.float())
 
 
+def picture_files(folder: Path) -> tuple[Path, ...]:
+    """Return the pictures of a folder by name; raise GanpatchError when there are none."""
+    files = tuple(sorted(file for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES))
+    if not files:
+        raise GanpatchError(f"'{folder}' holds no images ({listed(_SUFFIXES)})")
+    return files
+
+
 def fitting(images: Images) -> tuple[Images, str]:
     """Return images no larger than the smallest of their files, where they are cropped, and a sentence about it."""
-    sizes = [_size(path) for path in images.files]
+    sizes = [picture_size(path) for path in images.files]
     if not images.cropped or not sizes:
         return images, ""
     smallest = min(height for height, _ in sizes), min(width for _, width in sizes)
@@ -162,7 +168,8 @@ def fitting(images: Images) -> tuple[Images, str]:
     )
 
 
-def _size(path: Path) -> tuple[int, int]:
+def picture_size(path: Path) -> tuple[int, int]:
+    """Return height and width of a picture, upright."""
     with opened_picture(path, f"'{path}' is not a readable image") as image:
         upright = image.getexif().get(_ORIENTATION, 1) < _TURNED
         return (image.height, image.width) if upright else (image.width, image.height)
