@@ -3,7 +3,7 @@
     python -m tools.benchmarks.agreement                # measures, a few minutes of one core
     python -m tools.benchmarks.agreement --write        # and puts the table into docs/methods/evaluation.md
 
-The edits are parts of the patch that ships, whole and at half strength, units that move the other way, and random sets
+The edits are parts of the patch that ships, whole, at half strength, and with values on the other side of the mean, and random sets
 of three layers, off or at their means. Each is applied to the images that most activate its units. For each of them the
 change of the mean error to the clean scenes is compared with the change of the Fréchet distance in some features, to
 drawn scenes (as to photographs) and to the typical half of the generator's own images. Reported are Spearman's rank
