@@ -3,10 +3,10 @@
     python -m tools.benchmarks.agreement                # measures, a few minutes of one core
     python -m tools.benchmarks.agreement --write        # and puts the table into docs/methods/evaluation.md
 
-The edits are parts of the patch that ships, whole, at half strength, and with values on the other side of the mean, and random sets
-of three layers, off or at their means. Each is applied to the images that most activate its units. For each of them the
-change of the mean error to the clean scenes is compared with the change of the Fréchet distance in some features, to
-drawn scenes (as to photographs) and to the typical half of the generator's own images. Reported are Spearman's rank
+The edits are parts of the patch that ships, whole, at half strength, and with values on the other side of the mean, and
+random sets of three layers, off or at their means. Each is applied to the images that most activate its units. The
+change of their mean error to the clean scenes is compared with the change of their Fréchet distance in some features,
+to drawn scenes (as to photographs) and to the typical half of the generator's own images. Reported are Spearman's rank
 correlation over the edits, and how often an edit that lowers the error lowers the distance, and one that raises it
 raises the distance.
 """
