@@ -140,6 +140,8 @@ def _sentence(found: Measured, answer: Answer, p_value: float | None) -> str:
     text = "; ".join(parts) + "."
     if p_value is not None and 1 / (1 + len(found.baselines)) > CHANCE:
         text += " At least 20 baselines are needed to show an improvement."
+    elif answer == "not shown" and found.most.relative <= -COUNTS and p_value is not None and not _is_apart(found):
+        text += " Random units spread so widely that they may do as much."
     if found.judged:
         text += f" By eye: {found.judged}"
     if answer == "more typical":

@@ -86,6 +86,12 @@ def test_too_few_baselines_are_named() -> None:
     assert text.endswith(" At least 20 baselines are needed to show an improvement.")
 
 
+def test_a_fall_within_the_spread_of_random_units_says_so() -> None:
+    text = judge_change(replace(GOOD, baselines=changes(*[0.03 * n for n in range(-6, 14)]))).sentence
+    assert text.startswith("Not shown: ")
+    assert text.endswith(" Random units spread so widely that they may do as much.")
+
+
 def test_the_p_value_counts_the_patch_among_its_baselines() -> None:
     own, others = Change(before=2, after=1), changes(-0.6, -0.5, -0.4, 0.1)
     assert rank_p_value(own, others) == pytest.approx(3 / 5)
