@@ -80,7 +80,8 @@ _NAMES = {
     "finding.image_features": "Features load_features",
     "finding.kept_results": "KeptResults",
     "finding.methods": "suggest",
-    "finding.suggestions": "Found MethodFacts Suggested",
+    "finding.set_search": "suggest_sets",
+    "finding.suggestions": "Found MethodFacts Suggested UnitSet",
     "finding.task": "Task",
     "fold.baking": "Baked Proof bake",
     "fold.planning": "Decision",
@@ -106,7 +107,7 @@ _NAMES = {
     "runs.dissection_run": "dissect_to_folder",
     "runs.ranking_run": "rank_to_folder",
     "runs.run_folder": "RunFolder",
-    "runs.suggestion_run": "suggest_for_run",
+    "runs.suggestion_run": "suggest_for_run suggest_sets_for_run",
     "segmenters.loading": "load_segmenter",
     "segmenters.segmenter": "Segmenter",
 }
@@ -180,9 +181,11 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from ganpatch.finding.image_features import load_features as load_features
     from ganpatch.finding.kept_results import KeptResults as KeptResults
     from ganpatch.finding.methods import suggest as suggest
+    from ganpatch.finding.set_search import suggest_sets as suggest_sets
     from ganpatch.finding.suggestions import Found as Found
     from ganpatch.finding.suggestions import MethodFacts as MethodFacts
     from ganpatch.finding.suggestions import Suggested as Suggested
+    from ganpatch.finding.suggestions import UnitSet as UnitSet
     from ganpatch.finding.task import Task as Task
     from ganpatch.fold.baking import Baked as Baked
     from ganpatch.fold.baking import Proof as Proof
@@ -230,6 +233,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from ganpatch.runs.ranking_run import rank_to_folder as rank_to_folder
     from ganpatch.runs.run_folder import RunFolder as RunFolder
     from ganpatch.runs.suggestion_run import suggest_for_run as suggest_for_run
+    from ganpatch.runs.suggestion_run import suggest_sets_for_run as suggest_sets_for_run
     from ganpatch.segmenters.loading import load_segmenter as load_segmenter
     from ganpatch.segmenters.segmenter import Segmenter as Segmenter
 else:

@@ -21,6 +21,7 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 GENERATORS = ("churches",)  # those that ship with the package
 METHODS = ("first-look", "typicality", "oddity", "rarity", "spike", "fd", "defect")
 DEFAULT_METHOD = "first-look"
+SETS = "sets"  # of units that draw a fault together, instead of an order
 PRESETS = ("sparse", "reference", "paper")
 DEFAULT_PRESET = "sparse"
 

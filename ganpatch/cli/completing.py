@@ -24,6 +24,7 @@ from ganpatch.option_values import (
     METHODS,
     PATCH_SUFFIXES,
     SEGMENTERS,
+    SETS,
     WEIGHTS_SUFFIXES,
 )
 from ganpatch.plugins import Group, plugin_names
@@ -75,12 +76,13 @@ def features(_context: click.Context, _parameter: click.Parameter, incomplete: s
 
 def methods(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """Offer the methods of `ganpatch suggest`."""
-    return _beginning([*METHODS, *_installed("ganpatch.scorers")], incomplete)
+    return _beginning([*METHODS, SETS, *_installed("ganpatch.scorers")], incomplete)
 
 
 def suggested(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    """Offer the methods that have suggested something for the run on the line, else all of them."""
-    found = [name for folder in _folders(context) for name in _names(_read(folder / "suggestions.json").get("methods"))]
+    """Offer the methods and sets that were suggested for the run on the line, else all methods."""
+    indices = [_read(folder / "suggestions.json") for folder in _folders(context)]
+    found = [name for index in indices for name in [*_names(index.get("methods")), *_set_names(index.get("sets"))]]
     return _beginning(found, incomplete) if found else methods(context, parameter, incomplete)
 
 
@@ -166,6 +168,12 @@ def _layers_in(content: dict[str, Any]) -> list[str]:
 def _names(content: Any) -> list[str]:
     """Return the texts of a list, or the keys of an object."""
     return [name for name in content if isinstance(name, str)] if isinstance(content, list | dict) else []
+
+
+def _set_names(content: Any) -> list[str]:
+    """Return the names of suggested sets."""
+    sets = content if isinstance(content, list) else []
+    return _names([one.get("name") for one in sets if isinstance(one, dict)])
 
 
 def _layers_of_settings() -> Sequence[str]:

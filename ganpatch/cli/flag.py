@@ -22,9 +22,9 @@ from ganpatch.cli.output import print_json, say
     "--suggested",
     metavar="METHOD",
     shell_complete=completing.suggested,
-    help="The units that ganpatch suggest put first, with its edits.",
+    help="The units that ganpatch suggest put first, with its edits, or its sets: set-1,set-3.",
 )
-@click.option("--first", default=20, show_default=True, type=click.IntRange(1), help="How many of the suggested.")
+@click.option("--first", type=click.IntRange(1), help="How many of the suggested units, or sets.  [default: 20 units]")
 @click.option("--name", help="Name of the patch.  [default: the file's name]")
 @click.option("--description", default="", help="What the patch repairs.")
 @click.option("-o", "--out", type=ANY_PATH, required=True, help="Patch file to write.")
@@ -32,19 +32,14 @@ from ganpatch.cli.output import print_json, say
 @json_option
 def flag(
     run: Path,
-    units: str | None,
-    layer: str | None,
-    reason: str,
-    verdicts: Path | None,
-    suggested: str | None,
-    first: int,
     name: str | None,
     description: str,
     out: Path,
     overwrite: bool,
     as_json: bool,
+    **asked: Any,
 ) -> None:
-    """Turn flagged units of RUN into a patch that switches them off.
+    """Turn flagged units of RUN into a patch that switches them off, or edits them as suggested.
 
     Without --units or --verdicts: what was flagged under 'ganpatch review'.
 
@@ -52,22 +47,16 @@ def flag(
       ganpatch flag run --units 3,17-19 --reason "smeared sky" -o fix.yaml
       ganpatch flag run --verdicts verdicts.json -o fix.yaml
       ganpatch flag run --suggested first-look --first 20 -o fix.yaml
+      ganpatch flag run --suggested set-1,set-3 -o fix.yaml
     """
     from ganpatch.patch.new_files import name_from, save_new_patch
-    from ganpatch.ranking.result import read_manifest
-    from ganpatch.review.flags import chosen_flags, flag_suggested, refuse_beside_suggested
-    from ganpatch.review.verdicts import patch_from_flags
+    from ganpatch.review.flags import Asked, flag_as_asked, where_weights_fail
 
-    about: Any = {"name": name or name_from(out), "description": description}
-    if suggested:
-        refuse_beside_suggested(units, verdicts)
-        patch = flag_suggested(run, suggested, first=first, layers=[layer] if layer else (), **about)
-    else:
-        manifest = read_manifest(run)
-        flags = chosen_flags(run, manifest, units=units, layer=layer, reason=reason, verdicts=verdicts)
-        patch = patch_from_flags(manifest, flags, **about)
+    patch = flag_as_asked(run, Asked(**asked), name=name or name_from(out), description=description)
     save_new_patch(patch, out, overwrite=overwrite)
     count = sum(len(edit.units) for edit in patch.edits)
     if as_json:
         print_json({"written": str(out), "edits": [edit.layer for edit in patch.edits], "units": count})
+    if remark := where_weights_fail(patch):
+        say(remark)
     say(f"{count} units in {out}; next: ganpatch sample MODEL --patch {out} --before-after -o pairs.png")

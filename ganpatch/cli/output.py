@@ -42,6 +42,16 @@ def print_rows(heading: Sequence[str], rows: Sequence[Sequence[str]], as_json: b
         print_table(heading, rows)
 
 
+def print_tables(tables: Sequence[Sequence[Sequence[str]]], as_json: bool) -> None:
+    """Print the tables that have rows, each a heading and its rows, or all their rows as one JSON list."""
+    if as_json:
+        print_json([dict(zip(heading, row, strict=True)) for heading, *rows in tables for row in rows])
+        return
+    for heading, *rows in tables:
+        if rows:
+            print_table(heading, rows)
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: Sequence[str] = ()) -> None:
     """Print a table on stdout, as wide as its content where the output is no terminal."""
     from rich.console import Console

@@ -9,10 +9,9 @@ from ganpatch.cli import completing
 from ganpatch.cli.help import command
 from ganpatch.cli.loading import load_model, loading_options
 from ganpatch.cli.options import FOLDER, features_option, json_option, layers_option
-from ganpatch.cli.output import print_json, print_table, progress_bar, say
+from ganpatch.cli.output import print_tables, progress_bar, say
 from ganpatch.cli.running import compute_options, pass_group
-from ganpatch.number_ranges import parse_spans
-from ganpatch.option_values import DEFAULT_METHOD, METHODS
+from ganpatch.option_values import DEFAULT_METHOD, METHODS, SETS
 
 if TYPE_CHECKING:
     from ganpatch.forward.processes import Group
@@ -27,12 +26,16 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="METHOD",
     shell_complete=completing.methods,
-    help=f"{', '.join(METHODS)}, or of a plugin.  [default: {DEFAULT_METHOD}]",
+    help=f"{', '.join([*METHODS, SETS])}, or of a plugin.  [default: {DEFAULT_METHOD}; {SETS} with --broken]",
 )
 @click.option("--model", shell_complete=completing.models, help="The model that was ranked.  [default: as for rank]")
-@layers_option("Only this ranked layer; may be given several times.")
+@layers_option("Only this layer; may be given several times. Of sets, it need not be ranked.")
 @click.option("--real", type=FOLDER, help="A folder of real images, for fd.")
-@click.option("--broken", metavar="3,17-19", help="Seeds of images that are broken, for defect.")
+@click.option(
+    "--broken",
+    metavar="3,17-19",
+    help="Images that are broken, for sets and defect: seeds, or LAYER:UNIT for the top images of a row.",
+)
 @features_option
 @click.option("--images", default=12, show_default=True, type=click.IntRange(1), help="Top images looked at per unit.")
 @click.option("--first", default=20, show_default=True, type=click.IntRange(1), help="Units to print.")
@@ -47,7 +50,6 @@ def suggest(
     methods: tuple[str, ...],
     model: str | None,
     layers: tuple[str, ...],
-    broken: str | None,
     features: str,
     first: int,
     loading: dict[str, Any],
@@ -55,13 +57,14 @@ def suggest(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Suggest which units of RUN draw artifacts; the review page then sorts by each method.
+    """Suggest which units of RUN draw artifacts; the review page then sorts by each method, and shows the sets.
 
     \b
       ganpatch suggest run
+      ganpatch suggest run --by sets
+      ganpatch suggest run --broken layer4:17
       ganpatch suggest run --by typicality --by spike --model model.pt
-      ganpatch suggest run --by defect --broken 3,17-19,40
-      ganpatch flag run --suggested first-look --first 20 -o fix.yaml
+      ganpatch flag run --suggested set-1,set-3 -o fix.yaml
 
     \b
     first-look  typicality where a unit stands out by it, then oddity
@@ -71,19 +74,15 @@ def suggest(
     spike       is it active far beyond its typical level?
     fd          are its top images far from real ones?
     defect      is it active where images that you call broken are broken?
+    sets        which units draw together what a few images share at one place?
     """
     from ganpatch.finding.image_features import load_features
-    from ganpatch.runs.suggestion_run import suggest_for_run, suggestion_rows
+    from ganpatch.runs.suggestion_run import propose, set_rows, suggestion_rows
 
     generator = load_model(model, loading, compute, run=run)
     group.join(generator.compute.device)
-    given |= {"broken": parse_spans(broken, what="seed") if broken else (), "features": load_features(features)}
     with progress_bar("finding") as progress:
-        given |= {"progress": group.counting(progress), "group": group}
-        found = suggest_for_run(run, generator, methods or [DEFAULT_METHOD], layers, **given)
-    heading, *rows = suggestion_rows(found, first)
-    if as_json:
-        print_json([dict(zip(heading, row, strict=True)) for row in rows])
-    else:
-        print_table(heading, rows)
-    say(f"open {run / 'index.html'} and sort by a suggestion; look before you flag")
+        given |= {"progress": group.counting(progress), "group": group, "features": load_features(features)}
+        found = propose(run, generator, methods, layers, **given)
+    print_tables([suggestion_rows(found.methods, first), set_rows(found.sets)], as_json)
+    say(f"{run / 'index.html'}: {found.remark}")

@@ -3,16 +3,17 @@
     suggestions = read_suggestions(folder, manifest)
     suggestions["first-look"].layers["layer4"].first(20)        # the twenty units to look at first
 
-suggestions.json lists the methods with a line about each score; suggestions.safetensors holds the numbers. Both belong
-to one run: suggestions for an earlier ranking in the same folder are ignored.
+suggestions.json lists the methods with a line about each score, and sets of units that draw a fault together;
+suggestions.safetensors holds the numbers. Both belong to one run: suggestions for an earlier ranking in the same folder
+are ignored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from torch import Tensor
 
 from ganpatch.disk.array_files import is_finite, write_arrays
@@ -20,7 +21,7 @@ from ganpatch.disk.atomic_files import read_bytes, replacing_together
 from ganpatch.disk.json_files import Section, first_fault, parsed_section, write_section
 from ganpatch.disk.tensor_files import opened_tensors
 from ganpatch.errors import GanpatchError, explained, near_miss
-from ganpatch.patch.edit import Edit, LayerName, Mask, id_of
+from ganpatch.patch.edit import Edit, Finite, LayerName, Mask, id_of
 from ganpatch.ranking.result import Manifest
 
 INDEX, ARRAYS = "suggestions.json", "suggestions.safetensors"
@@ -37,10 +38,45 @@ class MethodFacts(Section):
     layers: Annotated[tuple[LayerName, ...], Field(min_length=1)]
 
 
+class UnitSet(Section):
+    """Units of one layer that draw a fault together, and the `values` that take it away (set_search.py).
+
+    `images` are the seeds that show it, from `start`; `gain` is the share of it that the edit takes away, `harm` the
+    change of other images, as a share of the difference between two images.
+    """
+
+    name: Annotated[str, Field(pattern=r"^set(-[1-9]\d{0,3})?$")]
+    layer: LayerName
+    channels: Annotated[int, Field(gt=0, le=10_000_000)]
+    units: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1, max_length=100_000)]
+    values: tuple[Finite, ...]
+    images: Annotated[tuple[int, ...], Field(max_length=100_000)]
+    start: Annotated[str, Field(max_length=1000)]
+    locality: Finite
+    gain: Finite = 0.0
+    harm: Finite = 0.0
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if len(self.values) != len(self.units):
+            raise ValueError(f"{len(self.units)} units have {len(self.values)} values")
+        if list(self.units) != sorted(set(self.units)) or self.units[-1] >= self.channels:
+            raise ValueError(f"units are not ascending numbers below {self.channels}")
+        return self
+
+    def edit(self, without: Collection[int] = ()) -> Edit:
+        """Return the edit that holds its units at their values, but for those `without`."""
+        pairs = [pair for pair in zip(self.units, self.values, strict=True) if pair[0] not in without]
+        units, values = zip(*pairs, strict=True)
+        reason = f"{self.name}: {self.start}"
+        return Edit(id=self.name, layer=self.layer, channels=self.channels, units=units, value=values, reason=reason)
+
+
 class _Index(Section):
     format: Literal["ganpatch-suggestions/1"] = "ganpatch-suggestions/1"
     run: str
     methods: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")], MethodFacts]
+    sets: Annotated[tuple[UnitSet, ...], Field(max_length=1000)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +118,8 @@ class Suggested:
 
 def read_suggestions(folder: Path, manifest: Manifest) -> dict[str, Suggested]:
     """Read the suggestions for this run, by method; return {} if there are none, or only for an earlier run."""
-    if not (folder / INDEX).is_file():
-        return {}
-    try:
-        index = parsed_section(read_bytes(folder / INDEX, limit=_LARGEST), _Index, f"'{folder / INDEX}'")
-    except ValidationError as fault:
-        raise GanpatchError(f"'{folder / INDEX}' is broken: {first_fault(fault)}; remove it") from fault
-    if index.run != manifest.run:
+    index = _read_index(folder, manifest)
+    if index is None or not index.methods:
         return {}
     what = f"'{folder / ARRAYS}' is broken: remove it, and run ganpatch suggest again"
     with opened_tensors(folder / ARRAYS, what) as file, explained(what):
@@ -102,14 +133,25 @@ def read_suggestions(folder: Path, manifest: Manifest) -> dict[str, Suggested]:
         }
 
 
-def save_suggestions(folder: Path, manifest: Manifest, suggested: Mapping[str, Suggested]) -> None:
-    """Save suggestions in the run folder, next to those of other methods for the same run."""
+def read_sets(folder: Path, manifest: Manifest) -> tuple[UnitSet, ...]:
+    """Read the sets suggested for this run; return () if there are none, or only for an earlier run."""
+    index = _read_index(folder, manifest)
+    return () if index is None else index.sets
+
+
+def save_suggestions(
+    folder: Path, manifest: Manifest, suggested: Mapping[str, Suggested], sets: Sequence[UnitSet] | None = None
+) -> None:
+    """Save suggestions in the run folder, next to those of other methods for the same run; None leaves its sets."""
     every = {**read_suggestions(folder, manifest), **suggested}
+    kept = read_sets(folder, manifest) if sets is None else sets
     with replacing_together(folder, ARRAYS, INDEX) as room:
-        write_suggestions(room, manifest, every)
+        write_suggestions(room, manifest, every, kept)
 
 
-def write_suggestions(folder: Path, manifest: Manifest, suggested: Mapping[str, Suggested]) -> None:
+def write_suggestions(
+    folder: Path, manifest: Manifest, suggested: Mapping[str, Suggested], sets: Sequence[UnitSet] = ()
+) -> None:
     """Write the files of suggestions into a folder that has none.
 
     Raises GanpatchError when a method returned what no edit can have.
@@ -126,8 +168,19 @@ def write_suggestions(folder: Path, manifest: Manifest, suggested: Mapping[str, 
             with explained(f"method '{method}' returned what cannot be used"):
                 _found(tensors, method, layer, manifest)
     write_arrays(folder / ARRAYS, tensors)
-    index = _Index(run=manifest.run, methods={method: one.facts for method, one in suggested.items()})
-    write_section(folder / INDEX, index)
+    methods = {method: one.facts for method, one in suggested.items()}
+    write_section(folder / INDEX, _Index(run=manifest.run, methods=methods, sets=tuple(sets)))
+
+
+def _read_index(folder: Path, manifest: Manifest) -> _Index | None:
+    """Read suggestions.json; return None if there is none, or only for an earlier run."""
+    if not (folder / INDEX).is_file():
+        return None
+    try:
+        index = parsed_section(read_bytes(folder / INDEX, limit=_LARGEST), _Index, f"'{folder / INDEX}'")
+    except ValidationError as fault:
+        raise GanpatchError(f"'{folder / INDEX}' is broken: {first_fault(fault)}; remove it") from fault
+    return index if index.run == manifest.run else None
 
 
 def chosen_method(suggested: Mapping[str, Suggested], method: str, folder: Path) -> Suggested:

@@ -65,7 +65,8 @@ def units_of_fault(
     `levels` are mean activations [N, C] of the images of `seeds`. Raises GanpatchError when fewer than four of `broken`
     are among `seeds`, or the layer has fewer units than `count`.
     """
-    is_broken = torch.tensor([seed in set(broken) for seed in seeds])
+    named = set(broken)
+    is_broken = torch.tensor([seed in named for seed in seeds])
     if int(is_broken.sum()) < FEWEST:
         raise GanpatchError(f"{int(is_broken.sum())} broken images among the seeds are too few; name at least {FEWEST}")
     if count > levels.shape[1] - len(without):

@@ -3,22 +3,39 @@
     patch = flag_units("run", {"layer4": [3, 17]}, name="fix", reason="smeared sky")
     patch = flag_reviewed("run", name="fix")
     patch = flag_suggested("run", "first-look", first=20, name="fix")
+    patch = flag_suggested("run", "set-1,set-3", name="fix")
 
 Each patch switches its units off, unless a method suggests another edit of them.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ganpatch.errors import GanpatchError
-from ganpatch.finding.suggestions import chosen_method, read_suggestions
-from ganpatch.number_ranges import parse_spans
-from ganpatch.option_values import DEFAULT_METHOD
+from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.finding.suggestions import UnitSet, chosen_method, read_sets, read_suggestions
+from ganpatch.number_ranges import format_spans, parse_spans
+from ganpatch.option_values import DEFAULT_METHOD, SETS
+from ganpatch.patch.edit import Edit
 from ganpatch.patch.evidence import Evidence, Record
 from ganpatch.patch.patch_file import Patch, Provenance, refused_in_words
 from ganpatch.ranking.result import Manifest, read_manifest
 from ganpatch.review.verdicts import VERDICTS, Flag, patch_from_flags, read_verdicts
+
+FIRST = 20  # suggested units that become a patch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What `ganpatch flag` was asked to flag: units by number, those of a file of verdicts, or suggested ones."""
+
+    units: str | None = None
+    layer: str | None = None
+    reason: str = ""
+    verdicts: Path | None = None
+    suggested: str | None = None
+    first: int | None = None
 
 
 def flag_units(
@@ -48,16 +65,53 @@ def flag_suggested(
     method: str = DEFAULT_METHOD,
     *,
     name: str,
-    first: int = 20,
+    first: int | None = None,
     layers: Sequence[str] = (),
     description: str = "",
 ) -> Patch:
-    """Return the patch of the `first` units that `method` suggested for a run, over `layers` or all, with its edits.
+    """Return the patch of the `first` units (20) that `method` suggested, over `layers` or all, with its edits.
 
+    Of sets, `method` names those to flag, as "set-1,set-3", or is "sets" for the `first` of them.
     Raises GanpatchError when the method was not run, or not on one of `layers`.
     """
+    folder, about = Path(run), {"name": name, "description": description}
+    manifest = read_manifest(folder)
+    if method == SETS or method.startswith("set-"):
+        return patch_from_sets(folder, manifest, _set_names(folder, manifest, method, first, layers), **about)
+    return patch_from_suggestion(folder, manifest, method, first or FIRST, layers=layers, **about)
+
+
+def _set_names(
+    folder: Path, manifest: Manifest, method: str, first: int | None, layers: Sequence[str]
+) -> Sequence[str]:
+    """Return the names of the sets that are asked for."""
+    if layers:
+        raise GanpatchError("--layer does not go with sets: each has its own layer")
+    if method != SETS:
+        if first is not None:
+            raise GanpatchError(f"--first does not go with {method}; it goes with --suggested {SETS}")
+        return [name.strip() for name in method.split(",")]
+    if first is None:
+        raise GanpatchError(
+            f"name the sets that draw a fault, as --suggested set-1,set-3, or how many: --suggested {SETS} --first 4"
+        )
+    names = [one.name for one in read_sets(folder, manifest)[:first]]
+    return names or ["set-1"]
+
+
+def flag_as_asked(folder: Path, asked: Asked, *, name: str, description: str = "") -> Patch:
+    """Return the patch that the command line asks for; raise GanpatchError when the request is unclear."""
     about = {"name": name, "description": description}
-    return patch_from_suggestion(Path(run), read_manifest(Path(run)), method, first, layers=layers, **about)
+    if asked.suggested:
+        if asked.units is not None or asked.verdicts is not None:
+            raise GanpatchError("give --suggested, or --units or --verdicts, not both")
+        layers = [asked.layer] if asked.layer else ()
+        return flag_suggested(folder, asked.suggested, first=asked.first, layers=layers, **about)
+    manifest = read_manifest(folder)
+    flags = chosen_flags(
+        folder, manifest, units=asked.units, layer=asked.layer, reason=asked.reason, verdicts=asked.verdicts
+    )
+    return patch_from_flags(manifest, flags, **about)
 
 
 def chosen_flags(
@@ -78,12 +132,6 @@ def chosen_flags(
             f"nothing is flagged in '{folder}' yet: give --units or --verdicts, or use 'ganpatch review'"
         )
     return read_verdicts(path, manifest).flags
-
-
-def refuse_beside_suggested(units: str | None, verdicts: Path | None) -> None:
-    """Raise GanpatchError when units are named in two ways."""
-    if units is not None or verdicts is not None:
-        raise GanpatchError("give --suggested, or --units or --verdicts, not both")
 
 
 def patch_from_suggestion(
@@ -110,6 +158,39 @@ def patch_from_suggestion(
     seen = Evidence.of(Record(made_by="ganpatch suggest", chosen_on=manifest.seeds, settings=settings))
     with refused_in_words("the patch"):
         return Patch(model=manifest.model, edits=tuple(edits), evidence=seen, provenance=Provenance.now(), **about)
+
+
+def patch_from_sets(folder: Path, manifest: Manifest, names: Sequence[str], **about: Any) -> Patch:
+    """Return the patch of the suggested sets `names`, one edit per set; a unit is in the first set that has it."""
+    found = {one.name: one for one in read_sets(folder, manifest)}
+    edits: list[Edit] = []
+    for name in dict.fromkeys(names):
+        if name not in found:
+            have = f"it has {', '.join(found)}" if found else f"make them with ganpatch suggest {folder} --by {SETS}"
+            raise GanpatchError(f"'{folder}' has no {name}; {have}{near_miss(name, found)}")
+        taken = {unit for edit in edits if edit.layer == found[name].layer for unit in edit.units}
+        if not taken.issuperset(found[name].units):
+            edits.append(found[name].edit(taken))
+    chosen_on = format_spans(sorted({*parse_spans(manifest.seeds, what="seed"), *_images(found, names)}))
+    settings = {"method": SETS, "sets": list(dict.fromkeys(names))}
+    seen = Evidence.of(Record(made_by="ganpatch suggest", chosen_on=chosen_on, settings=settings))
+    with refused_in_words("the patch"):
+        return Patch(model=manifest.model, edits=tuple(edits), evidence=seen, provenance=Provenance.now(), **about)
+
+
+def where_weights_fail(patch: Patch) -> str | None:
+    """Return what is to be known before a patch is applied to weights, or None: edits at a level do not fold."""
+    held = [edit.id for edit in patch.edits if edit.above is not None]
+    if not held:
+        return None
+    return (
+        f"{', '.join(held)}: held at a level (above:), which depends on the activation, so it cannot go into weights; "
+        "apply it to .pt2 or .onnx, or as a hook"
+    )
+
+
+def _images(found: Mapping[str, UnitSet], names: Sequence[str]) -> set[int]:
+    return {seed for name in names for seed in found[name].images}
 
 
 def _only_layer(manifest: Manifest) -> str:

@@ -6,6 +6,7 @@ import { fillKeys, hearKeys } from "./keys.js";
 import { Marks } from "./marks.js";
 import { Reviewing, USUAL, sourceOf } from "./reviewing.js";
 import { activityOf } from "./rows.js";
+import { setsOf } from "./sets.js";
 import { placeShot } from "./thumbnails.js";
 import { short, spans } from "./units.js";
 import { VerdictStore } from "./verdict_store.js";
@@ -73,8 +74,8 @@ function command() {
 }
 const quoted = (text) => (/^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 const fileName = () => `verdicts-${run.model}.json`;
-async function copy() {
-  const text = command();
+const copySet = (name) => copy(`ganpatch flag ${quoted(folder())} --suggested ${name} -o fix.yaml`);
+async function copy(text = command()) {
   try { await navigator.clipboard.writeText(text); } catch { prompt("Copy this command:", text); return; }
   say(text.includes("--verdicts") ? "Copied. Download the verdicts too: the command reads them" : "Copied");
 }
@@ -125,12 +126,13 @@ function showKeys() { fillKeys($("keys"), actions, [make("p", { class: "soft" },
 hearKeys(actions, () => "review");
 for (const dialog of [$("closer"), $("keys")]) dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
 $("undo").onclick = undo;
-$("copy").onclick = copy;
+$("copy").onclick = () => copy();
 $("download").onclick = download;
 $("help").onclick = showKeys;
 $("title").append(run.model, make("small", {}, `${run.n} images, top ${run.k} by ${run.score}`));
 document.title = `${run.model} – ganpatch review`;
 $("layers").append(...layers.map(({ name, units }, index) => make("button", { type: "button", onclick: () => wantLayer(index) }, `${name} (${units})`)));
+if (run.sets.length) $("sets").append(setsOf({ sets: run.sets, thumbnails: run.thumbnails, urlOf: served, copied: copySet }));
 if (!layers[state.layer]) state.layer = 0;
 wantLayer(state.layer);
 store.meet();

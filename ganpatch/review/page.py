@@ -1,7 +1,7 @@
 """The review page of a run folder: one HTML file and one data script per layer, readable from disk without a server."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ganpatch.disk.atomic_files import replacing_together, write_text
 from ganpatch.errors import printable
-from ganpatch.finding.suggestions import Suggested, read_suggestions
+from ganpatch.finding.suggestions import Suggested, UnitSet, read_sets, read_suggestions
 from ganpatch.pages.image_grids import sprite_layout
 from ganpatch.pages.scripts import asset, inlined, script_json
 from ganpatch.ranking.result import ARRAYS, STATISTICS, LayerRanking, Manifest, read_layers, read_manifest
@@ -28,10 +28,17 @@ def write_page(folder: str | Path) -> Path:
     return folder / PAGE
 
 
-def write_page_files(run: Path, target: Path, *, name: str, suggested: Mapping[str, Suggested] | None = None) -> None:
+def write_page_files(
+    run: Path,
+    target: Path,
+    *,
+    name: str,
+    suggested: Mapping[str, Suggested] | None = None,
+    sets: Sequence[UnitSet] | None = None,
+) -> None:
     """Write the page of a run, which it calls `name`, into another folder.
 
-    It shows `suggested`; by default, the suggestions that the run folder holds.
+    It shows `suggested` and `sets`; by default, the suggestions that the run folder holds.
     """
     manifest = read_manifest(run)
     layers = read_layers(run / ARRAYS, manifest)
@@ -41,7 +48,8 @@ def write_page_files(run: Path, target: Path, *, name: str, suggested: Mapping[s
         content = script_json(layer_data(ranked) | {"suggested": scores})
         write_text(target / layer_script(index), f"ganpatchLayer({index}, {content});\n")
     explained = {method: one.facts.explains for method, one in suggested.items()}
-    shown = run_data(run, manifest) | {"folder": printable(name), "suggested": explained}
+    proposed = [set_data(one) for one in (read_sets(run, manifest) if sets is None else sets)]
+    shown = run_data(run, manifest) | {"folder": printable(name), "suggested": explained, "sets": proposed}
     write_text(target / PAGE, _page(shown))
 
 
@@ -83,6 +91,19 @@ def run_data(folder: Path, manifest: Manifest) -> dict[str, Any]:
             "count": len(thumbs.seeds),
             "places": {str(seed): place for place, seed in enumerate(thumbs.seeds)},
         },
+    }
+
+
+def set_data(one: UnitSet) -> dict[str, Any]:
+    """Describe a suggested set to a page: its units, what it gains and harms, and the images that share the fault."""
+    return {
+        "name": one.name,
+        "layer": one.layer,
+        "units": list(one.units),
+        "gain": one.gain,
+        "harm": one.harm,
+        "start": one.start,
+        "images": list(one.images),
     }
 
 

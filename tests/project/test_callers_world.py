@@ -127,6 +127,10 @@ CALLS: dict[str, Callable[[Setup], object]] = {
         ganpatch.Task(generator=s.dcgan, ranking=ganpatch.Ranking.load(s.folder / "run"), references=20)
     ),
     "suggest_for_run": lambda s: ganpatch.suggest_for_run(s.folder / "run", s.dcgan, ["rarity"]),
+    "suggest_sets": lambda s: ganpatch.suggest_sets(s.broken_images, ["main.5"]),
+    "suggest_sets_for_run": lambda s: ganpatch.suggest_sets_for_run(
+        s.folder / "run", s.dcgan, ["main.5"], broken=range(4)
+    ),
     "tune": lambda s: ganpatch.tune(s.painter, s.painters_patch, BOUND),
     "verify": lambda s: ganpatch.verify(
         s.dcgan, s.patch, [s.folder / "kept.fixed.pt", s.folder / "model.onnx"], range(4)

@@ -13,7 +13,7 @@ import torch
 from playwright.sync_api import Browser, Page, expect
 
 from ganpatch import Generator, Patch, rank
-from ganpatch.finding.suggestions import Found, MethodFacts, Suggested, save_suggestions
+from ganpatch.finding.suggestions import Found, MethodFacts, Suggested, UnitSet, save_suggestions
 from ganpatch.ranking.result import read_manifest
 from ganpatch.review.flags import chosen_flags
 from ganpatch.review.page import write_page
@@ -104,6 +104,27 @@ def test_suggestions_are_sort_orders_with_a_line_that_explains_them(page: Page, 
     page.select_option("#sort", "unit")
     assert units_shown(page)[:2] == [0, 1]
     expect(page.locator("#explained")).to_have_text("Sorted by unit number: in the order of the layer.")
+
+
+def test_suggested_sets_are_shown_with_their_images_and_command(page: Page, run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    manifest = read_manifest(folder)
+    seeds = manifest.thumbnails.seeds[:5]
+    one = UnitSet(name="set-1", layer="main.5", channels=8, units=(1, 2, 5), values=(0.5, 0, 1), images=(*seeds, 10**9),
+                  start="images <b>that</b> most activate unit 2 of main.5", locality=9.0, gain=0.873, harm=0.0125)  # fmt: skip
+    save_suggestions(folder, manifest, {}, [one])
+    write_page(folder)
+    opened(page, folder)
+    expect(page.locator("#sets summary")).to_have_text("1 suggested set of units that draw a fault together")
+    facts = page.locator("#sets .about-set")
+    expect(facts).to_contain_text("set-1 takes away 87 % of what these images share; changes others by 1.3 %")
+    expect(facts).to_contain_text("main.5, 3 units: 1-2,5. From images <b>that</b> most activate unit 2 of main.5.")
+    assert page.locator("#sets .shot").count() == 5, "images without a thumbnail are left out"
+    page.evaluate("navigator.clipboard.writeText = text => { window.copied = text; return Promise.resolve() }")
+    page.locator("#sets button").click()
+    expect(page.locator("#saved")).to_have_text("Copied")
+    assert page.evaluate("window.copied") == f"ganpatch flag {folder} --suggested set-1 -o fix.yaml"
 
 
 def test_keys_flag_undo_and_move(page: Page, run: Path) -> None:

@@ -62,6 +62,11 @@ class Setup:
         return path, ganpatch.prepare_judging(path, lambda: self.dcgan, few)
 
     @property
+    def broken_images(self) -> ganpatch.Task:
+        ranking = ganpatch.Ranking.load(self.folder / "run")
+        return ganpatch.Task(generator=self.dcgan, ranking=ranking, broken=range(4))
+
+    @property
     def patch(self) -> ganpatch.Patch:
         return patch_for(self.dcgan, {"layer": "main.5", "channels": 8, "units": [3]})
 

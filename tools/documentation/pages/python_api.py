@@ -17,8 +17,8 @@ GROUPS = {
     "Loading a generator": "load Generator Origin LoadOptions Built Drawn Latent Labels parse_latent Compute "
     "list_layers LayerFacts probe Probed Question format_settings",
     "Ranking units": "rank rank_to_folder RunFolder Ranking LayerRanking Computed Group write_page",
-    "Finding units that draw artifacts": "suggest suggest_for_run Task KeptResults Suggested Found MethodFacts "
-    "load_features Features flag_units flag_reviewed flag_suggested",
+    "Finding units that draw artifacts": "suggest suggest_for_run suggest_sets suggest_sets_for_run Task KeptResults "
+    "Suggested Found MethodFacts UnitSet load_features Features flag_units flag_reviewed flag_suggested",
     "Patches": "Patch Edit Mask Model Prints Provenance Evidence Record Figure applied diff_patches merge_patches "
     "patch_rows Sample measure_effect PatchEffect",
     "Repaired files": "apply_patch Target PatchedModel bake Baked Decision Proof repair Request Repaired export_onnx "
