@@ -124,9 +124,14 @@ def _levels_and_maps(task: Task, layers: Sequence[str], seeds: Sequence[int], re
     with hooked(task.generator.module, {layer: keeper(layer) for layer in layers}):
         found = {"maps": feature_maps(task.generator, task.features, seeds, report, task.group)}
     for layer, own in kept.items():
-        parts = iter(own)
-        found[f"levels/{layer}"] = task.group.mapped(lambda _part, parts=parts: next(parts), list(batched(seeds)))
+        found[f"levels/{layer}"] = _in_order(task, own, seeds)
     return found
+
+
+def _in_order(task: Task, own: Sequence[Tensor], seeds: Sequence[int]) -> Tensor:
+    """Return the rows of all batches [N, C], of which this process has its `own`."""
+    parts = iter(own)
+    return task.group.mapped(lambda _part: next(parts), list(batched(seeds)))
 
 
 @dataclass(frozen=True, kw_only=True)

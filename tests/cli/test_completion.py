@@ -40,8 +40,8 @@ CASES = [
     (("patch", "check", "f"), {"fix.yaml"}),
     (("apply", "model.pt", "f"), {"fix.yaml"}),
     (("flag", "run", "--layer", ""), {"main.5"}),
-    (("flag", "run", "--suggested", ""), {"spike"}),
-    (("flag", "elsewhere", "--suggested", ""), set(METHODS)),
+    (("flag", "run", "--suggested", ""), {"spike", "set-1"}),
+    (("flag", "elsewhere", "--suggested", ""), {*METHODS, "sets"}),
     (("patch", "remove", "--from", "causes", "--concept", ""), {"tree"}),
     (("rank", "--layer", ""), {"main.2"}),
     (("rank", "--mo"), set()),
@@ -54,7 +54,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     content = {
         "run/manifest.json": {"layers": {name: {} for name in [*HOSTILE, "main.5"]}},
-        "run/suggestions.json": {"methods": {name: {} for name in [*HOSTILE, "spike"]}},
+        "run/suggestions.json": {
+            "methods": {name: {} for name in [*HOSTILE, "spike"]},
+            "sets": [{"name": "set-1"}, "set-2", {"name": 3}, *({"name": name} for name in HOSTILE)],
+        },
         "run/dissection.json": {"layers": HOSTILE, "concepts": HOSTILE},
         "causes/causes.json": {"layer": HOSTILE[0], "concepts": {name: {} for name in [*HOSTILE, "tree"]}},
     }
