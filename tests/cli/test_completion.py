@@ -165,7 +165,7 @@ SETUP = {
 }
 LINES = {
     "ganpatch flag run --layer ": "main.5",
-    "ganpatch flag run --suggested ": "spike",
+    "ganpatch flag run --suggested sp": "spike",
     "ganpatch patch remove --from causes --concept ": "tree",
     "ganpatch rank --layer ": "main.2",
     "ganpatch patch check f": "fix.yaml",
