@@ -49,7 +49,7 @@ from ganpatch.version import VERSION as __version__
 
 # The public names by module. A module is imported when one of its names is first asked for.
 _NAMES = {
-    "causes.concept_patches": "ConceptChoice ConceptPatch insert_concept remove_concept",
+    "causes.concept_patches": "ConceptChoice ConceptImages ConceptPatch insert_concept remove_concept",
     "causes.concept_shares": "ConceptChange",
     "causes.result": "Causes ConceptCauses ContextRow Curve",
     "causes.search": "Effort find_causes",
@@ -115,6 +115,7 @@ MODULE_OF = {name: f"ganpatch.{module}" for module, names in _NAMES.items() for 
 
 if TYPE_CHECKING:  # the same names, for type checkers and editors
     from ganpatch.causes.concept_patches import ConceptChoice as ConceptChoice
+    from ganpatch.causes.concept_patches import ConceptImages as ConceptImages
     from ganpatch.causes.concept_patches import ConceptPatch as ConceptPatch
     from ganpatch.causes.concept_patches import insert_concept as insert_concept
     from ganpatch.causes.concept_patches import remove_concept as remove_concept

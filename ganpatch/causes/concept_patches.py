@@ -2,13 +2,15 @@
 
 Each is measured before it is returned:
 
-    made = remove_concept(causes, ConceptChoice(concept="tree", units=20), generator, segmenter)
+    made = remove_concept(causes, ConceptChoice(concept="tree", units=20), ConceptImages(generator=generator))
     made.patch.save("no-trees.yaml")
     made.change.removed("tree")             # by how much of it, on other images than those of the causes
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,6 +22,7 @@ from ganpatch.forward.activations import Progress, unseen
 from ganpatch.generator.generator import Generator
 from ganpatch.number_ranges import format_spans
 from ganpatch.option_values import CONCEPT_PATCH_SEEDS, By, Level
+from ganpatch.pages.image_grids import read_mask
 from ganpatch.patch.edit import Edit
 from ganpatch.patch.evidence import Evidence, Figure, Record
 from ganpatch.patch.patch_file import Model, Patch, Provenance
@@ -39,51 +42,54 @@ class ConceptChoice:
     level: Level = "mean"
     mask: Tensor | None = None
 
+    @classmethod
+    def of(cls, causes: Causes, concept: str | None, mask: Path | None, **given: Any) -> Self:
+        """Return the choice with its mask read from a picture; without `concept`, the only one of `causes`."""
+        grid = None if mask is None else read_mask(mask, causes.size)
+        return cls(concept=concept or causes.only_concept(), mask=grid, **given)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConceptImages:
+    """The images that a patch is measured on, and the segmenter to measure with; None is that of the causes."""
+
+    generator: Generator
+    segmenter: Segmenter | None = None
+    seeds: Sequence[int] = CONCEPT_PATCH_SEEDS
+    progress: Progress = unseen
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConceptPatch:
-    """The patch, and its effect on all concepts, inside its mask if it has one."""
+    """The patch, its `effect` in words, and the change of all concepts, inside its mask if it has one."""
 
     patch: Patch
+    effect: str
     change: ConceptChange
 
 
-def remove_concept(
-    causes: Causes,
-    choice: ConceptChoice,
-    generator: Generator,
-    segmenter: Segmenter | None = None,
-    seeds: Sequence[int] = CONCEPT_PATCH_SEEDS,
-    *,
-    progress: Progress = unseen,
-) -> ConceptPatch:
-    """Return the patch that removes a concept, and what it changes in the images of `seeds`.
+def remove_concept(causes: Causes, choice: ConceptChoice, images: ConceptImages) -> ConceptPatch:
+    """Return the patch that removes a concept, and what it changes in `images`.
 
-    Without a `segmenter`, that of the causes. Raises GanpatchError when `causes` are of another model, or not of that
-    concept.
+    Raises GanpatchError when `causes` are of another model, or not of that concept.
     """
-    segmenter = segmenter or segmenter_of(causes, generator)
     edit = causes.removal(choice.concept, units=choice.units, by=choice.by, mask=choice.mask)
-    return _measured(causes, edit, choice.mask, _Images(generator, segmenter, seeds, progress), "ganpatch patch remove")
+    change, record = _measured(causes, edit, images, choice.mask, "remove")
+    effect = (
+        f"removes {change.removed(choice.concept):.1%} of {choice.concept}, by {choice.units} units of {edit.layer}"
+    )
+    return ConceptPatch(patch=_patch(causes, edit, images.generator, record), effect=effect, change=change)
 
 
-def insert_concept(
-    causes: Causes,
-    choice: ConceptChoice,
-    generator: Generator,
-    segmenter: Segmenter | None = None,
-    seeds: Sequence[int] = CONCEPT_PATCH_SEEDS,
-    *,
-    progress: Progress = unseen,
-) -> ConceptPatch:
-    """Return the patch that inserts a concept where `choice.mask` is, and what it changes in the images of `seeds`.
+def insert_concept(causes: Causes, choice: ConceptChoice, images: ConceptImages) -> ConceptPatch:
+    """Return the patch that inserts a concept where `choice.mask` is, and what it changes in `images`.
 
-    Without a `segmenter`, that of the causes. Raises GanpatchError when `causes` are of another model, or not of that
-    concept.
+    Raises GanpatchError when `causes` are of another model, or not of that concept.
     """
-    segmenter = segmenter or segmenter_of(causes, generator)
     edit = causes.insertion(choice.concept, level=choice.level, units=choice.units, by=choice.by, mask=choice.mask)
-    return _measured(causes, edit, choice.mask, _Images(generator, segmenter, seeds, progress), "ganpatch patch insert")
+    change, record = _measured(causes, edit, images, choice.mask, "insert")
+    effect = f"inserts {choice.concept}, by {choice.units} units of {edit.layer}"
+    return ConceptPatch(patch=_patch(causes, edit, images.generator, record), effect=effect, change=change)
 
 
 def segmenter_of(
@@ -97,41 +103,36 @@ def segmenter_of(
     return load_segmenter(spec or causes.segmenter, generator, concepts=concepts, after=causes.layer)
 
 
-@dataclass(frozen=True, slots=True)
-class _Images:
-    """What a patch is measured on."""
-
-    generator: Generator
-    segmenter: Segmenter
-    seeds: Sequence[int]
-    progress: Progress
-
-
-def _measured(causes: Causes, edit: Edit, mask: Tensor | None, images: _Images, made_by: str) -> ConceptPatch:
-    generator, segmenter, seeds = images.generator, images.segmenter, images.seeds
-    model = Model.of(generator.name, generator.fingerprint)
-    if causes.model.fingerprint != model.fingerprint:
-        raise GanpatchError(f"these causes are of {causes.model.name}, with other weights than {model.name}")
-    within = None
+def _measured(
+    causes: Causes, edit: Edit, images: ConceptImages, mask: Tensor | None, verb: str
+) -> tuple[ConceptChange, Record]:
+    """Measure the concepts before and after an edit; raise GanpatchError when the causes are of another model."""
+    generator, within = images.generator, None
+    if causes.model.fingerprint != Model.of(generator.name, generator.fingerprint).fingerprint:
+        raise GanpatchError(f"these causes are of {causes.model.name}, with other weights than {generator.name}")
     if mask is not None:
-        size = generator.sample(seeds[:1]).shape[-2:]
+        size = generator.sample(images.seeds[:1]).shape[-2:]
         within = F.interpolate(mask.view(1, 1, *mask.shape), size, mode="area")[0, 0]
-    change = concept_change(generator, segmenter, [edit], seeds, within=within, progress=images.progress)
+    segmenter = images.segmenter or segmenter_of(causes, generator)
+    change = concept_change(generator, segmenter, [edit], images.seeds, within=within, progress=images.progress)
     columns = zip(change.concepts, change.before.tolist(), change.after.tolist(), strict=True)
-    shares = {name: Figure(before=round(before, 5), after=round(after, 5)) for name, before, after in columns}
-    measured = Record(
-        made_by=made_by,
-        measured_on=format_spans(seeds),
-        settings={"segmenter": segmenter.name, "pixels": "all" if within is None else "inside the mask"},
-        figures=shares,
+    record = Record(
+        made_by=f"ganpatch patch {verb}",
+        measured_on=format_spans(images.seeds),
+        settings={"segmenter": segmenter.name, "pixels": change.pixels},
+        figures={name: Figure(before=round(before, 5), after=round(after, 5)) for name, before, after in columns},
         note="share of pixels of each concept",
     )
-    patch = Patch(
+    return change, record
+
+
+def _patch(causes: Causes, edit: Edit, generator: Generator, measured: Record) -> Patch:
+    """Return the patch with the seeds that it was chosen and measured on, and its figures."""
+    return Patch(
         name=edit.id,
         description=f"{edit.reason.capitalize()}: {len(edit.units)} units of {edit.layer}.",
-        model=model,
+        model=Model.of(generator.name, generator.fingerprint),
         edits=(edit,),
         evidence=Evidence.of(Record(made_by="ganpatch cause", chosen_on=causes.seeds), measured),
         provenance=Provenance.now(),
     )
-    return ConceptPatch(patch=patch, change=change)

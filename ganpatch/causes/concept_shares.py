@@ -7,6 +7,7 @@ Example:
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,16 +22,21 @@ from ganpatch.segmenters.loading import Segmenter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConceptChange:
-    """The share of pixels of each concept [K] `before` and `after` an edit, over the same seeds."""
+    """The share of pixels of each concept [K] `before` and `after` an edit, over the same seeds and `pixels`."""
 
     concepts: tuple[str, ...]
     before: Tensor
     after: Tensor
+    pixels: Literal["all", "inside the mask"] = "all"
 
     def removed(self, concept: str) -> float:
         """Return the share of the concept's pixels that were removed; negative if there are more."""
         place = self.concepts.index(concept)
         return 1 - (self.after[place] / self.before[place].clamp(min=1e-12)).item()
+
+    def heading(self) -> list[str]:
+        """Return the heading of `rows`."""
+        return ["concept", f"before, {'of all pixels' if self.pixels == 'all' else self.pixels}", "after", "change"]
 
     def rows(self) -> list[list[str]]:
         """Return a table: concept, share before, share after, relative change; the largest change first."""
@@ -61,7 +67,8 @@ def concept_change(
     before = _shares(generator, segmenter, seeds, within, lambda done: progress(done, total))
     with edits_applied(generator.module, edits):
         after = _shares(generator, segmenter, seeds, within, lambda done: progress(len(seeds) + done, total))
-    return ConceptChange(concepts=segmenter.concepts, before=before, after=after)
+    pixels: Literal["all", "inside the mask"] = "all" if within is None else "inside the mask"
+    return ConceptChange(concepts=segmenter.concepts, before=before, after=after, pixels=pixels)
 
 
 def _shares(

@@ -102,32 +102,28 @@ def _make(
     as_json: bool,
     **choices: Any,
 ) -> None:
-    from ganpatch.causes.concept_patches import ConceptChoice, insert_concept, remove_concept, segmenter_of
+    from ganpatch.causes.concept_patches import (
+        ConceptChoice,
+        ConceptImages,
+        insert_concept,
+        remove_concept,
+        segmenter_of,
+    )
     from ganpatch.causes.result import Causes
-    from ganpatch.pages.image_grids import read_mask
     from ganpatch.patch.new_files import refuse_taken, save_new_patch
 
     refuse_taken(out, overwrite=overwrite)
     causes = Causes.load(folder)
-    concept = concept or causes.only_concept()
-    grid = None if mask is None else read_mask(mask, causes.size)
-    choice = ConceptChoice(concept=concept, mask=grid, **choices)
-    make = insert_concept if inserting else remove_concept
+    choice = ConceptChoice.of(causes, concept, mask, **choices)
     generator = load_model(model, loading, run=folder)
     found = segmenter_of(causes, generator, segmenter, concepts=concepts)
+    make = insert_concept if inserting else remove_concept
     with progress_bar("measuring") as progress:
-        made = make(causes, choice, generator, found, seeds, progress=progress)
+        images = ConceptImages(generator=generator, segmenter=found, seeds=seeds, progress=progress)
+        made = make(causes, choice, images)
     save_new_patch(made.patch, out, overwrite=overwrite)
-    rows = made.change.rows()
     if as_json:
         print_json({"patch": str(out), "evidence": made.patch.evidence.plain()})
         return
-    where = "inside the mask" if grid is not None else "of all pixels"
-    print_table(
-        ["concept", f"before, {where}", "after", "change"], rows, numeric=[f"before, {where}", "after", "change"]
-    )
-    if inserting:
-        say(f"{out} inserts {concept}, by {choice.units} units of {causes.layer}")
-    else:
-        share = made.change.removed(concept)
-        say(f"{out} removes {share:.1%} of {concept}, by {choice.units} units of {causes.layer}")
+    print_table(made.change.heading(), made.change.rows(), numeric=made.change.heading()[1:])
+    say(f"{out} {made.effect}")

@@ -12,7 +12,7 @@ from PIL import Image
 from ganpatch import Causes, Effort, GanpatchError, Generator, Patch, find_causes
 from ganpatch.causes import concept_patches
 from ganpatch.causes.alphas import PRESETS, Alphas
-from ganpatch.causes.concept_patches import ConceptChoice, remove_concept
+from ganpatch.causes.concept_patches import ConceptChoice, ConceptImages, remove_concept
 from ganpatch.causes.concept_shares import concept_change
 from ganpatch.causes.insertion_sites import insertion_by_context
 from ganpatch.causes.interventions import Interventions, ablated, grown, inserted, one_place, unchanged
@@ -26,6 +26,7 @@ from tests.support.shared import ROOT
 
 PLACE = ROOT / "tests" / "support" / "painter.py"
 QUICK = Effort(steps=40, seeds=range(300_000, 300_064), held_out=range(400_000, 400_032), counts=(1, 2, 4), single=True)
+SKY = ConceptChoice(concept="sky", units=1)
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +181,9 @@ def test_refusals(causes: Causes) -> None:
 
 
 def test_a_patch_says_what_else_changes(causes: Causes) -> None:
-    made = remove_concept(causes, ConceptChoice(concept="sky", units=1), painter(), eye(), range(500_000, 500_020))
+    made = remove_concept(
+        causes, SKY, ConceptImages(generator=painter(), segmenter=eye(), seeds=range(500_000, 500_020))
+    )
     assert made.change.removed("sky") == 1
     assert made.change.rows()[0][0] in ("sky", "ground"), "what was sky is ground now"
     cause, removal = made.patch.evidence.records
@@ -200,7 +203,7 @@ def test_a_probe_that_measures_reads_only_what_comes_after_the_edit(
         return eye()
 
     monkeypatch.setattr(concept_patches, "load_segmenter", load)
-    made = remove_concept(causes, ConceptChoice(concept="sky", units=1), painter(), seeds=range(500_000, 500_008))
+    made = remove_concept(causes, SKY, ConceptImages(generator=painter(), seeds=range(500_000, 500_008)))
     assert made.change.removed("sky") == 1
     assert asked == {"spec": causes.segmenter, "concepts": (), "after": causes.layer}
 

@@ -77,6 +77,10 @@ def choice(**fields: Any) -> ganpatch.ConceptChoice:
     return ganpatch.ConceptChoice(concept="red", units=1, **fields)
 
 
+def images(setup: Setup) -> ganpatch.ConceptImages:
+    return ganpatch.ConceptImages(generator=setup.painter, segmenter=eye(), seeds=range(8))
+
+
 CALLS: dict[str, Callable[[Setup], object]] = {
     "applied": with_patch_applied,
     "bake": lambda s: ganpatch.bake(s.dcgan, s.patch),
@@ -107,9 +111,7 @@ CALLS: dict[str, Callable[[Setup], object]] = {
     "flag_reviewed": lambda s: ganpatch.flag_reviewed(s.folder / "run", s.folder / "verdicts.json", name="fix"),
     "flag_suggested": lambda s: ganpatch.flag_suggested(s.folder / "run", "spike", first=2, name="fix"),
     "flag_units": lambda s: ganpatch.flag_units(s.folder / "run", {"main.5": [1, 3]}, name="fix"),
-    "insert_concept": lambda s: ganpatch.insert_concept(
-        s.causes, choice(mask=torch.ones(8, 8)), s.painter, eye(), range(8)
-    ),
+    "insert_concept": lambda s: ganpatch.insert_concept(s.causes, choice(mask=torch.ones(8, 8)), images(s)),
     "list_layers": lambda s: ganpatch.list_layers(s.dcgan),
     "list_onnx_layers": lambda s: ganpatch.list_onnx_layers(s.folder / "model.onnx"),
     "patch_onnx": lambda s: ganpatch.patch_onnx(s.folder / "model.onnx", s.patch, s.folder / "patched.onnx"),
@@ -118,7 +120,7 @@ CALLS: dict[str, Callable[[Setup], object]] = {
         s.dcgan, ganpatch.RunFolder(s.folder / "ranked", overwrite=True), ["main.5"], range(8)
     ),
     "measure_effect": lambda s: ganpatch.measure_effect(s.dcgan, s.patch, range(4)).picture(),
-    "remove_concept": lambda s: ganpatch.remove_concept(s.causes, choice(), s.painter, eye(), range(8)),
+    "remove_concept": lambda s: ganpatch.remove_concept(s.causes, choice(), images(s)),
     "revert": lambda s: ganpatch.revert(s.folder / "kept.fixed.pt"),
     "format_settings": lambda s: ganpatch.format_settings(
         str(s.folder / "model.pt"), ganpatch.LoadOptions(), ganpatch.probe(s.folder / "model.pt")

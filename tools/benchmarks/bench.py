@@ -33,10 +33,10 @@ from tools.benchmarks.passes import dissecting, evaluating, memory, ranking
 from tools.benchmarks.peers import peers
 from tools.benchmarks.scaling import scaling
 from tools.benchmarks.startup import startup
+from tools.documentation.marked_text import write_between
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT, PAGE = ROOT / "runs" / "bench.json", ROOT / "docs" / "performance.md"
-START, END = "<!-- bench -->\n", "<!-- end of bench -->"
 CHROMIUM = "/usr/bin/chromium"
 Rows = dict[str, str]
 
@@ -111,6 +111,7 @@ PER_CASE: dict[str, Callable[[Case, How], Rows]] = {
     "peers": peers,
 }
 PARTS = [*PER_CASE, "pages", "scaling", "startup"]
+PLACES = {"bench": [part for part in PARTS if part != "startup"], "startup": ["startup"]}  # in the page
 
 TARGETS = {
     "rank, 1 layer [x bare]": "1.05",
@@ -152,12 +153,12 @@ def main(
         KEPT.parent.mkdir(exist_ok=True)
         KEPT.write_text(json.dumps(kept, indent=1))
         click.echo(f"{part}: {time.monotonic() - started:.0f} s", err=True)
-    text = report({part: kept[part] for part in PARTS if part in kept})
-    print(text)
-    if write:
-        before, start, rest = PAGE.read_text().partition(START)
-        _, end, after = rest.partition(END)
-        PAGE.write_text(f"{before}{start}{text}{end}{after}")
+    for name, parts in PLACES.items():
+        known = {part: kept[part] for part in parts if part in kept}
+        text = report(known)
+        print(text)
+        if write and known:
+            write_between(PAGE, name, text)
 
 
 def measured(part: str, how: How) -> dict[str, dict[str, Rows]]:
@@ -169,7 +170,7 @@ def measured(part: str, how: How) -> dict[str, dict[str, Rows]]:
     if part == "scaling":
         return {title: {"": rows} for title, rows in scaling(how).items()}
     if part == "startup":
-        return {"Processor time of a start": {"": startup(how.repeats)}}
+        return {"A start": startup(how.repeats)}
     columns = {}
     for name, case in cases().items():
         if part == "dissect" and name != "churches":  # whose segmenter it is
@@ -188,7 +189,7 @@ def report(kept: dict[str, Any]) -> str:
                 tables.setdefault(title, {}).setdefault(column, {}).update(rows)
     lines = []
     for title, columns in tables.items():
-        lines += [f"## {title}", "", *table(columns), ""]
+        lines += [*([] if title == "A start" else [f"## {title}", ""]), *table(columns), ""]
     ways: dict[str, list[str]] = {}
     for part, found in kept.items():
         ways.setdefault(found["how"], []).append(part)

@@ -1,4 +1,4 @@
-"""What it takes to start a command: processor seconds of a process, beside those of `pass` and of `import torch`.
+"""What it takes to start a command: processor seconds of a process, paired with those of `import torch`.
 
 Example:
 
@@ -23,7 +23,9 @@ IMPORTS = {
     "dissect": "ganpatch.families.choosing, ganpatch.runs.dissection_run, ganpatch.segmenters.loading",
     "studio": "ganpatch.studio.server",
 }
-BARE = {"python -c pass": ("-c", "pass"), 'python -c "import torch"': ("-c", "import torch")}
+WORK = ", before its work"
+TORCH = "python -c 'import torch'"
+BARE = {"python -c pass": ("-c", "pass"), TORCH: ("-c", "import torch")}
 COMMANDS = {
     **BARE,
     "import ganpatch": ("-c", "import ganpatch"),
@@ -32,18 +34,24 @@ COMMANDS = {
     "ganpatch rank --help": ("-m", "ganpatch", "rank", "--help"),
     "ganpatch patch check": ("-m", "ganpatch", "patch", "check", PATCH),
     "ganpatch flag RUN --layer, Tab": ("-m", "ganpatch"),
-    **{f"{name}, before its work": ("-c", f"import ganpatch.cli.{name}, {names}") for name, names in IMPORTS.items()},
+    **{f"{name}{WORK}": ("-c", f"import ganpatch.cli.{name}, {names}") for name, names in IMPORTS.items()},
 }
 TAB = {"COMP_WORDS": "ganpatch flag run --layer ", "COMP_CWORD": "4", "_GANPATCH_COMPLETE": "bash_complete"}
 
 
-def startup(repeats: int) -> dict[str, str]:
-    """Return the median processor seconds of each command, interleaved, by its name."""
-    found: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    for _ in range(repeats):
-        for name, words in COMMANDS.items():
-            found[name].append(_seconds(words, TAB if "Tab" in name else {}))
-    return {f"{name} [s]": f"{statistics.median(seconds):.2f}" for name, seconds in found.items()}
+def startup(repeats: int) -> dict[str, dict[str, str]]:
+    """Return columns of rows by command: median processor seconds, and what a command costs more than `import torch`.
+
+    Commands are interleaved, and the second column is the median of differences within a round.
+    """
+    rounds = [
+        {name: _seconds(words, TAB if "Tab" in name else {}) for name, words in COMMANDS.items()}
+        for _ in range(repeats)
+    ]
+    seconds = {name: f"{statistics.median(one[name] for one in rounds):.2f}" for name in COMMANDS}
+    work = [name for name in COMMANDS if name.endswith(WORK)]
+    more = {name: f"{statistics.median(one[name] - one[TORCH] for one in rounds):.2f}" for name in work}
+    return {"seconds": seconds, "more than torch": more}
 
 
 def _seconds(words: tuple[str, ...], environment: dict[str, str]) -> float:

@@ -19,7 +19,7 @@ from PIL import Image
 
 import ganpatch
 from ganpatch import Effort, Generator, load_segmenter
-from ganpatch.causes.concept_patches import ConceptChoice, remove_concept
+from ganpatch.causes.concept_patches import ConceptChoice, ConceptImages, remove_concept
 from ganpatch.causes.result import Causes
 from ganpatch.causes.search import HELD_OUT, TRAINING
 from ganpatch.dissection.report import units_sheet
@@ -100,7 +100,11 @@ def caused(generator: Generator, segmenter: Segmenter) -> Figures:
 
 
 def _removal(causes: Causes, generator: Generator, segmenter: Segmenter) -> Figures:
-    made = remove_concept(causes, ConceptChoice(concept=REMOVED), generator, segmenter, MEASURED)
+    made = remove_concept(
+        causes,
+        ConceptChoice(concept=REMOVED),
+        ConceptImages(generator=generator, segmenter=segmenter, seeds=MEASURED),
+    )
     made.patch.save(RUNS / "no-trees.yaml")
     return {
         "removed": made.change.removed(REMOVED),

@@ -27,7 +27,7 @@ GROUPS = {
     "The concept of each unit": "load_segmenter Segmenter dissect dissect_to_folder Dissection LayerDissection compare "
     "Comparison Compared",
     "Causes of a concept": "find_causes cause_to_folder Effort Causes ConceptCauses Curve ContextRow remove_concept "
-    "insert_concept ConceptChoice ConceptPatch ConceptChange",
+    "insert_concept ConceptChoice ConceptImages ConceptPatch ConceptChange",
     "Evaluating and tuning a patch": "evaluate Choices Evaluation Verdict Measured Change Reference Distances Damage "
     "write_evaluation save_evaluation tune Bound Tuned Stop Option write_tuning save_tuned",
     "Comparing pairs by eye": "prepare_judging PairChoices finish_judging Judged Share",
