@@ -45,8 +45,13 @@ def conclusion(concept: str, found: ConceptCauses) -> str:
     count = found.curves[0].units[place]
     removed = {curve.by: curve.removed[place] for curve in found.curves}
     others = [share for by, share in removed.items() if by.startswith(_RANDOM)]
-    beside = f"; {count} random units remove {min(others):.0%} to {max(others):.0%}" if others else ""
-    return f"Without its {count} most causal units, {removed['alpha']:.0%} of the {concept} is gone{beside}."
+    beside = f"; {count} random units remove {_share(min(others))} to {_share(max(others))}" if others else ""
+    gone = _share(found.curves[0].removed[place])
+    return f"Without its {count} most causal units, {gone} of the {concept} is gone{beside}."
+
+
+def _share(share: float) -> str:
+    return f"{round(share, 2) + 0.0:.0%}"  # without the sign of a zero
 
 
 def _curve_parts(concept: str, found: ConceptCauses) -> list[str]:

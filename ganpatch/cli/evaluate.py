@@ -66,7 +66,7 @@ def evaluate(
     from ganpatch.evaluation.evaluator import Choices
     from ganpatch.evaluation.evaluator import evaluate as evaluate_patch
     from ganpatch.evaluation.patch_results import save_evaluation
-    from ganpatch.evaluation.report import evaluation_rows
+    from ganpatch.evaluation.report import measure_rows
     from ganpatch.finding.image_features import load_features
     from ganpatch.patch.patch_file import Patch
 
@@ -77,9 +77,9 @@ def evaluate(
         chosen = Choices(features=load_features(features), **choices)
         evaluation = evaluate_patch(generator, patch, chosen, progress=progress)
     page = save_evaluation(evaluation, path, report=page_path(out) if out else None, evidence=write)
-    heading, *rows = evaluation_rows(evaluation)
+    heading, *rows = measure_rows(evaluation)
     if as_json:
         print_json(evaluation.record().plain())
     else:
-        print_table(heading, rows, numeric=heading[2:])
+        print_table(heading, rows, numeric=heading[1:])
     say(f"{evaluation.words}\nopen {page}")

@@ -81,7 +81,7 @@ def judge(
         say(f"open {folder / PAGE}")
         return
     if answers is None:
-        serve_pairs(folder, port, click.echo, click.launch if open_browser else None)
+        serve_pairs(folder, port, click.echo, click.launch if open_browser else None, say)
     judged = finish_judging(path, folder, answers=answers)
     if as_json:
         print_json(judged.record().plain())

@@ -24,6 +24,7 @@ def review(run: Path, port: int, open_browser: bool, page_only: bool) -> None:
       ganpatch review run --open
       ganpatch review run-from-a-colleague --page-only
     """
+    from ganpatch.pages.local_server import way_through_ssh
     from ganpatch.review.server import serve
     from ganpatch.runs.fresh_pages import write_fresh_pages
 
@@ -34,6 +35,7 @@ def review(run: Path, port: int, open_browser: bool, page_only: bool) -> None:
 
     def announce(address: str) -> None:
         click.echo(address)
+        say(way_through_ssh(address))
         say("Ctrl-C ends it; then: ganpatch flag RUN -o fix.yaml")
 
-    serve(run, port, announce, click.launch if open_browser else None)
+    serve(run, port, announce, click.launch if open_browser else None, say)

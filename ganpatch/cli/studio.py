@@ -22,6 +22,7 @@ from ganpatch.cli.output import say
 )
 @click.option("--n", default=1000, show_default=True, type=click.IntRange(1), help="Images ranked if no RUN is given.")
 @click.option("--real", type=FOLDER, help="A folder of real images, for quality figures.")
+@click.option("--framed", is_flag=True, hidden=True, help="Let a notebook show the page.")
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser.")
 @loading_options
 def studio(
@@ -32,6 +33,7 @@ def studio(
     real: Path | None,
     port: int | None,
     open_browser: bool,
+    framed: bool,
     loading: dict[str, Any],
 ) -> None:
     """Look, flag, paint and repair in the browser, live; every change is in OUT/patch.yaml at once.
@@ -45,6 +47,7 @@ def studio(
       ganpatch studio model.pt run causes -o mine
     """
 
+    from ganpatch.pages.local_server import way_through_ssh
     from ganpatch.studio.server import serve
     from ganpatch.studio.session import Studio, opening_of
     from ganpatch.studio.trust import belongs_to_another
@@ -53,7 +56,8 @@ def studio(
         click.echo(address)
         if belongs_to_another(opened.folder.path):
             say(f"{opened.folder.path} belongs to another user: their edits and strokes are read, their address is not")
+        say(way_through_ssh(address))
         say(f"every change is saved in {opened.folder.path}; Ctrl-C ends it")
 
-    opening = replace(opening_of(model_and_runs, loading), patch=patch_file, out=out, n=n, real=real)
-    serve(opening, port, announce, click.launch if open_browser else None)
+    opening = replace(opening_of(model_and_runs, loading), patch=patch_file, out=out, n=n, real=real, in_frames=framed)
+    serve(opening, port, announce, click.launch if open_browser else None, say)

@@ -37,7 +37,7 @@ from ganpatch.evaluation.judging import (
     read_answers,
     read_comparison,
 )
-from ganpatch.pages.local_server import Bounded, Guarded, hosts_of, listen, opened_page, own_file, run
+from ganpatch.pages.local_server import Bounded, Guarded, hosts_of, listen_near, opened_page, own_file, run
 from ganpatch.pages.scripts import asset, inlined, script_json
 from ganpatch.patch.patch_file import Patch
 
@@ -101,14 +101,21 @@ def saved_answers(folder: Path, comparison: Comparison) -> Answers:
 
 
 def serve_pairs(
-    folder: Path, port: int, announce: Callable[[str], Any], launch: Callable[[str], object] | None = None
+    folder: Path,
+    port: int,
+    announce: Callable[[str], Any],
+    launch: Callable[[str], object] | None = None,
+    say: Callable[[str], object] = lambda _: None,
 ) -> None:
-    """Serve the page until interrupted, saving every answer; `announce` gets the address, `launch` opens it."""
+    """Serve the page until interrupted, saving every answer; `announce` gets the address, `launch` opens it.
+
+    `say` gets remarks: a port that is in use is not taken.
+    """
     comparison = read_comparison(folder)
     with locked(folder, JUDGING):
         write_judge_page(folder, comparison)
         saved_answers(folder, comparison)
-        token, listener = secrets.token_urlsafe(24), listen(port)
+        token, listener = secrets.token_urlsafe(24), listen_near(port, say)
         address = f"http://127.0.0.1:{listener.getsockname()[1]}/?token={token}"
         announce(address)
         with opened_page(address, folder, launch):

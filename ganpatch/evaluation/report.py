@@ -69,6 +69,13 @@ def evaluation_rows(evaluation: Evaluation) -> list[list[str]]:
     return rows
 
 
+def measure_rows(evaluation: Evaluation) -> list[list[str]]:
+    """Return the figures as one row of text per measure, under their heading, which fits a terminal."""
+    images, patch, *measures = (list(column) for column in zip(*evaluation_rows(evaluation), strict=True))
+    heading = [f"{where.partition(' ')[0]}, {when}" for where, when in zip(images[1:], patch[1:], strict=True)]
+    return [["measure", *heading], *measures]
+
+
 def _charts(evaluation: Evaluation) -> list[str]:
     """Draw the patch among its baselines, the score of each set of images, and how much all images change."""
     found = evaluation.found

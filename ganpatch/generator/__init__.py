@@ -3,7 +3,6 @@
 generator             a module, how to draw its inputs from seeds, how to read its images
 latents, input_files  latents and labels from seeds; inputs from files
 layers                find a layer by name, watch and edit its output
-unit_axes             layers whose second dimension counts tokens, not units
 fingerprints          identity of a model: structure and weights
 random_state          torch's global random state, left as it was found
 device                device, number format and compilation of forward passes

@@ -30,7 +30,10 @@ TOKEN = "x-ganpatch-token"
 
 
 class Guarded:
-    """ASGI middleware that refuses requests without the token, except for public paths, for which `is_open` is true."""
+    """ASGI middleware that refuses requests without the token, except for public paths, for which `is_open` is true.
+
+    `in_frames` lets pages of this machine, such as a notebook, show the page in a frame.
+    """
 
     def __init__(
         self,
@@ -39,9 +42,10 @@ class Guarded:
         hosts: set[str],
         inline_scripts: bool,
         is_open: Callable[[str], bool] = lambda _: False,
+        in_frames: bool = False,
     ) -> None:
         self.app, self.token, self.hosts, self.is_open = app, token, hosts, is_open
-        self._headers = _headers("'self' 'unsafe-inline'" if inline_scripts else "'self'")
+        self._headers = _headers("'self' 'unsafe-inline'" if inline_scripts else "'self'", in_frames)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -91,6 +95,22 @@ class Bounded:
             return whole.pop() if whole else await receive()
 
         await self.app(scope, replayed, send)
+
+
+def listen_near(port: int, say: Callable[[str], object]) -> socket.socket:
+    """Listen on a port of 127.0.0.1; where it is in use, on another one, which `say` reports."""
+    try:
+        return listen(port)
+    except GanpatchError:
+        listener = listen(0)
+        say(f"port {port} is in use: listening on {listener.getsockname()[1]} instead")
+        return listener
+
+
+def way_through_ssh(address: str) -> str:
+    """Return how to open an address of this machine from another one."""
+    port = address.split(":")[2].split("/")[0]
+    return f"from another machine: ssh -L {port}:127.0.0.1:{port} {socket.gethostname()}, then open the same address"
 
 
 def listen(port: int) -> socket.socket:
@@ -143,11 +163,12 @@ def run(app: FastAPI, listener: socket.socket, **options: Any) -> None:
     uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", **options)).run(sockets=[listener])
 
 
-def _headers(scripts: str) -> dict[str, str]:
+def _headers(scripts: str, in_frames: bool) -> dict[str, str]:
+    frames = "http://127.0.0.1:* http://localhost:*" if in_frames else "'none'"
     return {
         "Content-Security-Policy": "default-src 'none'; img-src 'self' data: blob:; "
         f"style-src 'self' 'unsafe-inline'; script-src {scripts}; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        f"base-uri 'none'; form-action 'none'; frame-ancestors {frames}",
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "no-store",

@@ -15,7 +15,7 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 
 from ganpatch.disk.locks import locked
 from ganpatch.errors import GanpatchError
-from ganpatch.pages.local_server import Bounded, Guarded, hosts_of, listen, opened_page, own_file, run
+from ganpatch.pages.local_server import Bounded, Guarded, hosts_of, listen_near, opened_page, own_file, run
 from ganpatch.ranking.result import Manifest, read_manifest
 from ganpatch.review.page import PAGE, write_page
 from ganpatch.review.verdicts import REVIEWING, VERDICTS, Verdicts, parse_verdicts, read_verdicts, save_verdicts
@@ -60,15 +60,22 @@ def make_app(folder: Path, token: str, hosts: set[str]) -> FastAPI:
 
 
 def serve(
-    folder: Path, port: int, announce: Callable[[str], Any], launch: Callable[[str], object] | None = None
+    folder: Path,
+    port: int,
+    announce: Callable[[str], Any],
+    launch: Callable[[str], object] | None = None,
+    say: Callable[[str], object] = lambda _: None,
 ) -> None:
-    """Serve the review page of a run folder until interrupted; `announce` gets the address, `launch` opens it."""
+    """Serve the review page of a run folder until interrupted; `announce` gets the address, `launch` opens it.
+
+    `say` gets remarks: a port that is in use is not taken.
+    """
     read_manifest(folder)
     with locked(folder, REVIEWING):
         write_page(folder)
         _saved(folder, read_manifest(folder))
         token = secrets.token_urlsafe(24)
-        listener = listen(port)
+        listener = listen_near(port, say)
         app = make_app(folder, token, hosts_of(listener))
         address = f"http://127.0.0.1:{listener.getsockname()[1]}/?token={token}"
         announce(address)

@@ -5,6 +5,7 @@
 state, changes        the state of a session, and the changes that tabs send; pure functions
 folder, versions      the state on disk: every version kept, undo and redo, the patch file; what each version changed
 trust                 what of a folder from somebody else is read
+bundled                 what ships with a bundled generator: causes, a dissection, edits, images to begin with
 strokes, palette, painting
                       strokes -> masks; what a brush paints with; the edits that paintings mean
 engine, edited_images, frames
@@ -16,3 +17,6 @@ session               all of it together
 views, drawing, api, server
                       what the routes accept and return; the routes that run the model, and the others; access
 """
+
+from ganpatch.studio.notebook import Shown as Shown
+from ganpatch.studio.notebook import show as show

@@ -25,6 +25,7 @@ from ganpatch.studio.painting import Paint
 from ganpatch.studio.session import EXPORTS, FIGURES, Studio
 from ganpatch.studio.versions import versions
 from ganpatch.studio.views import (
+    Adopt,
     BrushesView,
     BrushView,
     Fault,
@@ -33,6 +34,7 @@ from ganpatch.studio.views import (
     LayerView,
     Missing,
     ModelView,
+    OfferView,
     PulseView,
     RankingView,
     SessionView,
@@ -103,6 +105,11 @@ def _session_routes(router: APIRouter, studio: Studio) -> None:
     def paint(paint: Paint) -> SessionView:
         """Keep a painting as an edit with a mask, and save it."""
         return SessionView.of(studio.paint(paint), saved)
+
+    @router.post("/adopt")
+    def adopt(adopted: Adopt) -> SessionView:
+        """Put an edit that ships with the model into the session, and save it."""
+        return SessionView.of(studio.adopt(adopted), saved)
 
     @router.get("/versions")
     def all_versions(first: int = Query(60, ge=1, le=1000)) -> VersionsView:
@@ -197,6 +204,7 @@ def _model_view(studio: Studio) -> ModelView:
         layers.append(LayerView(name=name, units=shape.units, size=shape.size, run=run.manifest.run if run else None))
     return ModelView(
         name=studio.generator.name,
+        argument=studio.model or studio.generator.name,
         layers=layers,
         default_layer=studio.default_layer,
         image=studio.image_size,
@@ -205,6 +213,8 @@ def _model_view(studio: Studio) -> ModelView:
         has_weights=weights_file(studio.model) is not None,
         features=[PLAIN, *([CHURCHES] if studio.generator.name == CHURCHES else ()), INCEPTION],
         real=str(studio.real) if studio.real else None,
+        offered=[OfferView(edit=edit.id, reason=edit.reason) for edit in studio.study.edits],
+        first=studio.study.first if studio.is_plain else None,
     )
 
 

@@ -122,12 +122,19 @@ def _activity(studio: Studio, asked: ActivityRequest, edits: tuple[Any, ...]) ->
             unit=unit,
             activation=float(peaks[unit]),
             relative=None if levels is None else float(scores[unit]),
+            level=_level_in_map(maps[unit], None if levels is None else levels[unit]),
             map=_base64(small_maps(maps[unit : unit + 1])),
         )
         for unit in best
     ]
     small = small_maps(maps[:1]).shape
     return ActivityView(size=(small[1], small[2]), label=studio.frames.label(asked.point), units=units)
+
+
+def _level_in_map(values: Any, q99: float | None) -> float:
+    """Return where to outline a map that ends at 255: at the 99 % level if it rises above that, else half-way."""
+    peak = float(values.amax())
+    return 255 * q99 / peak if q99 is not None and 0 < q99 < peak else 127.5
 
 
 def _window(asked: ActivityRequest, size: Any, image: tuple[int, int]) -> tuple[slice, slice]:

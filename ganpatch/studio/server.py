@@ -18,7 +18,7 @@ from fastapi.responses import PlainTextResponse
 from ganpatch.disk.atomic_files import write_text
 from ganpatch.disk.locks import locked
 from ganpatch.errors import GanpatchError
-from ganpatch.pages.local_server import Bounded, Guarded, hosts_of, listen, opened_page, run
+from ganpatch.pages.local_server import Bounded, Guarded, hosts_of, listen_near, opened_page, run
 from ganpatch.pages.scripts import SHARED
 from ganpatch.studio.api import refusal, routes, unfit_request
 from ganpatch.studio.changes import Overtaken
@@ -37,7 +37,9 @@ def make_app(studio: Studio, token: str, hosts: set[str]) -> FastAPI:
     """Make the application; requests must carry `token` and name one of `hosts` as their Host."""
     app = FastAPI(title="ganpatch studio", version=VERSION, docs_url=None, redoc_url=None)
     app.add_middleware(Bounded, largest=LARGEST_BODY)
-    app.add_middleware(Guarded, token=token, hosts=hosts, inline_scripts=False, is_open=_is_static)
+    app.add_middleware(
+        Guarded, token=token, hosts=hosts, inline_scripts=False, is_open=_is_static, in_frames=studio.in_frames
+    )
     app.include_router(routes(studio))
 
     @app.exception_handler(GanpatchError)
@@ -69,17 +71,18 @@ def serve(
     port: int | None,
     announce: Callable[[str, Studio], Any],
     launch: Callable[[str], object] | None = None,
+    say: Callable[[str], object] = lambda _: None,
 ) -> None:
-    """Serve a studio until interrupted; `announce` gets the address, `launch` opens it.
+    """Serve a studio until interrupted; `announce` gets the address, `launch` opens it, `say` gets remarks.
 
-    Without `port` it is the one that this session had before, or a free one.
+    Without `port` it is the one that this session had before, or a free one; one that is in use is not taken.
     """
     with ExitStack() as held:
         studio = Studio.open(opening, hold=lambda path: held.enter_context(locked(path)))
         path = studio.folder.path
         before = kept_server(path)
         token = before.get("token") or secrets.token_urlsafe(24)
-        listener = _listener(port, before.get("port"))
+        listener = _listener(port, before.get("port"), say)
         port = listener.getsockname()[1]
         write_text(path / SERVER, json.dumps({"port": port, "token": token}) + "\n", mode=0o600)
         app = make_app(studio, token, hosts_of(listener))
@@ -95,13 +98,9 @@ def _is_static(path: str) -> bool:
     return path.startswith("/static/")
 
 
-def _listener(port: int | None, before: Any) -> Any:
-    if port is None and isinstance(before, int) and 0 < before < 65536:
-        try:
-            return listen(before)
-        except GanpatchError:
-            return listen(0)
-    return listen(port or 0)
+def _listener(port: int | None, before: Any, say: Callable[[str], object]) -> Any:
+    known = isinstance(before, int) and 0 < before < 65536
+    return listen_near(port if port is not None else before if known else 0, say)
 
 
 def _asset(name: str) -> Response:

@@ -26,6 +26,8 @@ from ganpatch.patch.edit import Edit
 from ganpatch.patch.evidence import Evidence, Record
 from ganpatch.patch.patch_file import Model, Patch
 from ganpatch.ranking.result import LayerRanking, read_manifest
+from ganpatch.studio.bundled import Study
+from ganpatch.studio.changes import Overtaken
 from ganpatch.studio.child_process import in_child
 from ganpatch.studio.engine import Engine
 from ganpatch.studio.folder import STROKES, Folder
@@ -35,7 +37,7 @@ from ganpatch.studio.painting import LayerShape, Paint, Painting, UnitTrial, pai
 from ganpatch.studio.palette import Brush, Palette
 from ganpatch.studio.runs import Order, Run, cause_orders, check_run, concept_orders, finished_runs, model_of
 from ganpatch.studio.state import Entry, Painted, State
-from ganpatch.studio.views import JobRequest
+from ganpatch.studio.views import Adopt, JobRequest
 
 EXPORTS, FIGURES, RUNS, CONCEPTS = "exports", "figures", "runs", "concepts"
 
@@ -45,7 +47,7 @@ class Opening:
     """What a studio is opened with: a model, how to load it, finished runs and causes, a patch to begin with.
 
     `out` is the folder of the session, `n` how many images are ranked at first where no run is given, `real` a folder
-    of real images for quality figures.
+    of real images for quality figures, `in_frames` whether a notebook may show the page.
     """
 
     model: str | None = None
@@ -56,6 +58,7 @@ class Opening:
     out: Path | None = None
     n: int = 1000
     real: Path | None = None
+    in_frames: bool = False
 
 
 class Studio:
@@ -72,10 +75,10 @@ class Studio:
         self._levels: dict[str, Future[Levels]] = {}
         self._rankings: dict[tuple[str, str], LayerRanking] = {}
         self._dissections: dict[str, Dissection | None] = {}
-        self.causes = [Causes.load(path) for path in opening.causes]
-        for causes in self.causes:
-            if causes.model.fingerprint != folder.state.model.fingerprint:
-                raise GanpatchError(f"the causes of {causes.model.name} are of other weights than {generator.name}")
+        self.study = Study.of(folder.state.model)
+        self.in_frames = opening.in_frames
+        self.is_plain = not (opening.runs or opening.causes or opening.patch)
+        self.causes = [*self.study.causes, *self._given_causes(opening.causes)]  # the later one is used
         own = folder.path / RUNS
         self.runs = {run.manifest.run: run for run in finished_runs(opening.runs, own, folder.state.model)}
         self.palette = self._palette()
@@ -100,6 +103,14 @@ class Studio:
         hold(path)
         folder = Folder.open(path, model, {fact.name: fact.units for fact in facts}, start)
         return cls(generator, facts, folder, replace(opening, model=name))
+
+    def _given_causes(self, paths: Sequence[Path]) -> list[Causes]:
+        found = [Causes.load(path) for path in paths]
+        for causes in found:
+            if causes.model.fingerprint != self.folder.state.model.fingerprint:
+                name = self.generator.name
+                raise GanpatchError(f"the causes of {causes.model.name} are of other weights than {name}")
+        return found
 
     def shape(self, layer: str) -> LayerShape:
         """Return units and size of a layer; raise GanpatchError when there is none."""
@@ -168,6 +179,15 @@ class Studio:
             raise GanpatchError("the strokes cover no part of the image")
         how = Painted(label=brush.label, mode=paint.mode, seed=paint.point.seed, size=paint.size, strokes=paint.strokes)
         return self.folder.put(paint.id, lambda revision: Entry(edit=edit, rev=revision, painted=how))
+
+    def adopt(self, adopted: Adopt) -> State:
+        """Put an edit that ships with the model into the session; raise GanpatchError if there is none of this name."""
+        known = {edit.id: edit for edit in self.study.edits}
+        if adopted.edit not in known:
+            raise GanpatchError(f"no edit '{adopted.edit}' ships with {self.generator.name}")
+        if self.folder.state.entry(adopted.edit) and adopted.id not in self.folder.state.seen:
+            raise Overtaken(f"edit '{adopted.edit}' is in the patch already")
+        return self.folder.put(adopted.id, lambda revision: Entry(edit=known[adopted.edit], rev=revision))
 
     def start(self, asked: JobRequest) -> JobView:
         """Begin long work on a layer, or with the current patch."""
@@ -248,12 +268,17 @@ class Studio:
         return palette
 
     def _all_dissections(self) -> list[Dissection]:
-        """Read, once, the dissections of the runs, and those that were learned from strokes here."""
+        """Read, once, the dissections of the runs, and those that were learned from strokes here.
+
+        What ships is used for layers that none of them has.
+        """
         learned = finished_runs((), self.folder.path / CONCEPTS, self.folder.state.model)
         for run in (*self.runs.values(), *learned):
             if run.manifest.run not in self._dissections:
                 self._dissections[run.manifest.run] = run.dissection()
-        return [found for found in self._dissections.values() if found is not None]
+        own = [found for found in self._dissections.values() if found is not None]
+        layers = {layer for found in own for layer in found.layers}
+        return [*own, *(found for found in self.study.dissections if layers.isdisjoint(found.layers))]
 
     def _evidence(self) -> Evidence:
         """Return a record for each run whose images are shown: units are chosen by looking at them."""
@@ -265,7 +290,8 @@ class Studio:
                     settings={"layers": list(run.manifest.layers), "run": run.manifest.run},
                 )
                 for run in self.runs.values()
-            )
+            ),
+            *self.study.evidence.records,
         )
 
 

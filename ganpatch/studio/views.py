@@ -8,7 +8,8 @@ from ganpatch.errors import GanpatchError
 from ganpatch.option_values import Level
 from ganpatch.patch.edit import Part
 from ganpatch.segmenters.strokes_file import Coordinate, Radius
-from ganpatch.studio.changes import EditName, LayerName, UnitNumber
+from ganpatch.studio.bundled import FirstImages
+from ganpatch.studio.changes import ChangeId, EditName, LayerName, UnitNumber
 from ganpatch.studio.figures import FEATURES, Figure
 from ganpatch.studio.jobs import JobView
 from ganpatch.studio.painting import Painting, UnitTrial
@@ -23,6 +24,13 @@ Stream = Annotated[str, Field(max_length=80)]
 
 class Missing(GanpatchError):
     """What a request names is not there."""
+
+
+class Adopt(Part):
+    """Put an edit that ships with the model into the session."""
+
+    id: ChangeId
+    edit: EditName
 
 
 class LayerView(BaseModel):
@@ -70,14 +78,24 @@ class SessionView(BaseModel):
         )
 
 
+class OfferView(BaseModel):
+    """An edit that ships with the model."""
+
+    edit: str
+    reason: str
+
+
 class ModelView(BaseModel):
     """The model: its layers, the one to begin with, the size of its images, the seconds that one takes.
 
-    `inputs` is how many different inputs there are, where they come from files; `features` are those that quality
-    figures can be measured by, `real` the folder of real images that was given for them.
+    `argument` is the model as commands take it; `inputs` is how many different inputs there are, where they come from
+    files; `features` are those that quality figures can be measured by, `real` the folder of real images that was given
+    for them. `offered` are edits that ship with the model; `first` are images to begin with, where a bundled model is
+    opened without a run.
     """
 
     name: str
+    argument: str
     layers: list[LayerView]
     default_layer: str
     image: tuple[int, int]
@@ -86,6 +104,8 @@ class ModelView(BaseModel):
     has_weights: bool
     features: list[str]
     real: str | None
+    offered: list[OfferView]
+    first: FirstImages | None
 
 
 class PulseView(BaseModel):
@@ -127,11 +147,15 @@ class ActivityRequest(Part):
 
 
 class ActiveUnit(BaseModel):
-    """A unit, its strongest activation there, that over the unit's 99 % level, and its map as base64 of bytes."""
+    """A unit, its strongest activation there, that over the unit's 99 % level, and its map as base64 of bytes.
+
+    `level` is the value of the map at which the unit is outlined.
+    """
 
     unit: int
     activation: float
     relative: float | None
+    level: float
     map: str
 
 

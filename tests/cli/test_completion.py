@@ -132,7 +132,11 @@ def test_every_command_offers_its_options() -> None:
             **{(name, n): c for n, c in getattr(command, "commands", {}).items()},
         }.items():
             wanted = {
-                option for p in one.params if isinstance(p, click.Option) for option in p.opts if option[:2] == "--"
+                option
+                for p in one.params
+                if isinstance(p, click.Option) and not p.hidden
+                for option in p.opts
+                if option[:2] == "--"
             }
             assert {value for _, value in offered(*words, "--")} >= wanted
     assert [value for _, value in offered("")] == list(COMMANDS)

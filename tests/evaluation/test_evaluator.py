@@ -18,7 +18,7 @@ from ganpatch.errors import GanpatchError
 from ganpatch.evaluation.evaluator import Choices, evaluate
 from ganpatch.evaluation.measuring import most_count
 from ganpatch.evaluation.metrics import damage, distances, structural_similarity
-from ganpatch.evaluation.report import write_evaluation
+from ganpatch.evaluation.report import measure_rows, write_evaluation
 from ganpatch.evaluation.tuner import Bound, _Judge, tune
 from ganpatch.families.churches.targets import draws_scenes
 from ganpatch.finding.frechet_distance import frechet
@@ -98,6 +98,9 @@ def test_an_evaluation_and_its_page(small_dcgan: Generator, patch: Patch, tmp_pa
     assert found.found.all.before < found.found.all.after, "half of a random net's units are no artifacts"
     assert found.verdict.answer == "worse"
     assert found.verdict.sentence.startswith("Worse: the Fréchet distance (plain) of the images that most")
+    rows = measure_rows(found)
+    assert rows[0] == ["measure", "most, before", "most, after", "all, before", "all, after"]
+    assert sum(max(len(row[column]) for row in rows) + 1 for column in range(5)) <= 80, "it fits a terminal"
     write_evaluation(found, tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text()
     assert found.verdict.sentence in text

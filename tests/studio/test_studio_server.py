@@ -1,8 +1,10 @@
 """The studio's routes: they return nothing to strangers, refuse what does not fit, and answer as they are described."""
 
 import http.client
+import io
 import json
 import socket
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import CHECKS
 
 from ganpatch import GanpatchError
-from ganpatch.pages.local_server import listen
+from ganpatch.pages.local_server import listen, listen_near, way_through_ssh
+from ganpatch.studio import notebook
 from ganpatch.studio.server import make_app
 from ganpatch.studio.session import Opening, Studio, opening_of
 from tests.support.studio_client import HOST, LAYER, TOKEN, until
@@ -174,3 +177,56 @@ def test_a_body_that_is_dense_is_refused_before_it_is_read(client: TestClient) -
         answer = client.post("/api/images", content=body, headers={"content-type": "application/json"})
         assert answer.status_code == most, answer.text[:200]
         assert len(answer.content) < 20_000
+
+
+def test_a_port_in_use_picks_another_and_says_so() -> None:
+    taken = listen(0)
+    port, said = taken.getsockname()[1], []
+    other = listen_near(port, said.append)
+    assert said == [f"port {port} is in use: listening on {other.getsockname()[1]} instead"]
+    for one in (taken, other):
+        one.close()
+
+
+def test_the_way_through_ssh_keeps_the_port() -> None:
+    way = way_through_ssh("http://127.0.0.1:4711/?token=abc")
+    assert way == f"from another machine: ssh -L 4711:127.0.0.1:4711 {socket.gethostname()}, then open the same address"
+
+
+@pytest.mark.parametrize("framed", [False, True])
+def test_only_a_notebook_may_frame_the_page(weights: Path, tmp_path: Path, framed: bool) -> None:
+    opened = Studio.open(
+        Opening(model=str(weights), runs=[weights.parent / "run"], out=tmp_path / "s", in_frames=framed)
+    )
+    with TestClient(make_app(opened, "secret", {HOST}), base_url=f"http://{HOST}", headers=TOKEN) as client:
+        policy = client.get("/").headers["content-security-policy"]
+    opened.engine.close()
+    wanted = "http://127.0.0.1:* http://localhost:*" if framed else "'none'"
+    assert policy.endswith(f"frame-ancestors {wanted}")
+
+
+def test_a_notebook_shows_the_studio_or_says_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Server:
+        stdout = io.StringIO("http://127.0.0.1:4711/?token=abc\n")
+        ended = False
+
+        def communicate(self) -> tuple[str, str]:
+            return "", "using m\nmodel 'm' not found\n"
+
+        def terminate(self) -> None:
+            self.ended = True
+
+        def wait(self, timeout: float) -> int:
+            return 0
+
+    asked: list[list[str]] = []
+    server = Server()
+    monkeypatch.setattr(notebook.subprocess, "Popen", lambda command, **options: (asked.append(command), server)[1])
+    shown = notebook.show("model.pt", "run", out="mine")
+    assert asked == [[sys.executable, "-m", "ganpatch", "studio", "model.pt", "run", "--framed", "-o", "mine"]]
+    assert '<iframe src="http://127.0.0.1:4711/?token=abc"' in shown._repr_html_()
+    shown.close()
+    assert server.ended
+    with pytest.raises(GanpatchError) as fault:
+        notebook.show("m")
+    assert str(fault.value) == "model 'm' not found"

@@ -16,17 +16,18 @@ from PIL import Image
 from playwright.sync_api import Browser, Page
 
 import ganpatch
-from ganpatch import load_segmenter
 from ganpatch.disk.atomic_files import write_bytes
-from ganpatch.finding.methods import DEFAULT
-from ganpatch.runs.dissection_run import dissect_to_folder
+from ganpatch.families.churches import STUDY
+from ganpatch.runs.ranking_run import rank_to_folder
 from ganpatch.runs.run_folder import RunFolder
 from ganpatch.runs.suggestion_run import suggest_for_run
+from ganpatch.studio.bundled import FIRST, FirstImages
 from tools.benchmarks.bench_studio import ROOT, served
 
 RUN, PICTURES = ROOT / "runs" / "show" / "studio", ROOT / "docs" / "studio"
 PATCH = ROOT / "patches" / "churches.yaml"
 LARGEST = (1300, 800)
+FIRST_IMAGES = FirstImages.model_validate_json((STUDY / FIRST).read_bytes())
 
 
 def review(page: Page) -> None:
@@ -36,14 +37,14 @@ def review(page: Page) -> None:
 
 
 def paint(page: Page) -> None:
+    page.get_by_role("button", name="20", exact=True).click()
     page.get_by_label("door: the units").check()
     page.get_by_role("button", name="insert", exact=True).click()
-    stroke(page, (0.42, 0.62), (0.44, 0.72))
+    stroke(page, FIRST_IMAGES.wall, (FIRST_IMAGES.wall[0] + 0.02, FIRST_IMAGES.wall[1] + 0.04))
     page.get_by_label("tree: the units").check()
     page.get_by_role("button", name="remove", exact=True).click()
-    page.get_by_role("button", name="20", exact=True).click()
-    stroke(page, (0.08, 0.5), (0.2, 0.62), (0.14, 0.72))
-    page.locator(".edit").nth(3).wait_for()
+    stroke(page, FIRST_IMAGES.tree, (FIRST_IMAGES.tree[0] + 0.03, FIRST_IMAGES.tree[1] + 0.06))
+    page.locator(".edit").nth(6).wait_for()
 
 
 def look(page: Page) -> None:
@@ -51,6 +52,7 @@ def look(page: Page) -> None:
     page.locator("#look .stage").click(position={"x": 190, "y": 190})
     page.locator("#look h2", has_text="active here").wait_for()
     page.locator(".tile").first.hover()
+    page.get_by_label("to see the other one").fill("0.4")
 
 
 def compare(page: Page) -> None:
@@ -60,6 +62,7 @@ def compare(page: Page) -> None:
 def panel(page: Page) -> None:
     page.get_by_role("button", name="Fold or insert?").click()
     page.locator(".decision").first.wait_for(timeout=120_000)
+    page.get_by_label("images", exact=True).select_option("100")
     page.get_by_role("button", name="Measure").click()
     page.locator(".verdict").first.wait_for(timeout=600_000)
     page.locator(".versions summary").click()
@@ -89,8 +92,8 @@ SHOTS: dict[str, tuple[str, tuple[int, int], str, Act, str | None]] = {
     "review": ("", LARGEST, "light", review, None),
     "compare": ("#view=compare", LARGEST, "light", compare, None),
     "panel": ("#view=compare", (1300, 1500), "light", panel, "#patch-panel"),
-    "paint": ("#view=paint&seed=3", LARGEST, "light", paint, None),
-    "look": ("#view=look&seed=11", LARGEST, "light", look, None),
+    "paint": (f"#view=paint&seed={FIRST_IMAGES.seed}", LARGEST, "light", paint, None),
+    "look": (f"#view=look&seed={FIRST_IMAGES.faulty}", LARGEST, "light", look, None),
     "dark": ("#view=look&seed=3&to=9&t=0.4", LARGEST, "dark", lambda page: page.wait_for_selector(".tile"), None),
     "phone": ("", (360, 740), "light", phone, None),
 }
@@ -122,14 +125,12 @@ def taken(browser: Browser, address: str, name: str) -> None:
 
 
 def prepared() -> None:
-    """Make the run that is shown, once: a dissection, which is a ranking too, and what was suggested for it."""
+    """Make the run that is shown, once: a ranking, and what was suggested for it; concepts ship with the model."""
     if (RUN / "suggestions.json").exists():
         return
     generator = ganpatch.load("churches")
-    dissect_to_folder(
-        generator, load_segmenter("churches", generator), RunFolder(RUN, overwrite=True), ["layer4"], range(400)
-    )
-    suggest_for_run(RUN, generator, [DEFAULT, "spike"])
+    rank_to_folder(generator, RunFolder(RUN, overwrite=True), ["layer4"], range(400))
+    suggest_for_run(RUN, generator, ["spike"])
 
 
 def kept(screenshot: bytes, path: Path) -> None:

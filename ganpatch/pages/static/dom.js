@@ -18,9 +18,9 @@ export function make(tag, attributes = {}, ...children) {
 export const button = (text, onclick, attributes = {}) => make("button", { type: "button", onclick, ...attributes }, text);
 
 // A slider with its label and its number; `settled` is called when it is let go.
-export function slider(text, { min = 0, max = 1, step = 0.05, value, moved, settled, format = (v) => v.toFixed(2) }) {
+export function slider(text, { min = 0, max = 1, step = 0.05, value, label = text, moved, settled, format = (v) => v.toFixed(2) }) {
   const shown = make("output", {}, format(value));
-  const input = make("input", { type: "range", min, max, step, "aria-label": text });
+  const input = make("input", { type: "range", min, max, step, "aria-label": label });
   input.value = value;
   input.oninput = () => { shown.textContent = format(+input.value); moved?.(+input.value); };
   input.onchange = () => settled?.(+input.value);

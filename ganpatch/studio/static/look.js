@@ -1,6 +1,8 @@
-// Looking into an image: which units are active in it, everywhere or where one points; the way between two seeds.
+// Looking into an image: which units are active in it, everywhere or where one points, outlined; before and after, wiped
+// over one another; the way between two seeds.
 
-import { heatCanvas } from "./activity.js";
+import { outlineCanvas } from "./activity.js";
+import { askWalk, openWalk } from "./walk.js";
 import { $, button, make, numberInput, slider } from "./dom.js";
 import { Stream } from "./net.js";
 import { anySeed, imagesBody } from "./pictures.js";
@@ -22,9 +24,12 @@ export function openLook() {
   parts.pin = button("Pin", () => togglePin(point()), { title: "Pin to the tray (p)" });
   parts.patched = button("Patched", () => look({ patched: !view.patched }), { title: "With the patch, or as the model draws it (b)" });
   parts.image = make("canvas", { class: "image" });
-  parts.heat = make("div", { class: "heat" });
+  parts.wiped = make("canvas", { class: "wiped", "aria-hidden": "true" });
+  parts.edge = make("i", { class: "edge", hidden: true });
+  parts.wipe = slider("before", { label: "to see the other one", step: 0.01, value: 0, moved: wipe, format: (v) => `${Math.round(v * 100)} %` });
+  parts.heat = make("div", { class: "outline" });
   parts.mark = make("i", { class: "mark", hidden: true });
-  parts.stage = make("div", { class: "stage", role: "application", tabindex: 0 }, parts.image, parts.heat, parts.mark);
+  parts.stage = make("div", { class: "stage", role: "application", tabindex: 0 }, parts.image, parts.wiped, parts.edge, parts.heat, parts.mark);
   parts.stage.onclick = pointed;
   parts.stage.onkeydown = moved;
   parts.other = make("canvas", { class: "image small", role: "img" });
@@ -35,7 +40,8 @@ export function openLook() {
     make("div", { class: "bar" }, make("label", {}, "Seed ", parts.seed), button("‹", () => look({ seed: Math.max(0, view.seed - 1) }), { "aria-label": "previous seed" }), button("›", () => look({ seed: view.seed + 1 }), { "aria-label": "next seed" }),
       button("Random", () => look({ seed: anySeed() }), { title: "Another image (n)" }), make("label", {}, "to ", parts.to), parts.t.element, parts.play, parts.pin, parts.patched,
       button("Paint", () => look({ view: "paint", to: null }), { title: "Paint on this image" })),
-    make("div", { class: "looking" }, make("div", { class: "canvas" }, parts.stage), make("figure", {}, parts.other, parts.caption)),
+    openWalk(),
+    make("div", { class: "looking" }, make("div", { class: "canvas" }, parts.stage, parts.wipe.element), make("figure", {}, parts.other, parts.caption)),
     make("div", { class: "line" }, parts.title, button("whole image", () => { spot = null; show(); }, { id: "whole" })),
     parts.units);
   onView((names) => {
@@ -43,7 +49,7 @@ export function openLook() {
     if (names.has("seed") || names.has("layer")) spot = names.has("seed") ? null : spot;
     if (["view", "seed", "to", "layer", "patched"].some((name) => names.has(name))) show();
     else if (names.has("t")) show("ask");
-    else if (names.has("unit")) showHere();
+    else if (names.has("unit")) { showHere(); outline(); askWalk(); }
   });
   subscribe((what) => (what === "state" || what === "again") && show());
   show();
@@ -63,8 +69,9 @@ function show(how = session.model.seconds > 0.2 ? "turn" : "ask") {
   parts.stage.setAttribute("aria-label", `Image of ${name}, ${view.patched ? "with" : "without"} the patch. Click, or arrow keys and then Enter: which units draw this?`);
   parts.caption.textContent = view.patched ? "without the patch" : "with the patch";
   parts.other.setAttribute("aria-label", `the same image ${parts.caption.textContent}`);
-  draw(images, how, parts.image, view.patched);
-  draw(plain, how, parts.other, !view.patched);
+  parts.wipe.element.firstChild.textContent = view.patched ? "before" : "after";
+  draw(images, how, view.patched, (image) => { drawOn(parts.image, image); drawTiles(); });
+  draw(plain, how, !view.patched, (image) => { drawOn(parts.other, image); drawOn(parts.wiped, image); });
   parts.mark.hidden = !spot;
   $("whole").hidden = !spot;
   if (spot) {
@@ -73,11 +80,18 @@ function show(how = session.model.seconds > 0.2 ? "turn" : "ask") {
   }
   askUnits(how);
 }
-const draw = (stream, how, canvas, patch) => stream[how]("images", imagesBody([point()], { patch, largest: 512 }), (image) => {
+const draw = (stream, how, patch, drawn) => stream[how]("images", imagesBody([point()], { patch, largest: 512 }), drawn);
+function drawOn(canvas, image) {
   canvas.width = image.width;
   canvas.height = image.height;
   canvas.getContext("2d").drawImage(image, 0, 0);
-});
+}
+// The left share of the image shows the other one: before where the patch is on.
+function wipe(share) {
+  parts.wiped.style.clipPath = `inset(0 ${100 * (1 - share)}% 0 0)`;
+  parts.edge.hidden = share === 0 || share === 1;
+  parts.edge.style.left = `${100 * share}%`;
+}
 
 function pointed(event) {
   const box = parts.stage.getBoundingClientRect();
@@ -106,21 +120,48 @@ function askUnits(how) {
     parts.title.textContent = `Units of ${asked.layer} active ${asked.x === undefined ? "in this image" : "here"}`;
     parts.title.append(make("small", {}, found.units[0]?.relative === null ? " by activation" : " relative to their 99 % level"));
     const focus = document.activeElement?.dataset?.tile;
-    parts.units.replaceChildren(...found.units.map((one) => tile(one, found.size)));
+    active = found;
+    parts.units.replaceChildren(...found.units.map(tile));
     if (focus) parts.units.querySelector(`[data-tile="${focus}"]`)?.focus();
+    drawTiles();
     showHere();
+    outline();
+    askWalk();
   });
 }
-function tile({ unit, activation, relative, map }, [height, width]) {
-  const heat = () => heatCanvas(fromBase64(map), 0, height, width);
+let active = null;   // the units that are shown, and the size of their maps
+function tile({ unit, activation, relative }) {
   const flagged = reasonOf(view.layer, unit) !== null;
   const what = `unit ${unit}: activation ${short(activation)}${relative === null ? "" : `, ${short(relative)} times its 99 % level`}${flagged ? ", flagged" : ""}`;
   const one = make("button", { type: "button", class: `tile${flagged ? " flagged" : ""}`, "data-tile": unit, "data-unit": unit, title: what, "aria-label": what },
-    heat(), make("span", {}, String(unit)), make("small", {}, relative === null ? short(activation) : `×${short(relative)}`));
-  one.onmouseenter = one.onfocus = () => parts.heat.replaceChildren(heat());
-  one.onmouseleave = one.onblur = () => parts.heat.replaceChildren();
+    make("span", { class: "over-image" }, make("canvas")), make("span", {}, String(unit)), make("small", {}, relative === null ? short(activation) : `×${short(relative)}`));
+  one.onmouseenter = one.onfocus = () => outline(unit);
+  one.onmouseleave = one.onblur = () => outline();
   one.onclick = () => look({ unit });
   return one;
+}
+const outlineOf = ({ map, level }, edge) => {
+  const [height, width] = active.size, tall = (edge * session.model.image[0]) / session.model.image[1];
+  return outlineCanvas(fromBase64(map), 0, height, width, level, tall, edge);
+};
+// Each tile is the image, with the outline of where its unit is active.
+function drawTiles() {
+  for (const one of active && parts.image.width ? parts.units.querySelectorAll(".tile") : []) {
+    const found = active.units.find(({ unit }) => unit === Number(one.dataset.unit));
+    if (!found) continue;
+    const canvas = one.querySelector("canvas"), pen = canvas.getContext("2d");
+    canvas.width = 96;
+    canvas.height = Math.round((96 * parts.image.height) / parts.image.width);
+    pen.drawImage(parts.image, 0, 0, canvas.width, canvas.height);
+    const lines = outlineOf(found, 96);
+    pen.drawImage(lines, 0, 0, canvas.width, canvas.height);
+  }
+}
+// On the image: the unit that is pointed at, else the chosen one, else the most active.
+function outline(pointedAt = null) {
+  const units = active?.units ?? [];
+  const found = units.find(({ unit }) => unit === pointedAt) ?? units.find(({ unit }) => unit === view.unit) ?? units[0];
+  parts.heat.replaceChildren(...(found ? [outlineOf(found, parts.stage.clientWidth || 256)] : []));
 }
 const showHere = () => { for (const one of parts.units.children) one.classList?.toggle("here", Number(one.dataset.unit) === view.unit); };
 

@@ -12,6 +12,7 @@ import { anySeed } from "./pictures.js";
 import { openQuality } from "./quality.js";
 import { openReview, reviewActions, showLayer, toggle } from "./review.js";
 import { canRedo, canUndo, change, duration, open, session, subscribe, unsent } from "./session.js";
+import { openSteps } from "./steps.js";
 import { openTray, togglePin } from "./tray.js";
 import { openUnit } from "./unit.js";
 import { openVersions } from "./versions.js";
@@ -101,6 +102,7 @@ async function start() {
     if (names.has("view")) { showView(); showPanel(false); announce(view.view); }
     if (names.has("layer")) $("layer").value = view.layer;
   });
+  openSteps();
   subscribe((what) => { showSaved(); if (what === "model") fillLayers(); });
   onRefusal(showRefusal);
   setInterval(showWaiting, 300);

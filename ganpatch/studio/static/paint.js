@@ -6,6 +6,7 @@ import { brush, brushBody, onBrush } from "./brush.js";
 import { Stream, newId } from "./net.js";
 import { anySeed, imagesBody } from "./pictures.js";
 import { change, entries, session, subscribe, unsent } from "./session.js";
+import { onStep, ringAt } from "./steps.js";
 import { look, onView, point, view } from "./view.js";
 import { isPinned, togglePin } from "./tray.js";
 
@@ -36,6 +37,7 @@ export function openPaint() {
   onView((names) => { if (names.has("view") || names.has("seed") || names.has("to")) { group = null; show(); } });
   onBrush(() => { group = sameGroup() ? group : null; showHint(); drawOver(); if (view.view === "paint" && keyNow() !== drawnFor) refresh(); });
   subscribe((what) => (what === "state" || what === "again") && view.view === "paint" && (meet(), refresh()));
+  onStep(drawOver);
   new ResizeObserver(() => drawOver()).observe(parts.stage);
   show();
 }
@@ -197,15 +199,21 @@ function drawOver() {
     for (const label of session.now.content.labels.filter((one) => one.seed === view.seed)) trace(pen, label.stroke, `hsl(${hue(label.concept)} 85% 55% / .5)`);
     if (stroke) trace(pen, stroke, `hsl(${hue(brush.concept)} 85% 55% / .5)`);
   } else if (stroke) trace(pen, stroke, "rgb(255 255 255 / .28)");
-  if (cursor) {
-    for (const [width, colour] of [[2.5 / zoom * scale, "rgb(0 0 0 / .5)"], [1.2 / zoom * scale, "#fff"]]) {
-      pen.lineWidth = width;
-      pen.strokeStyle = colour;
-      pen.beginPath();
-      pen.arc(...cursor, brush.radius, 0, 2 * Math.PI);
-      pen.stroke();
-    }
+  const ring = !stroke && ringAt();
+  if (ring) circle(pen, [ring[0] * size()[1], ring[1] * size()[0]], brush.radius, zoom / scale, [5, 3]);
+  if (cursor) circle(pen, cursor, brush.radius, zoom / scale);
+}
+// A circle that is seen on any picture; `zoom` is how many screen pixels an image pixel has.
+function circle(pen, [x, y], radius, zoom, dash = []) {
+  for (const [width, colour] of [[2.5 / zoom, "rgb(0 0 0 / .5)"], [1.2 / zoom, "#fff"]]) {
+    pen.lineWidth = width;
+    pen.strokeStyle = colour;
+    pen.setLineDash(dash.map((length) => length / zoom));
+    pen.beginPath();
+    pen.arc(x, y, radius, 0, 2 * Math.PI);
+    pen.stroke();
   }
+  pen.setLineDash([]);
 }
 function trace(pen, { points, radius }, colour) {
   pen.strokeStyle = colour;

@@ -29,6 +29,7 @@ function show() {
     make("p", { class: "soft path", title: path }, entries().some((entry) => entry.on) ? `saved in ${path}` : "no edit is on: flag a unit, or paint"),
     make("ol", { class: "edits", "aria-label": "Edits, in the order in which they work" }, ...entries().map(item)),
     ...conflicts.map(conflict),
+    offers(),
     make("div", { class: "line" },
       button("Fold or insert?", () => begin("bake"), { disabled: !digest, title: "What becomes of each edit in weights, and the proof", "data-focus": "bake" })),
     proof(digest),
@@ -60,6 +61,13 @@ const decisions = (digest) => session.jobs.findLast((job) => job.kind === "bake"
 function proof(digest) {
   const found = digest && decisions(digest);
   return found ? make("p", { class: "soft" }, found.proof) : null;
+}
+
+// Edits that ship with the model and are not in the patch.
+function offers() {
+  const left = session.model.offered.filter(({ edit }) => !entries().some((entry) => entry.edit.id === edit));
+  return left.length ? make("div", { class: "line offers" }, make("span", { class: "soft" }, `ships with ${session.model.name}:`),
+    ...left.map(({ edit, reason }) => button(`+ ${edit}`, () => change("adopt", { edit }, "adopt"), { class: "chip", title: `Add the edit against: ${reason}`, "data-focus": `offer-${edit}` }))) : null;
 }
 
 // ---- one edit -------------------------------------------------------------------------------------------

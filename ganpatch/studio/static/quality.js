@@ -30,23 +30,39 @@ const select = (label, values, value, chosen) => {
 export function quality(digest) {
   const running = session.jobs.some((job) => job.kind === "quality" && ["waiting", "running"].includes(job.state));
   const takes = duration(7 * images * session.model.seconds);   // before, after, 20 baselines on a fifth each, the reference
-  const measure = button("Measure", () => begin("quality", { n: +images, features }), { disabled: !digest || running || images < FEWEST, title: `Measure whether the patch improves the images, compared with random-unit baselines. Takes about ${takes}.`, "data-focus": "measure" });
-  const now = figures.filter((one) => one.patch === digest), old = figures.find((one) => one.patch !== digest);
+  const measure = button("Measure", () => measureNow(), { disabled: !digest || running || images < FEWEST, title: `Measure whether the patch improves the images, compared with random-unit baselines. Takes about ${takes}.`, "data-focus": "measure" });
+  const now = withoutFirst(figures.filter((one) => one.patch === digest)), old = figures.find((one) => one.patch !== digest);
   return make("section", { class: "quality", "aria-label": "Quality" },
     make("div", { class: "line" }, make("h3", {}, "Quality"), make("span", { class: "push" }), measure),
     make("div", { class: "line" },
       select("features", session.model.features.map((name) => [name, name]), features, (name) => { features = name; }),
       select("images", [...new Set([100, 200, 500, 1000, 2000, images])].filter((n) => n <= (session.model.inputs ?? n)).sort((a, b) => a - b).map((n) => [`${n} images`, n]), images, (n) => { images = +n; notify("figures"); })),
-    ...now.slice(0, 3).map((one) => figure(one, false)),
-    now.length ? null : old ? figure(old, true) : images < FEWEST ? make("p", { class: "soft" }, `${images} inputs are too few for a figure; it takes ${FEWEST}.`) : make("p", { class: "soft" }, `Not measured yet; takes about ${takes}${session.model.real ? `, against ${session.model.real}` : ""}.`));
+    ...now.slice(0, 3).map((one) => figure(one, false, running && one.images < images)),
+    now.length ? null : old ? figure(old, true) : images < FEWEST ? make("p", { class: "soft" }, `${images} inputs are too few for a figure; it takes ${FEWEST}.`) : make("p", { class: "soft" }, `Not measured yet; takes about ${takes}${session.model.real ? `, against ${session.model.real}` : ""}${images > 2 * few() ? `; a first answer comes from ${few()} images` : ""}.`),
+    digest ? judge() : null);
+}
+// A first answer comes from few images, within about ten seconds of computing; the figure that was asked for follows it.
+const few = () => (6 * 100 * session.model.seconds < 10 ? 100 : FEWEST);
+async function measureNow() {
+  if (images > 2 * few()) await begin("quality", { n: few(), features });
+  begin("quality", { n: +images, features });
+}
+// A first answer goes when the figure from more images, by the same features, is there.
+const withoutFirst = (list) => list.filter((one) => !list.some((other) => other.features === one.features && other.images > one.images));
+// The other judge: a person who compares pairs.
+function judge() {
+  const command = `ganpatch judge ${session.model.argument} ${session.now.path} --open`;
+  return make("p", { class: "soft judge" }, "Your own eyes, pairs unmarked: ", make("code", {}, command), " ",
+    button("copy", (event) => navigator.clipboard?.writeText(command).then(() => { event.target.textContent = "copied"; }), { class: "tool", "aria-label": "copy the command that compares pairs by eye" }));
 }
 
-function figure(one, isOld) {
+function figure(one, isOld, isFirst = false) {
   const report = make("a", { href: addressOf(`figures/${one.report}`), target: "_blank", rel: "noopener" }, "report");
   const save = make("a", { href: `${addressOf(`figures/${one.report}`)}&download=1`, download: one.report }, "download");
   const measured = new Date(one.created).toLocaleString([], { dateStyle: "short", timeStyle: "short" });
   return make("div", { class: `figure${isOld ? " old" : ""}` },
     isOld && make("p", { class: "warn" }, `Old: of an earlier version of the patch (${counted(one.edits, "edit")}, ${counted(one.units, "unit")}).`),
+    isFirst && make("p", { class: "warn" }, `A first answer from ${one.images} images; ${images} are being measured.`),
     make("p", { class: `verdict ${one.answer === "better" ? "better" : ""}` }, one.verdict),
     bars("most active images", one.score, one.most, one.baselines.map((change) => one.most.before * (1 + change))),
     bars("all images", one.score, one.all, []),

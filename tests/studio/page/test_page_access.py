@@ -20,7 +20,7 @@ def test_a_whole_session_with_keys_alone(served: Served, session: Path, opened: 
     expect(page.locator(".brushes input:checked")).to_have_count(1)
     tab_to(page, "canvas.over")
     press(page, "ArrowLeft", "ArrowUp", "Space", "]", "Shift+ArrowRight")
-    patch_in(session, lambda found: [units for _, units, _ in found] == [(1,), (1,)])
+    patch_in(session, lambda found: [reason for _, _, reason in found] == ["smear", "remove tree, painted"])
     press(page, "p", "3")
     expect(page.locator("#tray figure")).to_have_count(1)
     tab_to(page, "#look .stage")

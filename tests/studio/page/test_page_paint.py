@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from ganpatch import Patch
+from ganpatch.families.churches import STUDY
 from tests.support.driving import Served, drag, image_of, patch_in, press, wait_until
 
 
@@ -84,5 +85,45 @@ def test_the_face_dcgan(faces: Path, tmp_path: Path, opened: Callable[..., Page]
         page.locator(".row").first.wait_for(timeout=90_000)
         press(page, "f")
         patch_in(session, lambda found: len(found) == 2)
+    finally:
+        server.kill()
+
+
+def test_the_first_minute_of_the_bundled_generator(tmp_path: Path, opened: Callable[..., Page]) -> None:
+    """A tree away, a door on a wall, the date stamps off, and all of it on many images, each one action away."""
+    session = tmp_path / "s"
+    server = Served("churches", "-o", session, "--n", "8")
+    first = json.loads((STUDY / "first.json").read_text())
+    try:
+        page = opened(server.address)
+        steps = page.locator("#steps button:not(.tool)")
+        expect(page.locator("#paint .image")).to_have_attribute("data-drawn", re.compile(r"\d"))
+        expect(page.get_by_label("tree: the units that cause it")).to_be_checked()
+        assert [page.get_by_label(f"{concept}: the units").count() for concept in ("door", "cloud", "roof")] == [
+            1,
+            1,
+            1,
+        ]
+        expect(page.locator("#steps")).to_contain_text("paint over the ringed tree")
+        drag(page, first["tree"], (first["tree"][0] + 0.02, first["tree"][1]))
+        expect(steps.first).to_have_text("Put a door on a wall")
+        steps.first.click()
+        expect(page.get_by_label("door: the units that cause it")).to_be_checked()
+        drag(page, first["wall"], (first["wall"][0] + 0.02, first["wall"][1]))
+        expect(steps.first).to_have_text("Switch off the date stamps")
+        steps.first.click()
+        patch_in(session, lambda found: [reason for _, _, reason in found][2:] == ["orange date stamp"])
+        page.get_by_role("button", name="+ flare").click()
+        patch_in(session, lambda found: len(found) == 4)
+        expect(page.get_by_role("button", name="+ flare")).to_have_count(0)
+        expect(page.locator("#look .tile").first).to_be_visible()
+        page.get_by_label("to see the other one").fill("0.5")
+        assert "50%" in page.locator(".wiped").evaluate("one => one.style.clipPath")
+        steps.first.click()
+        expect(page.locator("#steps")).to_be_hidden()
+        expect(page.locator("#compare")).to_be_visible()
+        page.reload()
+        expect(page.locator("#model")).to_have_text("churches")
+        expect(page.locator("#steps")).to_be_hidden()
     finally:
         server.kill()

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 import ganpatch
 from ganpatch import Generator, Patch, applied
-from tests.support.driving import Served, drag, flagged, patch_in, press, wait_until
+from tests.support.driving import Served, drag, flagged, patch_in, press, until, wait_until
 
 
 def test_edits_off_what_they_become_and_what_is_downloaded(
@@ -56,10 +56,21 @@ def test_the_quality_of_the_patch_is_measured_cancelled_and_old_after_a_change(
     quality = page.locator(".quality")
     expect(quality).to_contain_text("Not measured yet")
     quality.get_by_label("features").select_option("plain")
+    asked: list[int] = []
+    page.route(
+        "**/api/jobs",
+        lambda route: (
+            asked.append(route.request.post_data_json["n"]),
+            route.fulfill(status=409, json={"detail": "not now"}),
+        ),
+    )
     quality.get_by_role("button", name="Measure").click()
-    page.get_by_role("button", name="cancel quality by plain over 500 images").click()
-    expect(page.locator("#jobs p")).to_have_count(0)
+    until(page, lambda: asked in ([50, 500], [100, 500]))  # a first answer from few images
+    page.unroute("**/api/jobs")
     quality.get_by_label("images", exact=True).select_option("100")
+    quality.get_by_role("button", name="Measure").click()
+    page.get_by_role("button", name="cancel quality by plain over 100 images").click()
+    expect(page.locator("#jobs p")).to_have_count(0)
     quality.get_by_role("button", name="Measure").click()
     expect(quality.locator(".verdict")).to_contain_text("the mean error of the images", timeout=90_000)
     expect(quality).to_contain_text("Of the current patch: 100 images against the clean scene that each seed describes")

@@ -62,6 +62,7 @@ def test_a_view_is_shared_by_its_address(served: Served, opened: Callable[..., P
     expect(page.locator("#look .tile")).to_have_count(24)
     page.wait_for_timeout(200)
     half = image_of(page, "#look .stage canvas.image")
+    expect(page.get_by_role("img", name="activation of unit 12 from seed 3 to 9")).to_be_visible()
     press(page, "p")
     expect(page.locator("#tray figcaption")).to_have_text("3→9")
     page.locator("#look .stage").click(position={"x": 30, "y": 30})

@@ -60,7 +60,7 @@ def _command(words: Sequence[str], command: click.Command) -> Iterator[str]:
         return
     shared = {option.name for option in _loading()}
     options = [one for one in command.params if isinstance(one, click.Option)]
-    own = [one for one in options if one.name not in shared]
+    own = [one for one in options if one.name not in shared and not one.hidden]
     if own:
         yield _options(own)
     if len(own) < len(options):

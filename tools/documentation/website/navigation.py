@@ -16,6 +16,7 @@ SECTIONS = {
     "How to": {
         "docs/which-command": "Which command when",
         "docs/families": "Your generator",
+        "docs/faults": "What faults look like",
         "docs/finding": "Find and evaluate",
         "docs/dissection": "Dissect and intervene",
         "docs/targets": "Apply and export",
