@@ -6,7 +6,7 @@ room that holds it keeps the registry, and tests/project/test_option_values.py c
 
 from typing import Literal, get_args
 
-Score = Literal["max", "mean", "q99"]  # an image's score for a unit, over the unit's map
+Score = Literal["max", "mean", "q99", "relative"]  # an image's score for a unit, over the unit's map
 Dtype = Literal["float32", "bfloat16", "float16"]
 Mode = Literal["auto", "fold", "insert"]  # how an edit goes into a file
 By = Literal["alpha", "ace", "iou"]  # what orders the units of a cause

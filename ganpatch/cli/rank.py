@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     type=click.Choice(SCORES),
     default="max",
     show_default=True,
-    help="An image's score for a unit, over the unit's map.",
+    help="An image's score for a unit, over the unit's map; relative: its maximum, relative to those of all units.",
 )
 @click.option("--batch-size", default=32, show_default=True, type=click.IntRange(1), help="Images in one forward pass.")
 @click.option("-o", "--out", type=ANY_PATH, help="Run folder to write.  [default: MODEL-run]")
@@ -59,6 +59,7 @@ def rank(
       ganpatch rank --n 1000
       ganpatch rank model.pt --layer layer4 --layer layer6 -o run
     """
+    from ganpatch.ranking.alike_rows import alike_layers
     from ganpatch.runs.ranking_run import rank_to_folder
     from ganpatch.runs.run_folder import RunFolder
 
@@ -76,5 +77,6 @@ def rank(
                 "run": ranking.run,
                 "seconds": ranking.seconds,
                 "layers": {name: ranked.units for name, ranked in ranking.layers.items()},
+                "alike": {name: round(found.share, 4) for name, found in alike_layers(ranking).items()},
             }
         )

@@ -25,6 +25,7 @@ from ganpatch.ranking.running_stats import Moments, QuantileSample, TopK, quanti
 
 LARGEST_MAP = 16
 _MOST_POOLED = 1 << 24  # activations gathered at once for the small maps
+_LEAST = 1e-6  # mean peak of an image that is divided by
 _CPU = torch.device("cpu")
 
 
@@ -151,9 +152,15 @@ class LayerTally:
 
 
 def _scores(flat: Tensor, peaks: Tensor, sums: Tensor, score: Score) -> Tensor:
-    """Score each image for each unit from activations [N, C, P], their maxima and their sums [N, C]."""
+    """Score each image for each unit from activations [N, C, P], their maxima and their sums [N, C].
+
+    A relative score is the unit's maximum divided by how active the image is altogether: the mean over all units of
+    the absolute value of their maxima. It depends on the image alone, so images can be ranked in any order and parts.
+    """
     if score == "max":
         return peaks
     if score == "mean":
         return sums / flat.shape[2]
+    if score == "relative":
+        return peaks / peaks.abs().mean(1, keepdim=True).clamp(min=_LEAST)
     return quantile_of(flat.flatten(0, 1), 0.99).view(peaks.shape)

@@ -46,7 +46,8 @@ def rank(
 ) -> Ranking:
     """Rank every unit of `layers` (default: the layer at 8x8) over the images of `seeds`.
 
-    An image's score for a unit is the `max`, the `mean` or the 99 % quantile (`q99`) of its activation map.
+    An image's score for a unit is the `max`, the `mean` or the 99 % quantile (`q99`) of its activation map, or
+    `relative`: the maximum divided by the mean absolute maximum of all units in this image.
     Raises GanpatchError if a layer does not exist, does not run, or has activations that are not finite.
     """
     names = chosen_layers(generator, layers)

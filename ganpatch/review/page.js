@@ -1,7 +1,7 @@
 // The review page: the units of a run with their top images, readable from disk. Flags are kept in the browser, and on
 // the server if one serves the page.
 
-import { $, make } from "./dom.js";
+import { $, counted, make } from "./dom.js";
 import { fillKeys, hearKeys } from "./keys.js";
 import { Marks } from "./marks.js";
 import { Reviewing, USUAL, sourceOf } from "./reviewing.js";
@@ -112,7 +112,7 @@ function lookCloser(unit, place) {
     const shot = make("div", { class: "shot" });
     placeShot(shot, thumbnails, seed, zoom, served);
     if (covered) shot.append(activityOf(source, unit, place, where, zoom));
-    const text = covered ? `where unit ${unit} is active${where === "outline" ? ": above its 99 % level" : ""}` : `seed ${seed}, score ${short(source.data.scores[unit][place])}`;
+    const text = covered ? `where unit ${unit} is active${where === "outline" ? ": above its 99 % level" : ""}` : `seed ${seed}, score ${short(source.data.scores[unit][place])}, in ${counted(source.data.rows_by_image[seed], "row")} of ${layers[state.layer].units}`;
     return make("figure", {}, shot, make("figcaption", { class: "soft" }, text));
   });
   $("closer").replaceChildren(make("div", { class: "shots wrap" }, ...figures), make("form", { method: "dialog" }, make("button", {}, "Close")));

@@ -14,6 +14,7 @@ from ganpatch.errors import printable
 from ganpatch.finding.suggestions import Suggested, UnitSet, read_sets, read_suggestions
 from ganpatch.pages.image_grids import sprite_layout
 from ganpatch.pages.scripts import asset, inlined, script_json
+from ganpatch.ranking.alike_rows import rows_by_image
 from ganpatch.ranking.result import ARRAYS, STATISTICS, LayerRanking, Manifest, read_layers, read_manifest
 
 PAGE = "index.html"
@@ -115,6 +116,7 @@ def layer_data(ranked: LayerRanking) -> dict[str, Any]:
         "scores": [_rounded(row) for row in ranked.top_scores],
         "maps": base64.b64encode(heat_bytes(ranked).numpy().tobytes()).decode(),
         "levels": outline_levels(ranked),
+        "rows_by_image": rows_by_image(ranked),
         **statistics,
     }
 

@@ -7,6 +7,7 @@ from typing import Any
 from ganpatch.forward.activations import Progress, default_layer, list_layers, unseen
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import find_layer
+from ganpatch.ranking.alike_rows import alike_layers
 from ganpatch.ranking.ranker import rank
 from ganpatch.ranking.result import MANIFEST, Ranking
 from ganpatch.review.page import PAGE, write_page_files
@@ -38,8 +39,18 @@ def rank_to_folder(
                 write_page_files(room, room, name=run.path.name)
     names = ", ".join(f"{name} ({ranked.units} units)" for name, ranked in ranking.layers.items())
     run.say(f"ranked {names} over {len(ranking.seeds)} images in {ranking.seconds:.1f} s")
+    for text in remarks_on_rows(ranking):
+        run.say(text)
     run.say(f"open {run.path / PAGE} in a browser, or: ganpatch review {run.path}")
     return ranking
+
+
+def remarks_on_rows(ranking: Ranking) -> list[str]:
+    """Return what is to be said of the layers whose rows are alike."""
+    advice = (
+        "another --layer may tell units apart" if ranking.score == "relative" else "--score relative tells them apart"
+    )
+    return [f"{found.text(layer)}; {advice}" for layer, found in alike_layers(ranking).items()]
 
 
 def check_layers(generator: Generator, layers: Sequence[str]) -> None:

@@ -29,12 +29,13 @@ def activations(generator: Generator, layer: str) -> torch.Tensor:
     return kept[0]
 
 
-@pytest.mark.parametrize("score", ["max", "mean", "q99"])
+@pytest.mark.parametrize("score", ["max", "mean", "q99", "relative"])
 @pytest.mark.parametrize("layer", ["main.1", "main.5", "main.6"])  # main.1 is overwritten by an in-place ReLU behind it
 def test_ranking_equals_brute_force(small_dcgan: Generator, layer: str, score: str) -> None:
     ranking = rank(small_dcgan, [layer], SEEDS, k=4, score=score, batch_size=3)  # type: ignore[arg-type]
     y = activations(small_dcgan, layer).flatten(2)
-    scores = {"max": y.amax(2), "mean": y.mean(2), "q99": y.quantile(0.99, dim=2)}[score]
+    relative = y.amax(2) / y.amax(2).abs().mean(1, keepdim=True)
+    scores = {"max": y.amax(2), "mean": y.mean(2), "q99": y.quantile(0.99, dim=2), "relative": relative}[score]
     found = ranking[layer]
     best = scores.sort(0, descending=True)
     assert torch.allclose(found.top_scores, best.values[:4].T, atol=1e-6)
@@ -199,7 +200,7 @@ def test_activations_that_are_not_finite_are_named() -> None:
         ({"layers": ["main.55"]}, "layer 'main.55' not found in DCGANGenerator; did you mean 'main.5'?"),
         ({"seeds": []}, "there are no seeds to rank; give at least one"),
         ({"k": 0}, "k is 0; at least one image per unit is kept"),
-        ({"score": "median"}, "score 'median' is not one of max, mean, q99"),
+        ({"score": "median"}, "score 'median' is not one of max, mean, q99, relative"),
     ],
 )
 def test_refusals(small_dcgan: Generator, options: dict[str, object], message: str) -> None:
