@@ -125,6 +125,6 @@ def draw(one: "Kind", *, score: Score = "max", seeds: Any = SEEDS) -> Inner | No
     node, classes = readable(tmp_path / "module.py", "draw")
     assert classes == {"Manifest", "Inner"}
     assert ast.unparse(node) == (
-        "def draw(one: list[Index], *, score: Literal['max', 'mean', 'q99']='max', seeds: Any=range(3)) -> "
+        "def draw(one: list[Index], *, score: Literal['max', 'mean', 'q99', 'relative']='max', seeds: Any=range(3)) -> "
         "Inner | None:\n    ..."
     )

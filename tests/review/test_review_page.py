@@ -12,7 +12,7 @@ import pytest
 import torch
 from playwright.sync_api import Browser, Page, expect
 
-from ganpatch import Generator, Patch, rank
+from ganpatch import Generator, Patch, Ranking, rank
 from ganpatch.finding.suggestions import Found, MethodFacts, Suggested, UnitSet, save_suggestions
 from ganpatch.ranking.result import read_manifest
 from ganpatch.review.flags import chosen_flags
@@ -205,6 +205,10 @@ def test_a_closer_look(page: Page, run: Path) -> None:
     opened(page, run)
     page.keyboard.press("Enter")
     expect(page.locator("dialog[open] figure")).to_have_count(2)
+    ranked = Ranking.load(run)["main.2"]
+    rows = int((ranked.top_seeds == ranked.top_seeds[0, 0]).sum())
+    wanted = f", in {rows} row{'' if rows == 1 else 's'} of 12"
+    expect(page.locator("dialog[open] figure").first).to_contain_text(wanted)
     page.keyboard.press("Escape")
     expect(page.locator("dialog[open]")).to_have_count(0)
 
