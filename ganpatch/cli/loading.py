@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -58,6 +59,8 @@ def _option(name: str, field: "FieldInfo") -> Callable[[Function], Function]:
         more = {"multiple": True, "callback": _named_values}
     elif shown.metavar == "LOW,HIGH":
         more = {"callback": _range}
+    elif shown.metavar == "H,W":
+        more = {"callback": _size}
     return click.option(flag, name, help=shown.help, metavar=shown.metavar, **more)
 
 
@@ -99,11 +102,20 @@ def _range(_context: click.Context, _option: click.Parameter, text: str | None) 
     return low, high
 
 
+def _size(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"([1-9]\d{0,4})(?:[,x]([1-9]\d{0,4}))?", text)
+    if match is None:
+        raise click.BadParameter(f"'{text}' is not H,W, for example 64 or 480,640")
+    return int(match[1]), int(match[2] or match[1])
+
+
 def _named_values(_context: click.Context, _option: click.Parameter, texts: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        if not equals or not name.isidentifier():
+        if not equals or not name or any(letter.isspace() for letter in name):
             raise click.BadParameter(f"'{text}' is not NAME=VALUE")
         try:
             found[name] = json.loads(value)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ganpatch.errors import GanpatchError, explained
 from ganpatch.fold.baking import with_state
+from ganpatch.generator.backend import Backend
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import tensor_of
 from ganpatch.generator.random_state import random_state_kept
@@ -77,7 +78,7 @@ def open_runner(path: Path, generator: Generator, key: str | None = None) -> Run
     """Open a file of any kind; weights are put into a copy of the generator's module."""
     kind = kind_of(path)
     if kind == "onnx":
-        return open_onnx(path)
+        return _open_graph(path, generator.module) if isinstance(generator.module, Backend) else open_onnx(path)
     if kind == "pt2":
         program = load_program(path)
         return Runner(
@@ -104,6 +105,12 @@ def _open_weights(path: Path, generator: Generator, key: str | None) -> Runner:
     dtypes = {str(tensor.dtype).removeprefix("torch.") for tensor in stored.values()}
     tolerance = max(TOLERANCES.get(dtype, TOLERANCES["float32"]) for dtype in dtypes)
     return Runner(kind="weights", run=lambda inputs: output_of(module, inputs), tolerance=tolerance)
+
+
+def _open_graph(path: Path, module: Backend) -> Runner:
+    """Open an ONNX file that is fed as the graph of `module` is."""
+    other = module.reopened(path)
+    return Runner(kind="ONNX graph", run=lambda inputs: output_of(other, inputs), tolerance=TOLERANCES["onnx"])
 
 
 def open_onnx(path: Path) -> Runner:

@@ -51,20 +51,23 @@ def list_model_layers(model: str | Path | None = None, **options: Any) -> Listed
 
 
 def _of_graph(file: Path) -> ListedLayers:
-    from ganpatch.export.onnx_patching import list_onnx_layers  # onnx takes long to import
+    from ganpatch.export.onnx_patching import count_unaddressed, list_onnx_layers  # onnx takes long to import
 
-    found = list_onnx_layers(file)
+    found, others = list_onnx_layers(file), count_unaddressed(file)
     rows = [
         (
             layer.name,
             layer.operation,
             *_figures(layer.units, layer.size, layer.runs),
-            layer.unclear and f"not addressable: {layer.unclear}",
+            f"not addressable: {layer.unclear}" if layer.unclear else "units are the last axis" * layer.has_units_last,
         )
         for layer in found
     ]
     return ListedLayers(
-        heading=("layer", "made by", "units", "size", "calls", ""), rows=rows, facts=[asdict(layer) for layer in found]
+        heading=("layer", "made by", "units", "size", "calls", ""),
+        rows=rows,
+        facts=[asdict(layer) for layer in found],
+        remarks=tuple(f"{count} values are no layers: {reason}" for reason, count in others.items()),
     )
 
 

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from ganpatch.errors import GanpatchError
 from ganpatch.export.file_runners import outputs_by_name
-from ganpatch.export.onnx_graphs import load_graph, save_graph
 from ganpatch.export.onnx_insertion import insert
 from ganpatch.fold.planning import Decision, Planner
 from ganpatch.graph.onnx_descriptions import Measured, constant_of, controlling_inputs
-from ganpatch.graph.onnx_layers import OnnxLayer, find_layers, find_onnx_layer, is_float, scopes_of
+from ganpatch.graph.onnx_graphs import load_graph, save_graph
+from ganpatch.graph.onnx_layers import OnnxLayer, find_layers, find_onnx_layer
 from ganpatch.graph.onnx_operations import INSERTED, OnnxGraph, OnnxSite
+from ganpatch.graph.onnx_scopes import is_float, scopes_of
 from ganpatch.option_values import Mode
 from ganpatch.patch.applying import fitting_terms
 from ganpatch.patch.edit import Edit
@@ -51,6 +52,8 @@ def edited_graph(
     terms = {edit.id: _terms(edit, found[edit.id], measured) for edit in patch.edits}
     if mode == "insert":
         forced = {edit.id: "--mode insert" for edit in patch.edits}
+    last = {edit.id: "its units are the last axis" for edit in patch.edits if found[edit.id].has_units_last}
+    forced = {**last, **forced}
     places = {value: place for place, node in enumerate(model.graph) for value in node.outputs}
     sites = {site for edit in patch.edits for site in _sites(found[edit.id])}
     graph = OnnxGraph(model, measured, sorted(sites, key=lambda site: places[site.value]))
@@ -99,7 +102,8 @@ def _terms(edit: Edit, layer: OnnxLayer, measured: Measured) -> Terms:
             f"edit '{edit.id}': run {edit.call} of layer '{edit.layer}' is not in the graph, "
             f"which runs it {len(layer.values)} times"
         )
-    return fitting_terms(edit, measured.shapes[str(layer.values[0].name)])
+    shape = measured.shapes[str(layer.values[0].name)]
+    return fitting_terms(edit, (shape[0], shape[-1], *shape[1:-1]) if layer.has_units_last else shape)
 
 
 def _sites(layer: OnnxLayer) -> list[OnnxSite]:

@@ -20,6 +20,7 @@ import torch
 from ganpatch.disk.atomic_files import refuse_other_names, replacing
 from ganpatch.errors import GanpatchError, first_line
 from ganpatch.export.file_runners import TOLERANCES, compared, open_onnx, output_of
+from ganpatch.export.onnx_patching import patch_onnx
 from ganpatch.export.patch_record import KEY, AppliedPatch, Record
 from ganpatch.fold.baking import Baked, bake
 from ganpatch.fold.planning import Decision
@@ -27,7 +28,10 @@ from ganpatch.generator.fingerprints import fingerprint
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import layer_names
 from ganpatch.graph.grouped_convolutions import Unfused
-from ganpatch.graph.onnx_layers import LARGEST_SINGLE, LAYERS, SCOPES, layer_values, scopes_of
+from ganpatch.graph.onnx_layers import LARGEST_SINGLE, LAYERS, layer_values
+from ganpatch.graph.onnx_module import GraphModule
+from ganpatch.graph.onnx_parts import RANDOM
+from ganpatch.graph.onnx_scopes import SCOPES, scopes_of
 from ganpatch.graph.traced_graph import dynamic_batch
 from ganpatch.option_values import Mode
 from ganpatch.patch.applying import edits_applied
@@ -37,7 +41,6 @@ from ganpatch.version import VERSION
 
 _BATCHES = (3, 1)
 _SEEDS = 200  # the first seed of the comparison
-_RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,8 @@ def export_onnx(
     """
     path = Path(path)
     refuse_other_names(path)
+    if isinstance(generator.module, GraphModule):
+        return _patched(generator.module, path, patch, mode, allow_other_weights=allow_other_weights)
     baked = bake(generator, patch, mode=mode, allow_other_weights=allow_other_weights) if patch else None
     model = _export(generator, baked, batch)
     _refuse_random(model)
@@ -87,6 +92,22 @@ def export_onnx(
         onnx_ir.save(model, temporary)
     decisions = baked.decisions if baked else ()
     return Exported(path=path, difference=difference, largest=largest, decisions=decisions, size=path.stat().st_size)
+
+
+def _patched(
+    module: GraphModule, path: Path, patch: Patch | None, mode: Mode, *, allow_other_weights: bool
+) -> Exported:
+    """Write a generator that is a graph, with `patch` in it."""
+    if patch is None:
+        raise GanpatchError(f"'{module.source}' is an ONNX graph already; with a patch it is written with that inside")
+    done = patch_onnx(module.source, patch, path, mode=mode, allow_other_weights=allow_other_weights)
+    return Exported(
+        path=path,
+        difference=done.difference,
+        largest=done.largest,
+        decisions=done.decisions,
+        size=path.stat().st_size,
+    )
 
 
 def _export(generator: Generator, baked: Baked | None, batch: int | None) -> onnx_ir.Model:
@@ -145,7 +166,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _refuse_random(model: onnx_ir.Model) -> None:
-    drawn = [node for node in model.graph if node.op_type in _RANDOM]
+    drawn = [node for node in model.graph if node.op_type in RANDOM]
     if drawn:
         scopes = scopes_of(drawn[0])
         raise GanpatchError(

@@ -10,6 +10,7 @@ from collections.abc import Container
 import onnx_ir as ir
 from torch import Tensor
 
+from ganpatch.graph.onnx_axes import has_units_last
 from ganpatch.graph.onnx_operations import INSERTED
 from ganpatch.patch.equation import Terms, equation
 
@@ -36,6 +37,7 @@ class _Inserted:
     def __init__(self, graph: ir.Graph, value: ir.Value, name: str) -> None:
         self._graph, self._value, self._name = graph, value, name
         self._dtype = value.dtype or ir.DataType.FLOAT
+        self._last = has_units_last(value)
         self.nodes: list[ir.Node] = []
 
     def affine(self, y: ir.Value, scale: Tensor, shift: Tensor) -> ir.Value:
@@ -46,7 +48,8 @@ class _Inserted:
         return self._node("Where", self._node("Greater", y, self._constant("above", above)), changed, y)
 
     def _constant(self, part: str, tensor: Tensor) -> ir.Value:
-        array, name = tensor.unsqueeze(0).numpy().astype(self._dtype.numpy()), f"{INSERTED}{self._name}.{part}"
+        tensor = tensor.unsqueeze(0).movedim(1, -1) if self._last else tensor.unsqueeze(0)
+        array, name = tensor.numpy().astype(self._dtype.numpy()), f"{INSERTED}{self._name}.{part}"
         made = ir.Value(name=name, const_value=ir.tensor(array, name=name))
         self._graph.register_initializer(made)
         return made

@@ -18,15 +18,18 @@ from ganpatch.disk.atomic_files import disk_faults, refuse_other_names, refuse_s
 from ganpatch.errors import GanpatchError, explained
 from ganpatch.export.file_runners import Runner, compared, open_onnx
 from ganpatch.export.onnx_editing import edited_graph, measure
-from ganpatch.export.onnx_graphs import free_data_name, load_graph, move_into_place, save_graph
 from ganpatch.export.patch_record import KEY, AppliedPatch, Record, read_record, refuse_repetition
+from ganpatch.families.onnx_graph import proof_inputs
 from ganpatch.fold.planning import Decision
-from ganpatch.generator.latents import Labels, Latent, draw_inputs, parse_labels, parse_latent
+from ganpatch.generator.load_options import LoadOptions
+from ganpatch.graph.onnx_addresses import unaddressed
+from ganpatch.graph.onnx_graphs import free_data_name, load_graph, move_into_place, save_graph
 from ganpatch.graph.onnx_layers import find_layers
 from ganpatch.option_values import Mode
 from ganpatch.patch.patch_file import Patch, Prints
 
 _BATCHES = (3, 1)
+_PLAIN = LoadOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +52,19 @@ def patch_onnx(
     mode: Mode = "auto",
     allow_other_weights: bool = False,
     sequence: bool = False,
+    options: LoadOptions = _PLAIN,
 ) -> PatchedGraph:
-    """Write `source` with `patch` in it; raise GanpatchError, and write nothing, when a layer cannot be addressed."""
+    """Write `source` with `patch` in it; raise GanpatchError, and write nothing, when a layer cannot be addressed.
+
+    `options` say what its inputs are fed with in the comparison; noise, where they do not.
+    """
     refuse_same_file(output, source)
     refuse_other_names(output)
     record = read_record(source)
     refuse_repetition(source, record, patch, sequence=sequence)
     identity = _check_identity(source, patch, allow_other_weights)
     with disk_faults(output), scratch(output.parent) as folder:
-        trial = _Trial(source, patch, folder)
+        trial = _Trial(source, patch, folder, options)
         chosen = trial.chosen(mode)
         effect = trial.effect()
         if not math.isfinite(max(effect, chosen.difference)):
@@ -91,12 +98,10 @@ class _Edited:
 class _Trial:
     """The graph with the patch inserted, which is right by construction, and folded, compared in onnxruntime."""
 
-    def __init__(self, source: Path, patch: Patch, folder: Path) -> None:
+    def __init__(self, source: Path, patch: Patch, folder: Path, options: LoadOptions) -> None:
         self._source, self._patch, self._folder = source, patch, folder
         self.original = open_onnx(source)
-        latent, labels = onnx_inputs(source)
-        sizes = (self.original.batch,) if self.original.batch else _BATCHES
-        self._batches = [draw_inputs(latent, labels, range(size)) for size in sizes]
+        self._batches = proof_inputs(source, options, _BATCHES)
         self._measured = measure(source, patch, folder, self._batches[0])
         self._reference = self._edited("insert")
         self._inserted = open_onnx(self._reference.path)
@@ -152,6 +157,7 @@ class GraphLayer:
     size: tuple[int | None, ...]
     runs: int
     unclear: str
+    has_units_last: bool = False
 
 
 def list_onnx_layers(source: Path) -> list[GraphLayer]:
@@ -164,9 +170,16 @@ def list_onnx_layers(source: Path) -> list[GraphLayer]:
             size=layer.shape[2:],
             runs=len(layer.values),
             unclear=layer.unclear,
+            has_units_last=layer.has_units_last,
         )
         for layer in find_layers(load_graph(source)).values()
     ]
+
+
+def count_unaddressed(source: Path) -> dict[str, int]:
+    """Count the values of an ONNX graph that no layer addresses, by reason."""
+    model = load_graph(source)
+    return unaddressed(model, {value for layer in find_layers(model).values() for value in layer.values})
 
 
 def _check_identity(source: Path, patch: Patch, allow_other_weights: bool) -> str:
@@ -182,20 +195,6 @@ def _check_identity(source: Path, patch: Patch, allow_other_weights: bool) -> st
             "--allow-other-weights applies it anyway"
         )
     return "the graph was exported from the weights that the patch is for"
-
-
-def onnx_inputs(source: Path) -> tuple[Latent, Labels | None]:
-    """Describe how to draw a graph's inputs: as its metadata says, else normal numbers of its first input's shape."""
-    model = load_graph(source, shapes=False)
-    stored = model.metadata_props
-    if "ganpatch.latent" in stored:
-        labels = stored.get("ganpatch.labels")
-        return parse_latent(stored["ganpatch.latent"]), parse_labels(labels) if labels else None
-    shape = model.graph.inputs[0].shape if model.graph.inputs else None
-    sizes = [size for size in shape[1:] if isinstance(size, int)] if shape is not None else []
-    if shape is None or len(model.graph.inputs) != 1 or len(sizes) != len(shape) - 1:
-        raise GanpatchError(f"'{source}' does not say how to draw its inputs; export it with 'ganpatch export'")
-    return Latent(kind="normal", shape=tuple(sizes)), None
 
 
 def _recorded(chosen: _Edited, record: Record | None, patch: Patch, proof: dict[str, float]) -> ir.Model:

@@ -20,6 +20,7 @@ from ganpatch.families.loading import load, weights_file
 from ganpatch.fold.baking import Baked, bake
 from ganpatch.fold.planning import Decision
 from ganpatch.generator.generator import Generator
+from ganpatch.generator.load_options import LoadOptions
 from ganpatch.option_values import Mode
 from ganpatch.patch.patch_file import Patch
 from ganpatch.untrusted.weight_files import kind_of
@@ -57,7 +58,7 @@ def apply_patch(model: str | Path | None, patch: Patch, target: Target = _PLAIN,
     """
     file = weights_file(model)
     if file is not None and kind_of(file) == "onnx":
-        return _graph(file, patch, target)
+        return _graph(file, patch, target, LoadOptions.of(**options))
     generator = load(model, **options)
     if target.dry_run:
         baked = bake(generator, patch, mode=target.mode, allow_other_weights=target.allow_other_weights)
@@ -85,13 +86,19 @@ def _patched(baked: Baked, written: Path | None, generator: Generator) -> Patche
     )
 
 
-def _graph(file: Path, patch: Patch, target: Target) -> PatchedModel:
+def _graph(file: Path, patch: Patch, target: Target, options: LoadOptions) -> PatchedModel:
     from ganpatch.export.onnx_patching import patch_onnx  # onnx and onnxruntime take a second to import
 
     with TemporaryDirectory() as scratch:
         out = Path(scratch) / file.name if target.dry_run else target.out or repaired_path(file)
         graph = patch_onnx(
-            file, patch, out, sequence=target.sequence, mode=target.mode, allow_other_weights=target.allow_other_weights
+            file,
+            patch,
+            out,
+            sequence=target.sequence,
+            mode=target.mode,
+            allow_other_weights=target.allow_other_weights,
+            options=options,
         )
     written = None if target.dry_run else out
     return PatchedModel(decisions=tuple(graph.decisions), written=written, proof=graph_text(graph))

@@ -9,6 +9,7 @@ All are run on the same seeds and compared with the hooks, which are the meaning
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -16,6 +17,7 @@ from ganpatch.errors import explained
 from ganpatch.export.file_runners import TOLERANCES, Gap, Runner, compared, open_runner, output_of
 from ganpatch.fold.baking import bake
 from ganpatch.forward.activations import batched
+from ganpatch.generator.backend import Backend
 from ganpatch.generator.generator import Generator
 from ganpatch.patch.applying import check_model
 from ganpatch.patch.patch_file import Patch
@@ -70,7 +72,12 @@ def verify(
     """
     check_model(generator.module, patch, allow_other_weights=allow_other_weights)
     runners = {str(path): open_runner(path, generator, key) for path in files}
-    runners["baked"] = _baked(generator, patch, allow_other_weights)
+    with TemporaryDirectory() as scratch:
+        runners |= _own(generator, patch, Path(scratch), allow_other_weights)
+        return _compared(generator, patch, runners, seeds)
+
+
+def _compared(generator: Generator, patch: Patch, runners: dict[str, Runner], seeds: Sequence[int]) -> Verification:
     plain = Runner(kind="module", run=lambda inputs: output_of(generator.module, inputs), tolerance=0.0)
     wanted: dict[int, torch.Tensor] = {}
     for part in batched(seeds, _BATCH):
@@ -83,6 +90,16 @@ def verify(
         candidates=tuple(_beside(generator, name, runner, wanted, largest) for name, runner in runners.items()),
         largest_output=largest,
     )
+
+
+def _own(generator: Generator, patch: Patch, folder: Path, allow_other_weights: bool) -> dict[str, Runner]:
+    """Return what `apply` would write: baked weights, or a patched graph."""
+    if not isinstance(generator.module, Backend):
+        return {"baked": _baked(generator, patch, allow_other_weights)}
+    from ganpatch.export.onnx_export import export_onnx  # onnx takes long to import
+
+    patched = export_onnx(generator, folder / "patched.onnx", patch=patch, allow_other_weights=allow_other_weights)
+    return {"patched": open_runner(patched.path, generator)}
 
 
 def _baked(generator: Generator, patch: Patch, allow_other_weights: bool) -> Runner:

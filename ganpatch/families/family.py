@@ -17,9 +17,9 @@ from ganpatch.untrusted.state_dicts import State
 class Built:
     """A module (without its weights if they come from a file), and what is known about its inputs and its output.
 
-    `unused` are patterns of the names of other tensors in a file: a discriminator, an encoder. `finish` is called once
-    the weights are loaded. `remarks` say what was taken from a file, and what was not. A module that is
-    `loaded` has its weights already, under other names than the file.
+    `unused` are patterns of the names of other tensors in a file: a discriminator, an encoder. `more` are further
+    inputs. `finish` is called once the weights are loaded. `remarks` say what was taken from a file, and what was not.
+    A module that is `loaded` has its weights already, under other names than the file.
     """
 
     module: nn.Module
@@ -27,6 +27,7 @@ class Built:
     labels: Labels | None = None
     range: tuple[float, float] = (-1.0, 1.0)
     unused: tuple[str, ...] = ()
+    more: tuple[Drawn, ...] = ()
     finish: Callable[[], None] | None = None
     remarks: tuple[str, ...] = ()
     loaded: bool = False

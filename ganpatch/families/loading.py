@@ -121,6 +121,10 @@ def _build(model: str, options: LoadOptions) -> Built:
     kind = kind_of(path)
     if kind == "pt2":
         return _from_program(path, options)
+    if kind == "onnx":
+        from ganpatch.families.onnx_graph import from_graph  # onnx takes long to import
+
+        return from_graph(path, options)
     if options.trust_pickle and kind == "torch":
         pickled = read_pickled_module(path, options.key)
         if pickled is not None:
@@ -208,6 +212,7 @@ def _generator(name: str, built: Built, options: LoadOptions) -> Generator:
         range=limits,
         unused=built.unused,
         remarks=tuple(remarks),
+        more=built.more,
     )
 
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ganpatch.errors import GanpatchError
 from ganpatch.fold.parametrizations import expressed, folded
 from ganpatch.fold.planning import Decision, Planner
+from ganpatch.generator.backend import Backend
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import hooked_layers, tensor_of
 from ganpatch.generator.random_state import random_state_kept
@@ -85,6 +86,10 @@ def bake(generator: Generator, patch: Patch, *, mode: Mode = "auto", allow_other
     Raises GanpatchError when the patch is for another model, or the proof fails whatever is inserted.
     """
     module = generator.module
+    if isinstance(module, Backend):
+        raise GanpatchError(
+            f"{generator.name} is an ONNX graph, which has no weights in torch; 'ganpatch apply' writes it"
+        )
     check_model(module, patch, allow_other_weights=allow_other_weights)
     if hooks := hooked_layers(module):
         raise GanpatchError(f"{generator.name} carries forward hooks on {hooks[0]}; remove them before baking")

@@ -2,6 +2,7 @@
 
 generator             a module, how to draw its inputs from seeds, how to read its images
 latents, input_files  latents and labels from seeds; inputs from files
+backend               a module that runs outside torch
 layers                find a layer by name, watch and edit its output
 fingerprints          identity of a model: structure and weights
 random_state          torch's global random state, left as it was found

@@ -27,9 +27,11 @@ class Fingerprint:
 
 def fingerprint(module: "nn.Module") -> Fingerprint:
     """Return the fingerprint of the parameters of `module`, as they are now."""
+    from ganpatch.generator.backend import Backend
     from ganpatch.generator.layers import unwrapped
 
-    return fingerprint_of(unwrapped(module).named_parameters())
+    module = unwrapped(module)
+    return module.identity if isinstance(module, Backend) else fingerprint_of(module.named_parameters())
 
 
 def fingerprint_of(parameters: "Iterable[tuple[str, Tensor]]") -> Fingerprint:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ganpatch.errors import GanpatchError, first_line
+from ganpatch.generator.backend import Backend
 from ganpatch.generator.device import Compute
 from ganpatch.generator.fingerprints import Fingerprint, fingerprint
 from ganpatch.generator.latents import Drawn, Labels, draw_inputs
@@ -31,8 +32,8 @@ class Generator:
     """A module in eval mode and float32, with its input distribution and the range of its output values.
 
     `unused` are patterns of tensor names in its file that belong to something else: a discriminator, an encoder.
-    `origin` is what it was loaded from, None for a module that was made in Python. `remarks` are sentences about what
-    loading chose and left aside.
+    `more` are arguments that are drawn after the latent and the label. `origin` is what it was loaded from, None for a
+    module that was made in Python. `remarks` are sentences about what loading chose and left aside.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Generator:
     labels: Labels | None = None
     range: tuple[float, float] = (-1.0, 1.0)
     unused: tuple[str, ...] = ()
+    more: tuple[Drawn, ...] = ()
     compute: Compute = field(default_factory=Compute)
     origin: Origin | None = None
     remarks: tuple[str, ...] = ()
@@ -51,6 +53,8 @@ class Generator:
         Raises GanpatchError when there is no such device, or the module does not run there.
         """
         compute = compute.resolved()
+        if isinstance(self.module, Backend):
+            self.module.place(compute)
         self.module.to(compute.device)
         if compute.channels_last:
             self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -95,7 +99,7 @@ class Generator:
 
     def inputs_of(self, seeds: Sequence[int]) -> Inputs:
         """Return the module's arguments, one row per seed, equal whatever the batch."""
-        return tuple(part.to(self.device) for part in draw_inputs(self.latent, self.labels, seeds))
+        return tuple(part.to(self.device) for part in draw_inputs(self.latent, self.labels, seeds, self.more))
 
     def outputs(self, inputs: Inputs) -> Any:
         """Run the module on its arguments, in the number format that was asked for."""

@@ -175,6 +175,12 @@ def picture_size(path: Path) -> tuple[int, int]:
         return (image.height, image.width) if upright else (image.width, image.height)
 
 
+def smallest_size(folder: Path) -> tuple[int, int]:
+    """Return the smallest height and the smallest width of the images in a folder."""
+    sizes = [picture_size(path) for path in picture_files(folder)]
+    return min(height for height, _ in sizes), min(width for _, width in sizes)
+
+
 def _read_rows(path: Path) -> Tensor:
     if not path.exists():
         raise GanpatchError(f"--inputs {path}: no such folder or file")

@@ -27,7 +27,7 @@ _UNIFORM = re.compile(rf"uniform:({_NUMBER}),({_NUMBER}):({_SHAPE})")
 _TRUNCATED = re.compile(rf"truncated:({_NUMBER}):({_SHAPE})")
 _LABELS = re.compile(r"(onehot|index):(\d{1,6})(?:=(.+))?")
 _KINDS = ("normal", "uniform", "truncated", "images", "rows")
-_MOST_NUMBERS = 50_000_000
+MOST_NUMBERS = 50_000_000  # of one image
 _BOUND = 2.0  # a truncated normal is drawn within so many standard deviations (Brock et al. 2019)
 
 
@@ -137,21 +137,23 @@ def parse_labels(text: str) -> Labels:
     return Labels(kind="onehot" if match[1] == "onehot" else "index", classes=classes, among=among)
 
 
-def draw_inputs(latent: Drawn, labels: Labels | None, seeds: Sequence[int]) -> tuple[Tensor, ...]:
-    """Draw (z [N, *shape],) or (z, labels) with one row per seed."""
+def draw_inputs(
+    latent: Drawn, labels: Labels | None, seeds: Sequence[int], more: Sequence[Drawn] = ()
+) -> tuple[Tensor, ...]:
+    """Draw (z [N, *shape],) or (z, labels), then `more`, with one row per seed."""
     rows: list[tuple[Tensor, ...]] = []
     for seed in seeds:
         source = torch.Generator().manual_seed(seed)
         z = latent.row(source)
-        rows.append((z,) if labels is None else (z, labels.row(source)))
+        rows.append((z, *(() if labels is None else (labels.row(source),)), *(one.row(source) for one in more)))
     return tuple(torch.stack(column) for column in zip(*rows, strict=True))
 
 
 def parse_shape(text: str, sizes: str) -> tuple[int, ...]:
     """Read "100,1,1" out of a latent's `text`."""
     shape = tuple(int(size) for size in sizes.split(","))
-    if math.prod(shape) > _MOST_NUMBERS:
-        raise GanpatchError(f"latent '{text}': more than {_MOST_NUMBERS:,} numbers for one image")
+    if math.prod(shape) > MOST_NUMBERS:
+        raise GanpatchError(f"latent '{text}': more than {MOST_NUMBERS:,} numbers for one image")
     if 0 in shape:
         raise GanpatchError(f"latent '{text}': a size of 0 draws nothing")
     return shape

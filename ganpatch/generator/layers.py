@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.generator.backend import Backend
 
 OnOutput = Callable[[Any, int], Any]
 
@@ -51,6 +52,9 @@ def find_layer(module: nn.Module, name: str) -> nn.Module:
 def _found(module: nn.Module, layers: Mapping[str, nn.Module], name: str) -> nn.Module:
     if name and name in layers:
         return layers[name]
+    why = module.why_missing(name) if isinstance(module, Backend) else ""
+    if why:
+        raise GanpatchError(why)
     guess = near_miss(name, layer_names(module))
     hint = guess or "; 'ganpatch layers' lists them"
     raise GanpatchError(f"layer '{name}' not found in {type(module).__name__}{hint}")

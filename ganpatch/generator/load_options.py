@@ -53,6 +53,10 @@ class Loading(Section):
     inputs: Annotated[
         str | Path | None, Shown(help="A folder of images, or a file of latents, to use as inputs.", metavar="PATH")
     ] = None
+    size: Annotated[
+        tuple[int, int] | None,
+        Shown(help="Height and width of inputs of a graph that takes any; one number for both.", metavar="H,W"),
+    ] = None
     truncation: Annotated[float | None, Shown(help="Truncation, for families that have one.", metavar="PSI")] = None
     repo: Annotated[
         str | Path | None, Shown(help="Your checkout of the code that an NVlabs pickle needs.", metavar="PATH")

@@ -13,7 +13,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from ganpatch.graph.onnx_layers import is_float
+from ganpatch.graph.onnx_scopes import is_float
 
 Roles = dict[str, ir.Value]
 Described = tuple[str, Roles, dict[str, Any]]  # kind, inputs by role, attributes

@@ -1,10 +1,10 @@
-"""Finding torch layers in an ONNX graph: by the scopes that both exporters of torch leave on the nodes.
+"""Finding the layers of an ONNX graph: torch modules where the exporter left their names, else nodes.
 
     layers = find_layers(model)
     layers["layer4"].values                 # one value per run of the layer: what leaves its scope
+    layers["Conv_3:relu"]                   # of a graph without names (onnx_addresses.py)
 
-The exporter of torch >= 2.5 writes the module names around a node into its metadata, the older one into its name,
-"/layer1/layer1.0/Conv". A layer that the exporter fused into its neighbour has no value of its own and is not found.
+A layer that the exporter fused into its neighbour has no value of its own and is not found.
 """
 
 import re
@@ -14,13 +14,14 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from ganpatch.disk.json_files import parsed_json
-from ganpatch.errors import GanpatchError, near_miss
+from ganpatch.errors import GanpatchError, listed, near_miss
+from ganpatch.graph.onnx_addresses import named_values
+from ganpatch.graph.onnx_axes import has_units_last
+from ganpatch.graph.onnx_scopes import SCOPES, is_float, scopes_of
 
-SCOPES = "pkg.torch.onnx.name_scopes"
 LAYERS = "ganpatch.layers"
 LARGEST_SINGLE = 2_000_000_000  # bytes: protobuf holds no more in one file
 _AGAIN = re.compile(r"(.+)_(\d+)")
-_FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,13 @@ class OnnxLayer:
     def shape(self) -> tuple[int | None, ...]:
         """The shape of the layer's value, unknown and dynamic sizes as None; () where nothing is known."""
         shape = self.values[0].shape if self.values else None
-        return tuple(size if isinstance(size, int) else None for size in shape) if shape is not None else ()
+        sizes = tuple(size if isinstance(size, int) else None for size in shape) if shape is not None else ()
+        return (sizes[0], sizes[-1], *sizes[1:-1]) if self.has_units_last else sizes
+
+    @property
+    def has_units_last(self) -> bool:
+        """Whether the layer's units are the last axis of its value [N, h, w, C], as in graphs made from TensorFlow."""
+        return any(has_units_last(value) for value in self.values)
 
 
 def find_layers(model: ir.Model) -> dict[str, OnnxLayer]:
@@ -52,7 +59,10 @@ def find_layers(model: ir.Model) -> dict[str, OnnxLayer]:
             inside.setdefault(scope, {})[node] = place
     outputs = set(model.graph.outputs)
     found = {name: _layer(name, nodes, outputs, inside) for name, nodes in inside.items()}
-    return {name: layer for name, layer in found.items() if layer.values} | dict(_from_map(model, found))
+    found = {name: layer for name, layer in found.items() if layer.values} | dict(_from_map(model, found))
+    taken = {value for layer in found.values() if not layer.unclear for value in layer.values}
+    named = {name: OnnxLayer(name=name, values=(value,)) for name, value in named_values(model, taken)}
+    return found | {name: layer for name, layer in named.items() if name not in found}
 
 
 def layer_values(model: ir.Model, names: Iterable[str]) -> dict[str, str]:
@@ -82,39 +92,13 @@ def find_onnx_layer(model: ir.Model, layers: dict[str, OnnxLayer], name: str) ->
             f"layer '{name}' not found: the graph keeps modules as functions; inline them first "
             "(onnx.inliner.inline_local_functions)"
         )
-    if not layers:
+    if not any(scopes_of(node) for node in model.graph):
+        names = listed([f"'{known}'" for known in layers], 3)
         raise GanpatchError(
-            "the graph names no layers: its scopes were stripped; export it again with torch >= 2.5, "
-            "or with 'ganpatch export'"
+            f"layer '{name}' not found: the graph names no modules; its layers are {names}{near_miss(name, layers)}"
         )
     fused = " (an exporter fuses a convolution into the BatchNorm behind it)"
     raise GanpatchError(f"layer '{name}' has no value of its own in this graph{fused}{near_miss(name, layers)}")
-
-
-def scopes_of(node: ir.Node) -> list[str]:
-    """Return the dotted names of the modules around a node, outermost first."""
-    text = node.metadata_props.get(SCOPES)
-    if text is not None:
-        return [scope for scope in re.findall(r"'([^']*)'", text)[:-1] if scope]
-    return _scopes_from_name(node.name or "")
-
-
-def is_float(value: ir.Value) -> bool:
-    """Return whether a value holds floating-point numbers; unknown types count as such."""
-    return value.dtype is None or value.dtype in _FLOATS
-
-
-def _scopes_from_name(name: str) -> list[str]:
-    """Read "/layer1/layer1.0/Conv" as layer1, layer1.0: children of a Sequential repeat their parent's name."""
-    if not name.startswith("/"):
-        return []
-    scopes: list[str] = []
-    for part in name.split("/")[1:-1]:
-        parent = scopes[-1] if scopes else ""
-        head, _, tail = part.rpartition(".")
-        own = tail if head and (parent == head or parent.endswith(f".{head}")) else part
-        scopes.append(f"{parent}.{own}" if parent else own)
-    return scopes
 
 
 Scope = dict[ir.Node, int]  # the nodes of a layer, with their places in the graph

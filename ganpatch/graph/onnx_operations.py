@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ganpatch.graph.onnx_descriptions import Measured, constant_of, described
-from ganpatch.graph.onnx_layers import is_float, scopes_of
+from ganpatch.graph.onnx_scopes import is_float, scopes_of
 from ganpatch.graph.operations import Graph, Operation, Site, Value, connect, recognise_gates
 
 INSERTED = "ganpatch."  # before the names of all nodes and initialisers that an edit is inserted as

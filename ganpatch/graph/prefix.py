@@ -29,6 +29,11 @@ class Prefix:
     def __len__(self) -> int:
         return len(self.activation)
 
+    @property
+    def nbytes(self) -> int:
+        """How much memory it takes."""
+        return self.activation.nbytes + sum(tensor.nbytes for tensor in self.read)
+
     def rows(self, index: Sequence[int] | Tensor) -> "Prefix":
         """Return the rows `index`, in that order; a row may be listed several times."""
         places = torch.as_tensor(index).to(self.activation.device)

@@ -5,9 +5,10 @@
     images = remainder(prefix, lambda y: y * keep)                  # [2, 3, H, W] in [0, 1]
     images = remainder(prefix.rows([1, 1, 1]), lambda y: y * keeps) # one image, three edits
 
-There are two ways to run it, and this is where one is chosen. `split` traces the module and runs the operations that
-depend on the layer. `replay` needs no tracing: it runs the module, and modules that finished before the layer return
-their earlier output. A module that torch.export cannot trace for any batch size runs as a whole, with the same images.
+There are three ways to run it, and this is where one is chosen. An ONNX graph is cut (`onnx_remainder`). `split` traces
+a torch module and runs the operations that depend on the layer. `replay` needs no tracing: it runs the module, and
+modules that finished before the layer return their earlier output. What cannot be cut, or traced for any batch size,
+runs as a whole, with the same images.
 """
 
 from collections.abc import Sequence
@@ -17,8 +18,9 @@ import torch
 from torch import Tensor
 
 from ganpatch.errors import GanpatchError
+from ganpatch.generator.backend import Backend
 from ganpatch.generator.generator import Generator, Inputs
-from ganpatch.generator.layers import find_layer
+from ganpatch.generator.layers import find_layer, unwrapped
 from ganpatch.graph.prefix import Change, Prefix
 from ganpatch.graph.replay import Replay
 from ganpatch.graph.split import SplitGraph
@@ -51,7 +53,7 @@ class Remainder:
         """
         find_layer(generator.module, layer)
         try:
-            remainder = cls(generator, layer, SplitGraph.of(generator, layer))
+            remainder = cls(generator, layer, _way(generator, layer))
         except GanpatchError:
             return cls.whole(generator, layer)
         return remainder if remainder.agrees(_BATCHES) else cls.whole(generator, layer)
@@ -68,12 +70,14 @@ class Remainder:
         Hooks on the layer and on those after it are called; hooks on those before it must be the same as for the
         prefix. Rows of a prefix are run as a whole.
         """
+        if _is_graph(generator):
+            return cls.of(generator, layer)
         return cls(generator, layer, Replay(generator, layer, records=True))
 
     @property
     def is_split(self) -> bool:
-        """Return whether the module was traced, so that only operations after the layer run."""
-        return isinstance(self._way, SplitGraph)
+        """Return whether only operations after the layer run."""
+        return not isinstance(self._way, Replay)
 
     def prefix(self, seeds: Sequence[int]) -> Prefix:
         """Run what is before the layer for `seeds`, in one batch."""
@@ -104,3 +108,15 @@ class Remainder:
         except (RuntimeError, TypeError, ValueError, IndexError):
             return False
         return all(torch.allclose(*pair, atol=_TOLERANCE) for pair in zip(found, wholes, strict=True))
+
+
+def _way(generator: Generator, layer: str) -> Way:
+    if not _is_graph(generator):
+        return SplitGraph.of(generator, layer)
+    from ganpatch.graph.onnx_remainder import GraphRemainder  # onnx takes long to import
+
+    return GraphRemainder(generator, layer)
+
+
+def _is_graph(generator: Generator) -> bool:
+    return isinstance(unwrapped(generator.module), Backend)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ganpatch.errors import GanpatchError
+from ganpatch.generator.backend import Backend
 from ganpatch.generator.fingerprints import fingerprint
 from ganpatch.generator.layers import find_layer, hooked, tensor_of, unwrapped, with_tensor
 from ganpatch.patch.edit import Edit
@@ -45,8 +46,16 @@ def edits_applied(module: nn.Module, edits: Sequence[Edit]) -> Iterator[None]:
 
 def check_model(module: nn.Module, patch: Patch, *, allow_other_weights: bool = False) -> None:
     """Raise GanpatchError when `patch` was made for another structure or other weights, or a layer is missing."""
+    module = unwrapped(module)
+    if not isinstance(module, Backend) or module.is_known:
+        _check_fingerprint(module, patch, allow_other_weights=allow_other_weights)
+    for edit in patch.edits:
+        find_layer(module, edit.layer)
+
+
+def _check_fingerprint(module: nn.Module, patch: Patch, *, allow_other_weights: bool) -> None:
     own, made_for = fingerprint(module), patch.model.fingerprint
-    name = type(unwrapped(module)).__name__
+    name = type(module).__name__
     if own.structure != made_for.structure:
         raise GanpatchError(
             f"patch '{patch.name}' is for another model: it was made for {patch.model.name} "
@@ -57,8 +66,6 @@ def check_model(module: nn.Module, patch: Patch, *, allow_other_weights: bool = 
             f"patch '{patch.name}' is for other weights: {patch.model.name} {_short(made_for.weights)}, these are "
             f"{_short(own.weights)}, whose units may draw other things. --allow-other-weights applies it anyway"
         )
-    for edit in patch.edits:
-        find_layer(module, edit.layer)
 
 
 def fitting_terms(edit: Edit, shape: Sequence[int]) -> Terms:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ganpatch.generator.generator import Generator, Inputs
+from ganpatch.graph.prefix import Prefix
 from ganpatch.graph.remainder import Remainder
-from ganpatch.graph.replay import RecordedPrefix
 from ganpatch.patch.applying import as_change, edits_applied
 from ganpatch.patch.edit import Edit
 from ganpatch.studio.state import Point
@@ -33,7 +33,7 @@ class EditedImages:
         self.generator, self._inputs = generator, inputs
         self.fits: dict[str, bool] = {}
         self._remainders: dict[str, Remainder] = {}
-        self._prefixes: OrderedDict[Key, RecordedPrefix] = OrderedDict()
+        self._prefixes: OrderedDict[Key, Prefix] = OrderedDict()
 
     @torch.inference_mode()
     def check(self, layer: str) -> bool:
@@ -54,9 +54,7 @@ class EditedImages:
         key, remainder = (layer, tuple(points), others), self._remainder(layer)
         with edits_applied(self.generator.module, others):
             if key not in self._prefixes:
-                prefix = remainder.prefix_of(self._inputs(self.generator, points))
-                assert isinstance(prefix, RecordedPrefix)
-                self._prefixes[key] = prefix
+                self._prefixes[key] = remainder.prefix_of(self._inputs(self.generator, points))
             self._prefixes.move_to_end(key)
             images = remainder(self._prefixes[key], as_change([edit for edit in edits if edit.layer == layer]))
         self._release()

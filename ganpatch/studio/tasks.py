@@ -11,8 +11,9 @@ from typing import Any
 
 from ganpatch.dissection.dissector import dissect
 from ganpatch.errors import GanpatchError
-from ganpatch.export.repairing import repair, source_file
-from ganpatch.export.report_rows import decision_rows, proof_text
+from ganpatch.export.patched_models import Target, apply_patch
+from ganpatch.export.repairing import source_file
+from ganpatch.export.report_rows import decision_rows
 from ganpatch.families.loading import load
 from ganpatch.fold.baking import Baked, bake
 from ganpatch.forward.activations import Progress
@@ -63,10 +64,10 @@ def quality_task(
 
 def bake_task(_report: Progress, model: str | None, loading: Mapping[str, Any], patch: Path) -> dict[str, Any]:
     """Describe what becomes of each edit in weights."""
-    baked = bake(load(model, **loading), Patch.load(patch))
-    heading, *rows = decision_rows(baked.decisions)
+    done = apply_patch(model, Patch.load(patch), Target(dry_run=True), **loading)
+    heading, *rows = decision_rows(done.decisions)
     edits = [dict(zip(heading, row, strict=True)) for row in rows]
-    return {"edits": edits, "proof": proof_text(baked.proof)}
+    return {"edits": edits, "proof": done.proof}
 
 
 def weights_task(
@@ -75,15 +76,15 @@ def weights_task(
     """Write repaired weights."""
     source = source_file(model or "churches")
     output = folder / f"{source.stem}.fixed{source.suffix}"
-    generator, fix = load(model, **loading), Patch.load(patch)
+    fix = Patch.load(patch)
     try:
-        repaired = repair(generator, fix, source=source, output=output)
+        done = apply_patch(model, fix, Target(out=output), **loading)
     except GanpatchError:
-        baked = bake(generator, fix)
+        baked = bake(load(model, **loading), fix)
         if not baked.inserted:
             raise
         raise GanpatchError(_not_in_weights(baked)) from None
-    return {"file": output.name, "proof": proof_text(repaired.baked.proof)}
+    return {"file": output.name, "proof": done.proof}
 
 
 def _not_in_weights(baked: Baked) -> str:

@@ -6,12 +6,13 @@ Example:
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import onnx
 import onnxruntime
+import torch
 
 from ganpatch.disk.atomic_files import plain_size, refuse_other_names
 from ganpatch.errors import GanpatchError, explained
@@ -47,6 +48,16 @@ def open_session(path: Path, providers: Sequence[str] = ("CPUExecutionProvider",
     options.log_severity_level = 4  # what it says is raised as well
     with explained(f"onnxruntime cannot load '{path}'"):
         return onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+
+
+def open_parts(path: Path, part: onnx.ModelProto, shared: Mapping[str, Any]) -> onnxruntime.InferenceSession:
+    """Open a part of the graph in `path`; `shared` are the weights that are held in memory outside of it."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.add_external_initializers(list(shared), list(shared.values()))
+    with explained(f"onnxruntime cannot load '{path}'"):
+        return onnxruntime.InferenceSession(part.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def onnx_metadata(path: Path) -> dict[str, str]:

@@ -146,7 +146,7 @@ def test_what_one_file_cannot_hold_goes_into_a_second(
 ) -> None:
     """A limit of 1000 bytes simulates protobuf's 2 GB."""
     source = torch_export(small_dcgan, tmp_path / "model.onnx")
-    monkeypatch.setattr("ganpatch.export.onnx_graphs.LARGEST_SINGLE", 1000)
+    monkeypatch.setattr("ganpatch.graph.onnx_graphs.LARGEST_SINGLE", 1000)
     patch = make_patch(small_dcgan, {**DCGAN_EDIT, "above": 0.1})
     assert_equal_to_hooks(small_dcgan, patch, patched(tmp_path, source, patch).path)
     assert (tmp_path / "fixed.onnx.data").stat().st_size > 10_000
@@ -215,7 +215,7 @@ def test_one_run_of_a_layer(tmp_path: Path, make_patch: Callable[..., Patch]) ->
         patched(tmp_path, source, patch)
 
 
-def test_graphs_that_name_no_layers_are_refused(
+def test_a_graph_without_module_names_has_layers_by_node(
     small_dcgan: Generator, tmp_path: Path, make_patch: Callable[..., Patch]
 ) -> None:
     source = torch_export(small_dcgan, tmp_path / "model.onnx")
@@ -223,7 +223,9 @@ def test_graphs_that_name_no_layers_are_refused(
     for node in model.graph:
         node.metadata_props.clear()
     onnx_ir.save(model, tmp_path / "stripped.onnx")
-    with pytest.raises(GanpatchError, match="the graph names no layers: its scopes were stripped"):
+    with pytest.raises(
+        GanpatchError, match="layer 'main.5' not found: the graph names no modules; its layers are 'node_"
+    ):
         patched(tmp_path, tmp_path / "stripped.onnx", make_patch(small_dcgan, DCGAN_EDIT))
     export_onnx(small_dcgan, tmp_path / "ours.onnx")
     ours = onnx_ir.load(tmp_path / "ours.onnx")

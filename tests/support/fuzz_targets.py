@@ -23,6 +23,7 @@ TARGETS: dict[str, Target] = {
     "repaired": Target(make=models.make_repaired, read=models.read_repaired, files=models.REPAIRED),
     "family": Target(make=models.make_family, read=models.read_family, files=(), spoil=models.spoil_family),
     "settings": Target(make=own.make_settings, read=read_settings, files=("ganpatch.toml",)),
+    "origin": Target(make=own.make_origin, read=own.read_origin_of_run, files=("run/origin.json",)),
     "inputs": Target(make=own.make_inputs, read=own.read_inputs, files=("photos/0.png", "rows.npy", "rows.safetensors")),
-    "words": Target(make=lambda folder: None, read=own.read_words, files=(), spoil=own.spoil_words),
+    "words": Target(make=own.make_words, read=own.read_words, files=(), spoil=own.spoil_words),
 }  # fmt: skip

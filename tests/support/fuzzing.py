@@ -9,6 +9,7 @@ Example:
 
 import contextlib
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,12 +34,21 @@ class Target:
     slow: bool = False
     memory: int = 1 << 30  # bytes that reading may take
     content: dict[str, bytes] = field(default_factory=dict)
+    depths: "Counter[str]" = field(default_factory=Counter)  # of all attempts: "first", "later", "end"
+
+
+_passed = [0]
+
+
+def passed() -> None:
+    """Report that one reader of the target has accepted its file: what follows is not reached by refused files."""
+    _passed[0] += 1
 
 
 def attempt(target: Target, folder: Path, choices: bytes, bounds: Bounds = contextlib.nullcontext) -> str:
-    """Spoil a file of the target by `choices`, and read it; return the message, or raise what must not come out.
+    """Spoil a file of the target by `choices`, and read it; return what was said, or raise what must not come out.
 
-    Reading happens inside `bounds`.
+    Reading happens inside `bounds`. The target counts how deep its attempts came.
     """
     for name in target.files:
         if name not in target.content:
@@ -49,15 +59,18 @@ def attempt(target: Target, folder: Path, choices: bytes, bounds: Bounds = conte
         (folder / name).write_bytes(spoilt(name, target.content[name], dice))
     else:
         target.spoil(folder, dice)
+    _passed[0] = 0
     try:
         with quiet(), bounds():
             target.read(folder)
     except GanpatchError as fault:
         refuse_swallowed(fault)
+        target.depths["later" if _passed[0] else "first"] += 1
         return str(fault)
     finally:
         for name in target.files:
             (folder / name).write_bytes(target.content[name])
+    target.depths["end"] += 1
     return ""
 
 

@@ -16,9 +16,12 @@ from ganpatch.causes.result import Causes, ConceptCauses, ContextRow, Curve
 from ganpatch.dissection.comparison import compare
 from ganpatch.dissection.report import write_dissection_page
 from ganpatch.dissection.result import Dissection, LayerDissection
+from ganpatch.families.choosing import choose_model
+from ganpatch.families.origins import read_origin, write_origin
 from ganpatch.finding.suggestions import Found, MethodFacts, Suggested, read_suggestions, save_suggestions
 from ganpatch.generator.input_files import given_inputs, read_latent
 from ganpatch.generator.latents import parse_labels, parse_latent
+from ganpatch.generator.load_options import LoadOptions, Origin
 from ganpatch.number_ranges import parse_spans
 from ganpatch.pages.image_grids import read_images, read_mask
 from ganpatch.patch.combining import diff_patches
@@ -36,6 +39,7 @@ from ganpatch.studio.strokes import LabelStroke
 from ganpatch.studio.strokes import Stroke as LabelLine
 from ganpatch.studio.trust import kept_server
 from tests.support.conformance import photos
+from tests.support.fuzzing import passed
 from tests.support.mutations import TEXTS, Dice, spoilt
 from tests.support.nets import dcgan
 
@@ -63,6 +67,7 @@ def make_patch(folder: Path) -> None:
 
 def read_patch(folder: Path) -> None:
     patch = Patch.load(folder / "fix.yaml")
+    passed()
     assert patch.digest == Patch.load(folder / "fix.yaml").digest
     diff_patches(patch, patch)
     patch.save(folder / "again.yaml")
@@ -89,6 +94,7 @@ def make_run(folder: Path) -> None:
 
 def read_run(folder: Path) -> None:
     dissection = Dissection.load(folder)
+    passed()
     manifest = read_manifest(folder)
     write_page(folder)
     write_dissection_page(dissection, folder)
@@ -138,6 +144,7 @@ def make_causes(folder: Path) -> None:
 
 def read_causes(folder: Path) -> None:
     causes = Causes.load(folder)
+    passed()
     for concept in causes.concepts:
         causes.removal(concept, units=2)
         causes.insertion(concept, units=2, level="q99", mask=torch.ones(8, 8))
@@ -165,6 +172,7 @@ def read_studio(folder: Path) -> None:
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(folder / "s", copy)
     kept_server(copy)
+    passed()
     Strokes.load(copy / "strokes.json") if (copy / "strokes.json").exists() else None
     studio = Folder.open(copy, model(), {LAYER: 8})
     studio.change(Undo(id="u", revision=studio.state.revision)) if studio.state.undo else None
@@ -180,6 +188,7 @@ def make_strokes(folder: Path) -> None:
 
 def read_strokes(folder: Path) -> None:
     strokes = Strokes.load(folder / "strokes.json")
+    passed()
     for image in strokes.images[:2]:
         strokes.labels(image, (32, 32))
 
@@ -187,6 +196,20 @@ def read_strokes(folder: Path) -> None:
 def make_settings(folder: Path) -> None:
     text = '[model]\npath = "a.pt"\narch_args = {ngf = 64, x = [1, 2]}\nrange = [-1, 1]\n[rank]\nlayers = ["main.5"]\n'
     (folder / "ganpatch.toml").write_text(text)
+
+
+def make_origin(folder: Path) -> None:
+    torch.save(generator().module.state_dict(), folder / "a.pt")
+    (folder / "run").mkdir()
+    options = LoadOptions(key="netG", latent="normal:8,1,1", range=(-1.0, 1.0), call={"x": [1, 2]})
+    write_origin(folder / "run", Origin(model=str(folder / "a.pt"), options=options))
+
+
+def read_origin_of_run(folder: Path) -> None:
+    """Read what a run was made with, and decide what would be loaded; nothing is loaded."""
+    assert read_origin(folder / "run") is not None
+    passed()
+    choose_model(None, run=folder / "run").as_keywords()
 
 
 def make_inputs(folder: Path) -> None:
@@ -197,11 +220,16 @@ def make_inputs(folder: Path) -> None:
 
 def read_inputs(folder: Path) -> None:
     drawn = given_inputs(folder / "photos", read_latent("images:3,16,16"), (-1, 1))
+    passed()
     drawn.row(torch.Generator().manual_seed(0))
     for name in ("rows.npy", "rows.safetensors"):
         given_inputs(folder / name, parse_latent("normal:4"), (-1, 1)).row(torch.Generator().manual_seed(1))
     list(read_images(folder / "photos", (16, 16), 4))
     read_mask(folder / "photos" / "0.png", (8, 8))
+
+
+def make_words(folder: Path) -> None:
+    (folder / "words").write_text("normal:8")
 
 
 def spoil_words(folder: Path, dice: Dice) -> None:

@@ -13,6 +13,7 @@ installed: pip install -c constraints.txt -e '.[fuzz]'.
 
 import argparse
 import contextlib
+import json
 import os
 import resource
 import signal
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 10  # seconds of computing for one file
 LONGEST_CHOICES = 80
+PAGE = ROOT / "docs" / "reliability.md"
+DEPTHS = {"first": "refused by the first reader", "later": "refused later", "end": "read to the end"}
 
 
 class TooSlow(BaseException):
@@ -40,7 +44,13 @@ def main() -> None:
         run_all(asked)
         return
     together = [asked.targets] if asked.examples else [[name] for name in asked.targets]
-    failed = [name for names in together if not succeeded(names, asked) for name in names]
+    failed, counts = [], {}
+    for names in together:
+        is_well, of_these = succeeded(names, asked)
+        failed += [] if is_well else names
+        counts |= of_these
+    if asked.write:
+        write_table(counts, asked)
     if failed:
         sys.exit(f"FAILED: {', '.join(failed)}")
 
@@ -52,6 +62,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--examples", type=int, help="so many examples of each target instead, always the same")
     parser.add_argument("--by", choices=["hypothesis", "atheris"], default="hypothesis")
     parser.add_argument("--replay", metavar="HEX", help="one finding again")
+    parser.add_argument("--write", action="store_true", help="write the counts into docs/reliability.md")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--last", help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -73,8 +84,11 @@ def has_atheris() -> bool:
     return importlib.util.find_spec("atheris") is not None
 
 
-def succeeded(names: list[str], asked: argparse.Namespace) -> bool:
-    """Run targets in a process of their own and say what came of it; one that dies is a finding as well."""
+def succeeded(names: list[str], asked: argparse.Namespace) -> tuple[bool, dict[str, Counter]]:
+    """Run targets in a process of their own, and report what came of it; one that dies is a finding as well.
+
+    Returns whether all went well, and how deep the tries of each target came.
+    """
     with tempfile.TemporaryDirectory() as folder:
         last = Path(folder) / "last"
         options = {"--seconds": asked.seconds, "--examples": asked.examples, "--by": asked.by, "--replay": asked.replay}
@@ -88,9 +102,32 @@ def succeeded(names: list[str], asked: argparse.Namespace) -> bool:
             name, _, choices = last.read_bytes().partition(b" ")
             print(f"{name.decode()}: died of {signal_name(done.returncode)}; --replay {choices.hex()}", flush=True)
         ended = "well" if done.returncode == 0 else "FOUND"
-        count = sum(int(path.read_text()) for path in Path(folder).glob("*.count"))
+        counts = {path.stem: Counter(json.loads(path.read_text())) for path in Path(folder).glob("*.count")}
+        count = sum(one["files"] for one in counts.values())
         print(f"{', '.join(names)}: {ended} after {seconds:.0f} s, {count:,} files", flush=True)
-        return done.returncode == 0
+        for name in names:
+            print(f"  {name}: {depth_of(counts.get(name, Counter()))}", flush=True)
+        return done.returncode == 0, counts
+
+
+def depth_of(count: Counter) -> str:
+    """Describe how deep the tries of a target came."""
+    total = max(1, count["files"])
+    shares = {words: f"{count[name] / total:.0%}" for name, words in DEPTHS.items()}
+    return ", ".join(f"{words} {share}" for words, share in shares.items())
+
+
+def write_table(counts: dict[str, Counter], asked: argparse.Namespace) -> None:
+    """Write the counts into docs/reliability.md, between its marks."""
+    before, _, rest = PAGE.read_text().partition("<!-- fuzz table -->\n")
+    _, _, after = rest.partition("<!-- end of fuzz table -->")
+    rows = [["files of", "tries", *DEPTHS.values()], ["---", "---:", *["---:"] * len(DEPTHS)]]
+    for name, one in counts.items():
+        rows.append([name, f"{one['files']:,}", *(f"{one[depth] / max(1, one['files']):.0%}" for depth in DEPTHS)])
+    rows.append(["**all**", f"**{sum(one['files'] for one in counts.values()):,}**", *[""] * len(DEPTHS)])
+    table = "".join("| " + " | ".join(row) + " |\n" for row in rows)
+    command = f"python -m tools.robustness.fuzz --by {asked.by} --seconds {asked.seconds:g} --write"
+    PAGE.write_text(f"{before}<!-- fuzz table -->\n`{command}`:\n\n{table}<!-- end of fuzz table -->{after}")
 
 
 def signal_name(code: int) -> str:
@@ -144,8 +181,10 @@ class Bounded:
 
         self.last.write_bytes(self.name.encode() + b" " + choices)
         self.count += 1
-        self.last.with_name(f"{self.name}.count").write_text(str(self.count))
+        counts = self.last.with_name(f"{self.name}.count")
+        counts.write_text(json.dumps({"files": self.count, **self.target.depths}))
         said = attempt(self.target, self.folder, choices, self._in_time)
+        counts.write_text(json.dumps({"files": self.count, **self.target.depths}))
         self.said = {said} if not choices else self.said | {said[:80]}
 
     @contextlib.contextmanager
