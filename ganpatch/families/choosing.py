@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ganpatch.patch.patch_file import Patch
 
 _BUNDLED = next(iter(BUNDLED))
-_CHECKPOINTS = (".pt", ".pth", ".ckpt", ".tar", ".bin", ".safetensors", ".pkl", ".pt2", ".onnx")
+_CHECKPOINTS = (".pt", ".pth", ".ckpt", ".tar", ".bin", ".safetensors", ".pkl", ".pt2")
 _OURS = (".fixed.", ".reverted.")  # files that ganpatch wrote
 
 

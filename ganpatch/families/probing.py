@@ -21,10 +21,12 @@ from torch import Tensor, nn
 
 from ganpatch.errors import GanpatchError, listed
 from ganpatch.families.adapter import adapted, image_of
+from ganpatch.families.image_ranges import RANGES, in_range, likely_range
 from ganpatch.families.loading import UnknownLatent, code_folders, opened
 from ganpatch.families.output_checks import checked, draws_noise
 from ganpatch.families.user_code import importing_from
 from ganpatch.forward.activations import LayerFacts, default_layer, list_layers
+from ganpatch.generator.backend import Backend
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.input_files import Images
 from ganpatch.generator.latents import Drawn, Labels, Latent
@@ -109,12 +111,12 @@ def _probed(model: str | Path | nn.Module | None, options: LoadOptions) -> Probe
             "of forward"
         )
     facts = list_layers(generator)
-    limits, question = _range(generator, options)
+    known = known and not _is_assumed(generator, options)
+    generator, ranges = _with_range(generator, options)
     questions = [] if known else [_distribution(generator.latent)]
     if not known and not options.labels and generator.labels and generator.labels.kind == "onehot":
         questions.append(_classes(generator.labels))
-    questions += [question] if question else []
-    generator = replace(generator, range=limits)
+    questions += ranges
     layers = _chosen(facts)
     return Probed(
         generator=generator,
@@ -193,6 +195,24 @@ def _numbers_of_classes(module: nn.Module) -> list[int]:
     return [value for name in _CLASSES if isinstance(value := getattr(module, name, None), int) and value > 0]
 
 
+def _is_assumed(generator: Generator, options: LoadOptions) -> bool:
+    """Return whether the latent of a graph was only read from the shape of its input."""
+    module = generator.module
+    drawn = isinstance(generator.latent, Latent) and not options.latent
+    return drawn and isinstance(module, Backend) and not module.is_known
+
+
+def _with_range(generator: Generator, options: LoadOptions) -> tuple[Generator, list[Question]]:
+    """Return the generator with the range of its values, and the question that is left."""
+    if isinstance(generator.module, Backend) and isinstance(generator.latent, Images) and not options.range:
+        limits = likely_range(generator)
+        others = tuple(f"range = {list(other)}" for other in RANGES if other != limits)
+        text = f"Which range have pictures and output values? Its images resemble its inputs most in {list(limits)}."
+        return in_range(generator, limits), [Question(text=text, options=others)]
+    limits, question = _range(generator, options)
+    return replace(generator, range=limits), [question] if question else []
+
+
 def _distribution(latent: Drawn) -> Question:
     shape = ",".join(str(size) for size in latent.shape)
     options: tuple[str, ...] = (
@@ -258,12 +278,13 @@ def _other_layers(facts: Sequence[LayerFacts], layers: Sequence[LayerFacts]) -> 
 
 def _notes(generator: Generator, facts: Sequence[LayerFacts]) -> Iterator[str]:
     run = {fact.name for fact in facts}
+    modules = dict(generator.module.named_modules())
     idle = [
         name
         for name in layer_names(generator.module)
-        if name not in run and not isinstance(generator.module.get_submodule(name), nn.ModuleList | nn.ModuleDict)
+        if name not in run and not isinstance(modules[name], nn.ModuleList | nn.ModuleDict)
     ]
-    if idle:
+    if idle and not isinstance(generator.module, Backend):
         yield f"never called, so no layer to rank or edit: {listed(idle)}"
     if overwritten := _overwritten(generator):
         yield f"overwritten in place by the layer behind; a hook sees what they gave before: {listed(overwritten)}"
@@ -295,6 +316,8 @@ def _overwritten(generator: Generator) -> list[str]:
 
 def _exports(generator: Generator) -> str:
     args = generator.inputs_of([0, 1])
+    if isinstance(generator.module, Backend):
+        return "an ONNX graph: 'ganpatch apply' writes it with a patch inside"
     try:
         exported(generator.module, args, dynamic_batch(generator.module, args))
         return "torch exports it, with any batch size"

@@ -43,7 +43,7 @@ def format_settings(model: str, options: LoadOptions, found: Probed) -> str:
     settings: dict[str, Any] = {"path": model, "arch": options.arch}
     if options.arch is None and weights_file(model) is None:  # the model is code
         settings = {"arch": model}
-    settings |= {name: getattr(options, name) for name in ("arch_args", "key", "call", "truncation")}
+    settings |= {name: getattr(options, name) for name in ("arch_args", "key", "call", "size", "truncation")}
     settings |= {name: str(value) for name in ("inputs", "repo") if (value := getattr(options, name)) is not None}
     settings["latent"] = found.latent
     settings["labels"] = str(generator.labels) if generator.labels else None

@@ -14,7 +14,10 @@ from ganpatch import Edit, GanpatchError, Patch, list_onnx_layers, patch_onnx
 from ganpatch.export.file_runners import open_onnx, output_of
 from ganpatch.export.listing import list_model_layers
 from ganpatch.export.verifying import verify
+from ganpatch.families.probing import probe
+from ganpatch.families.settings_text import format_settings
 from ganpatch.forward.activations import list_layers
+from ganpatch.generator.load_options import LoadOptions
 from ganpatch.patch.patch_file import Model
 from tests.support.graphs import FLOAT, HALF, INT64, decoder, node, opened, save, weights
 
@@ -223,3 +226,24 @@ def test_an_operation_that_onnxruntime_lacks_is_named(tmp_path: Path) -> None:
     path = save(tmp_path / "g.onnx", nodes, [("z", FLOAT, ["n", 6, 1, 1])], [("y", FLOAT, ["n", 3, 4, 4])], weights(w=(6, 3, 4, 4)))  # fmt: skip
     with pytest.raises(GanpatchError, match=r"onnxruntime cannot load '.*g.onnx': .*some.vendor"):
         opened(path)
+
+
+@pytest.mark.parametrize(("last", "low", "high"), [("Sigmoid", 0, 1), ("Tanh", -1, 1)])
+def test_init_finds_the_range_of_pictures(tmp_path: Path, photos: Path, last: str, low: int, high: int) -> None:
+    """A network that lets its input through: values between 0 and 1 are not taken for half of -1 to 1."""
+    nodes = [node("Mul", "x two", "a"), node("Sub", "a one", "b"), node(last, "b", "y")]
+    held = {"two": np.array(3, np.float32), "one": np.array(1.5 * (last == "Sigmoid"), np.float32)}
+    path = save(tmp_path / "g.onnx", nodes, [("x", FLOAT, ["n", 3, 8, 8])], [("y", FLOAT, ["n", 3, 8, 8])], held)
+    found = probe(path, LoadOptions(inputs=photos))
+    assert found.generator.range == (low, high)
+    text = format_settings(str(path), LoadOptions(inputs=photos, size=(8, 8)), found)
+    assert f"range = [{low}.0, {high}.0]" in text
+    assert "size = [8, 8]" in text
+
+
+def test_init_asks_how_a_latent_was_drawn(tmp_path: Path) -> None:
+    found = probe(decoder(tmp_path / "g.onnx"))
+    assert next(question.text for question in found.questions) == (
+        "How was its input drawn in training? The weights do not show it; normal is a guess."
+    )
+    assert "an ONNX graph: 'ganpatch apply' writes it with a patch inside" in found.notes
