@@ -15,12 +15,12 @@ from ganpatch.generator.input_files import Images
 
 RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 _SEEDS = range(2)
-_UNUSED = 0.45  # share of a range, at its lower end or above: output values that use no more of it have another
+_UNUSED = 0.45  # share of a range that no output value uses, at its lower end or above, where it is another one
 
 
 @torch.inference_mode()
 def likely_range(generator: Generator) -> tuple[float, float]:
-    """Return the range that output values fill, and in which images differ least from the pictures that they were made of."""
+    """Return the range that output values fill, and in which images differ least from their pictures."""
     return min(RANGES, key=lambda limits: _difference(generator, limits))
 
 
@@ -35,7 +35,8 @@ def _difference(generator: Generator, limits: tuple[float, float]) -> float:
     tried = in_range(generator, limits)
     inputs = tried.inputs_of(_SEEDS)
     output = tried.outputs(inputs)
-    odd = output.min() > low + _UNUSED * (high - low) if low < 0 else output.max() < low + _UNUSED * (high - low)
+    middle = low + _UNUSED * (high - low)
+    odd = output.min() > middle if low < 0 else output.max() < middle
     made = (output.float() - low) / (high - low)  # not clamped: values far outside differ much
     given = (inputs[0] - low) / (high - low)
     made = F.interpolate(made.mean(1, keepdim=True), size=given.shape[2:], mode="area")
