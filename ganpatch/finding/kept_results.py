@@ -71,7 +71,7 @@ class KeptResults:
         size = sum(tensor.nbytes for tensor in found.values())
         if self._path is None or self._bytes + size > _MOST_BYTES:
             return
-        self._known |= {key: tensor.detach().cpu() for key, tensor in found.items()}
+        self._known |= {key: tensor.detach().cpu().clone() for key, tensor in found.items()}  # two may be one
         self._bytes, self._is_new = self._bytes + size, True
         if self._saved.is_due:
             self.save()

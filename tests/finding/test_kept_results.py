@@ -63,6 +63,8 @@ def test_a_search_that_fails_continues(
 def test_a_search_with_other_settings_begins_anew(tmp_path: Path) -> None:
     kept = KeptResults(tmp_path / KEPT, {"images": 12})
     kept.of("a", lambda: torch.ones(3))
+    level = torch.ones(3)
+    kept.several("b", lambda: {"above": level, "value": level})  # which no file may share
     assert kept.save()
     assert KeptResults(tmp_path / KEPT, {"images": 12}).knows("a")
     assert not KeptResults(tmp_path / KEPT, {"images": 13}).knows("a")

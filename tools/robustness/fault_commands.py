@@ -102,6 +102,22 @@ def read_graph() -> str:
     return record.patches[-1].digest
 
 
+def read_judged() -> str:
+    """Read the pairs of a comparison with all their pictures; "" where it was not drawn."""
+    from PIL import Image
+
+    from ganpatch.evaluation.judging import COMPARISON, PAIRS, read_comparison
+
+    if not Path("out", COMPARISON).exists():
+        return ""
+    comparison = read_comparison(Path("out"))
+    for pair in comparison.pairs:
+        for side in ("left", "right"):
+            with Image.open(Path("out", PAIRS, f"{pair.id}-{side}.png")) as picture:
+                picture.load()
+    return comparison.id
+
+
 def read_studio() -> str:
     from ganpatch.studio.folder import STATE
 
@@ -199,6 +215,7 @@ CAUSE = (
 FLAG = ("flag", "out", "--units", "1,3", "--reason", "smear", "-o", "out.yaml")
 APPLY = ("apply", "model.pt", "plain.yaml", "-o", "out.pt")
 SEEDS = ("--seeds", "0-31")
+JUDGED = ("--pairs", "4", "--seeds", "60000-60059", "--baselines", "2")
 
 COMMANDS: dict[str, Command] = {
     "rank": Command(work=RANK, outputs=("out",), read=read_run, resumes=True),
@@ -239,10 +256,13 @@ COMMANDS: dict[str, Command] = {
         read=read_patch,
     ),
     "evaluate": Command(
-        work=("evaluate", "model.pt", "out.yaml", "--seeds", "40-119", "--references", "40", "--draws", "1", "--write"),
+        work=("evaluate", "model.pt", "out.yaml", "--seeds", "40-119", "--references", "50", "--baselines", "1", "--write"),
         outputs=("out.yaml", "out.safetensors", "out.html"),
         read=read_patch,
         before=(("copy", "masked", "out"),),
+    ),
+    "judge": Command(
+        work=("judge", "model.pt", "plain.yaml", *JUDGED, "-o", "out", "--page-only"), outputs=("out",), read=read_judged
     ),
     "studio": Command(work=save_studio, outputs=("out",), read=read_studio),
 }

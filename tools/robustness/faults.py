@@ -4,6 +4,7 @@
 tools/robustness/faults.py                         # every command, every step that changes the disk; an hour
 tools/robustness/faults.py rank apply --most 7     # so many trials of each kind, drawn at random, of these
 tools/robustness/faults.py --most 8 --write        # the table goes into docs/reliability.md
+tools/robustness/faults.py tune --kinds random --most 100     # a hundred kills
 
 After each fault: inputs are as they were, what is read again is whole, old or new, and the same command, or the way
 that its message names, ends with the very files that an undisturbed run leaves: nothing lost, nothing left over.
@@ -76,8 +77,11 @@ class Trials:
         done = injected(before, self.start, Fault("none"))
         assert done.code == 0, done.said
 
-    def faults(self, most: int | None) -> Iterator[tuple[str, Callable[[], None]]]:
-        """Return trials, at most so many of each kind, and what each of them is."""
+    def faults(self, most: int | None, kinds: Sequence[str]) -> Iterator[tuple[str, Callable[[], None]]]:
+        """Return trials of `kinds`, at most so many of each, and what each of them is."""
+        yield from ((kind, attempt) for kind, attempt in self._every_fault(most) if kind in kinds)
+
+    def _every_fault(self, most: int | None) -> Iterator[tuple[str, Callable[[], None]]]:
         source = random.Random(self.name)
 
         def some(choices: Sequence, most: int | None = most) -> list:
@@ -237,8 +241,9 @@ def strays(folder: Path) -> list[str]:
 
 
 def may_differ(name: str) -> bool:
-    """Versions of a session count on, flags of an earlier run are kept aside, a graph's tensors have a new name."""
-    return "/history/" in name or Path(name).name.startswith("verdicts-") or name.endswith(".data")
+    """Versions of a session count on, former flags are kept aside, a graph's tensors and pairs have new names."""
+    path = Path(name)
+    return "history" in path.parts or "pairs" in path.parts or path.name.startswith("verdicts-") or path.suffix == ".data"
 
 
 def digest(path: Path) -> str:
@@ -252,6 +257,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("commands", nargs="*", metavar="COMMAND")
     parser.add_argument("--most", type=int, help="trials of each kind per command; else every step")
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS), help="only these faults")
     parser.add_argument("--write", action="store_true", help="write the table into docs/reliability.md")
     asked = parser.parse_args()
     names = asked.commands or list(COMMANDS)
@@ -265,22 +271,23 @@ def main() -> None:
         load_everything()
         prepare(model, names)
         for number, command in enumerate(names):
-            rows.append(tried(command, model, Path(name) / str(number), asked.most))
+            rows.append(tried(command, model, Path(name) / str(number), asked.most, asked.kinds))
             print(" | ".join(str(cell) for cell in rows[-1]), flush=True)
     faults, losses = sum(sum(row[2:-1]) for row in rows), sum(row[-1] for row in rows)
     print(f"{faults} faults, {losses} losses, {(time.monotonic() - began) / 60:.0f} minutes")
     if asked.write:
+        assert asked.kinds == list(KINDS), "the table has all kinds"
         write_table(rows)
     if losses:
         sys.exit("FAILED")
 
 
-def tried(name: str, model: Path, room: Path, most: int | None) -> list:
+def tried(name: str, model: Path, room: Path, most: int | None, kinds: Sequence[str] = tuple(KINDS)) -> list:
     """Try the faults of a command; return a row of the table, failures last."""
     room.mkdir()
     trials = Trials(name, model, room)
     counts, failed = dict.fromkeys(KINDS, 0), 0
-    for kind, attempt in trials.faults(most):
+    for kind, attempt in trials.faults(most, kinds):
         counts[kind] += 1
         try:
             attempt()

@@ -46,7 +46,7 @@ class Outcome:
     @property
     def is_said_well(self) -> bool:
         """Whether the user got a message, and not a traceback."""
-        return "unexpected" not in self.said and "Traceback" not in self.said
+        return "internal error" not in self.said and "Traceback" not in self.said
 
 
 def injected(work: Sequence[str] | Callable[[], object], folder: Path, fault: Fault) -> Outcome:
