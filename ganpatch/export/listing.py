@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ganpatch.errors import GanpatchError
 from ganpatch.families.loading import load, weights_file
-from ganpatch.forward.activations import default_layer, list_layers
+from ganpatch.forward.activations import LayerFacts, default_layer, list_layers
 from ganpatch.untrusted.weight_files import kind_of
 
 
@@ -37,11 +38,11 @@ def list_model_layers(model: str | Path | None = None, **options: Any) -> Listed
         return _of_graph(file)
     generator = load(model, **options)
     found = list_layers(generator)
-    chosen = default_layer(found).name
-    rows = [
-        (fact.name, fact.kind, *_figures(fact.units, fact.size, fact.calls), _note(fact.name == chosen))
-        for fact in found
-    ]
+    try:
+        chosen = default_layer(found).name
+    except GanpatchError:  # no layer has maps of eight units: none is ranked unless it is named
+        chosen = ""
+    rows = [(fact.name, fact.kind, *_figures(fact.units, fact.size, fact.calls), _note(fact, chosen)) for fact in found]
     return ListedLayers(
         heading=("layer", "type", "units", "size", "calls", ""),
         rows=rows,
@@ -76,5 +77,7 @@ def _figures(units: int | None, size: Sequence[int | None], calls: int) -> tuple
     return str(units or "-"), edges or "-", str(calls)
 
 
-def _note(is_default: bool) -> str:
-    return "ranked by default" if is_default else ""
+def _note(fact: LayerFacts, default: str) -> str:
+    if fact.tokens:
+        return f"tokens [{', '.join(str(edge) for edge in fact.tokens)}]: not units"
+    return "ranked by default" if fact.name == default else ""

@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ganpatch.errors import GanpatchError, first_line
+from ganpatch.errors import GanpatchError, first_line, listed
 from ganpatch.families.adapter import adapted
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import hooked, hooked_layers, layer_names, refuse_unhookable, tensor_of
@@ -35,6 +35,7 @@ def checked(generator: Generator) -> Generator:
     if generator.range[0] >= generator.range[1]:
         raise GanpatchError(f"{generator.name}: the output range {generator.range} is empty; give it as low,high")
     generator.module.eval()
+    _refuse_batch_statistics(generator)
     with _bounded(generator):
         output = tried(generator)
     if not isinstance(output, Tensor):
@@ -44,6 +45,21 @@ def checked(generator: Generator) -> Generator:
     if not _is_of_family(generator):
         _check_alone(generator, output)
     return generator
+
+
+def _refuse_batch_statistics(generator: Generator) -> None:
+    """Raise GanpatchError for BatchNorm layers that normalise by the batch, so that an image depends on the others."""
+    found = [
+        name
+        for name, layer in generator.module.named_modules()
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_mean is None
+    ]
+    if found:
+        raise GanpatchError(
+            f"{generator.name}: {listed(found, 3)}: BatchNorm without running statistics, so an image depends on the "
+            "others in its batch; collect them (track_running_stats=True, and a pass in training mode), or use "
+            "InstanceNorm"
+        )
 
 
 @contextmanager

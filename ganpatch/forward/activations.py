@@ -18,7 +18,8 @@ from torch import Tensor
 
 from ganpatch.errors import GanpatchError
 from ganpatch.generator.generator import Generator, Inputs
-from ganpatch.generator.layers import Enough, hooked, layer_names, tensor_of
+from ganpatch.generator.layers import Enough, hooked, layer_names, tensor_of, unwrapped
+from ganpatch.generator.unit_axes import refuse_tokens, returns_tokens
 
 BATCH = 32
 
@@ -32,7 +33,8 @@ _Run = Callable[[Sequence[int]], tuple[Tensor | None, set[str]]]
 class LayerFacts:
     """What one layer returns: its class, units, map size (h, w) and runs per forward pass.
 
-    `units` is 0 if the output has no tensor [N, C, ...]; `size` is () if it is not a map.
+    `units` is 0 if the output has no tensor [N, C, ...]; `size` is () if it is not a map. Of `tokens` [T, C], neither
+    is known.
     """
 
     name: str
@@ -40,6 +42,7 @@ class LayerFacts:
     units: int
     size: tuple[int, ...]
     calls: int
+    tokens: tuple[int, ...] = ()
 
 
 def unseen(done: int, total: int) -> None:
@@ -92,16 +95,13 @@ def list_layers(generator: Generator) -> list[LayerFacts]:
 
     with hooked(module, {name: hook_of(name) for name in layer_names(module)}), torch.inference_mode():
         module(*generator.inputs_of([0]))
-    return [
-        LayerFacts(
-            name=name,
-            kind=kinds[name],
-            units=shape[1] if len(shape) > 1 else 0,
-            size=shape[2:],
-            calls=calls[name],
-        )
-        for name, shape in shapes.items()
-    ]
+    found = []
+    for name, shape in shapes.items():
+        tokens = shape[1:] if returns_tokens(unwrapped(module), name, shape) else ()
+        units = shape[1] if len(shape) > 1 and not tokens else 0
+        size = () if tokens else shape[2:]
+        found.append(LayerFacts(name=name, kind=kinds[name], units=units, size=size, calls=calls[name], tokens=tokens))
+    return found
 
 
 def default_layer(facts: Sequence[LayerFacts]) -> LayerFacts:
@@ -127,10 +127,13 @@ def _watched(generator: Generator, watch: Mapping[str, OnActivation], *, with_im
     """Return what runs seeds with the callbacks as hooks."""
     seen: set[str] = set()
     current: Sequence[int] = ()
+    module = unwrapped(generator.module)
 
     def watcher(name: str, on_activation: OnActivation) -> Callable[[Any, int], None]:
         def on_output(output: Any, _call: int) -> None:
-            on_activation(_activation(name, output), current)
+            activation = _activation(name, output)
+            refuse_tokens(module, name, activation.shape)
+            on_activation(activation, current)
             seen.add(name)
             if not with_images and len(seen) == len(watch):
                 raise Enough
@@ -174,6 +177,7 @@ def _compiled(generator: Generator, watch: Mapping[str, OnActivation]) -> Iterat
         with torch.inference_mode(), generator.compute.casting(), _refusals_to_compile(generator.name):
             output, found = (fast if len(seeds) == size else forward)(generator.inputs_of(seeds))
         for name, activation in found:
+            refuse_tokens(unwrapped(generator.module), name, activation.shape)
             watch[name](activation, seeds)
         return generator.images(output), {name for name, _ in found}
 

@@ -17,6 +17,7 @@ from ganpatch.errors import GanpatchError
 from ganpatch.generator.backend import Backend
 from ganpatch.generator.fingerprints import fingerprint
 from ganpatch.generator.layers import find_layer, hooked, tensor_of, unwrapped, with_tensor
+from ganpatch.generator.unit_axes import refuse_tokens
 from ganpatch.patch.edit import Edit
 from ganpatch.patch.equation import Terms, edited, terms
 from ganpatch.patch.patch_file import Patch
@@ -40,7 +41,8 @@ def edits_applied(module: nn.Module, edits: Sequence[Edit]) -> Iterator[None]:
     by_layer: dict[str, list[Edit]] = {}
     for edit in edits:
         by_layer.setdefault(edit.layer, []).append(edit)
-    with hooked(module, {layer: _on_output(layer, of_layer) for layer, of_layer in by_layer.items()}):
+    own = unwrapped(module)
+    with hooked(module, {layer: _on_output(own, layer, of_layer) for layer, of_layer in by_layer.items()}):
         yield
 
 
@@ -97,13 +99,14 @@ def as_change(edits: Sequence[Edit]) -> Callable[..., Tensor]:
     return change
 
 
-def _on_output(layer: str, edits: Sequence[Edit]) -> Callable[[Any, int], Any]:
+def _on_output(module: nn.Module, layer: str, edits: Sequence[Edit]) -> Callable[[Any, int], Any]:
     change = as_change(edits)
 
     def on_output(output: Any, call: int) -> Any:
         y = tensor_of(output)
         if y is None:
             raise GanpatchError(f"layer '{layer}' returns a {type(output).__name__} without a tensor [N, C, ...]")
+        refuse_tokens(module, layer, y.shape)
         return with_tensor(output, change(y, call))
 
     return on_output
