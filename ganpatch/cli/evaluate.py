@@ -30,7 +30,13 @@ if TYPE_CHECKING:
 @seeds_option(EVALUATION_SEEDS)
 @click.option("--real", type=FOLDER, help="A folder of real images to compare with.")
 @click.option("--targets", type=FOLDER, help="A folder with the right output of each of --inputs, by the same names.")
-@click.option("--references", default=1000, show_default=True, type=click.IntRange(20), help="Images to compare with.")
+@click.option(
+    "--references",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(20),
+    help="Images to compare with; of its own, the most typical half is kept.",
+)
 @features_option
 @click.option(
     "--baselines", default=BASELINES, show_default=True, type=click.IntRange(0), help="Number of random-unit baselines."
