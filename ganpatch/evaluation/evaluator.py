@@ -177,6 +177,7 @@ def evaluate(
         baselines=baselines,
         precision=Change(before=before["all"].precision, after=after["all"].precision),
         recall=Change(before=before["all"].recall, after=after["all"].recall),
+        coverage=Change(before=before["all"].coverage, after=after["all"].coverage),
         judged=preferred_by_eye(patch.evidence),
         is_paired=reference.targets is not None,
         **_changes(observed, reference, rows),

@@ -49,6 +49,9 @@ def test_a_repair_is_better_and_says_by_how_much() -> None:
         ({"fine": Change(before=17, after=17.5)}, "mixed"),
         ({"fine": Change(before=17, after=17.3)}, "better"),
         ({"recall": Change(before=0.93, after=0.64)}, "mixed"),
+        ({"recall": Change(before=0.93, after=0.64), "coverage": Change(before=0.8, after=0.6)}, "mixed"),
+        ({"recall": Change(before=0.93, after=0.64), "coverage": Change(before=0.8, after=0.82)}, "better"),
+        ({"coverage": Change(before=0.8, after=0.6)}, "better"),
         ({"precision": Change(before=0.93, after=0.64)}, "mixed"),
         ({"recall": Change(before=0.93, after=0.64), "is_paired": True}, "better"),
         ({"baselines": changes(*SPREAD[1:], -0.25)}, "not shown"),  # one of 20 does as much
@@ -79,6 +82,11 @@ def test_a_weak_reference_names_the_way_to_know() -> None:
 def test_a_patch_that_never_acts_says_so() -> None:
     still = replace(GOOD, touched=0, largest=0, most=SAME, all=SAME, fine=SAME, ssim=1)
     assert judge_change(still).sentence == "No change: the patch never acts on these images."
+
+
+def test_coverage_is_reported_beside_recall() -> None:
+    text = judge_change(replace(GOOD, coverage=Change(before=0.8, after=0.82))).sentence
+    assert "precision 0.90 to 0.90, recall 0.90 to 0.90, coverage 0.80 to 0.82; images" in text
 
 
 def test_too_few_baselines_are_named() -> None:

@@ -224,6 +224,8 @@ def answer_of(found: dict[str, Any]) -> str:
         return str(found["answer"])
     fields = found["measured"]
     changes = {name: Change(**fields[name]) for name in ("most", "all", "fine", "precision", "recall")}
+    if fields.get("coverage"):
+        changes["coverage"] = Change(**fields["coverage"])
     baselines = [Change(**one) for one in fields["baselines"]]
     return judge_change(Measured(**{**fields, **changes, "baselines": baselines})).answer
 
