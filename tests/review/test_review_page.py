@@ -29,7 +29,7 @@ def page(browser: Browser) -> Iterator[Page]:
     faults: list[str] = []
     page.on("pageerror", lambda fault: faults.append(str(fault)))
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(90_000)
     yield page
     context.close()
     assert avoidable(faults) == []
@@ -321,7 +321,7 @@ def saved_units(run: Path) -> list[int]:
 
 
 def wait_for_units(run: Path, units: list[int]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 90
     while saved_units(run) != units and time.monotonic() < deadline:
         time.sleep(0.05)
     assert saved_units(run) == units

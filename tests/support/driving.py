@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from ganpatch import Patch
 
 GANPATCH = str(Path(sys.executable).parent / "ganpatch")
-expect.set_options(timeout=20_000)  # the machines that test are busy
+expect.set_options(timeout=90_000)  # the machines that test are busy
 UNAVOIDABLE = (  # what the browser says of a server that is killed, before, in or after an answer; and of conflicts
     "ERR_CONNECTION_REFUSED",
     "ERR_CONNECTION_RESET",
@@ -58,7 +58,7 @@ def own(url: str, address: str) -> bool:
 def patch_in(session: Path, wanted: Callable[[list[tuple[str, tuple[int, ...], str]]], bool]) -> Patch | None:
     """Wait until the patch file has the expected content, and return it."""
     path = session / "patch.yaml"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     found: list[tuple[str, tuple[int, ...], str]] = []
     while time.monotonic() < deadline:
         patch = Patch.load(path) if path.exists() else None
@@ -74,7 +74,7 @@ def flagged(session: Path, units: tuple[int, ...], reason: str = "") -> Patch | 
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not is_so() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert is_so()
@@ -108,7 +108,7 @@ def drag(page: Page, *places: tuple[float, float]) -> None:
 def compared(page: Page) -> None:
     """Wait until Compare has drawn all its pairs, of which a slow machine shows fewer."""
     expect(page.locator("#compare [role=status]")).to_have_text(
-        re.compile(r"^\d+ of \d+ change(?!.*drawn)"), timeout=90_000
+        re.compile(r"^\d+ of \d+ change(?!.*drawn)"), timeout=240_000
     )
     assert page.locator(".pairing").count() > 1
 

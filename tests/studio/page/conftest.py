@@ -64,7 +64,7 @@ def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
 
     def add_page(context: BrowserContext, address: str) -> Page:
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(90_000)
         page.on("pageerror", lambda fault: faults.append(str(fault)))
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
         page.on("request", lambda sent: None if own(sent.url, address) else faults.append(f"asked {sent.url}"))

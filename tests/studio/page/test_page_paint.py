@@ -82,7 +82,7 @@ def test_the_face_dcgan(faces: Path, tmp_path: Path, opened: Callable[..., Page]
         drag(page, (0.4, 0.3), (0.6, 0.3))
         patch_in(session, lambda found: [units for _, units, _ in found] == [(11,)])
         press(page, "1")
-        page.locator(".row").first.wait_for(timeout=90_000)
+        page.locator(".row").first.wait_for(timeout=240_000)
         press(page, "f")
         patch_in(session, lambda found: len(found) == 2)
     finally:

@@ -24,12 +24,12 @@ def test_edits_off_what_they_become_and_what_is_downloaded(
     press(page, "Enter")
     patch_in(session, lambda found: len(found) == 2)
     page.get_by_role("button", name="Fold or insert?").click()
-    expect(page.locator(".decision.folded")).to_have_count(2, timeout=90_000)
+    expect(page.locator(".decision.folded")).to_have_count(2, timeout=240_000)
     page.locator(".edit input[type=checkbox]").first.click()
     flagged(session, (1,), "cage")
     got = {}
     for name, suffix in (("Patch", "yaml"), ("Weights", "safetensors"), ("ONNX", "onnx")):
-        with page.expect_download(timeout=90_000) as download:
+        with page.expect_download(timeout=240_000) as download:
             page.locator("#patch-panel").get_by_role("button", name=name, exact=True).click()
         got[name] = tmp_path / f"got.{suffix}"
         download.value.save_as(got[name])
@@ -72,7 +72,7 @@ def test_the_quality_of_the_patch_is_measured_cancelled_and_old_after_a_change(
     page.get_by_role("button", name="cancel quality by plain over 100 images").click()
     expect(page.locator("#jobs p")).to_have_count(0)
     quality.get_by_role("button", name="Measure").click()
-    expect(quality.locator(".verdict")).to_contain_text("the mean error of the images", timeout=90_000)
+    expect(quality.locator(".verdict")).to_contain_text("the mean error of the images", timeout=240_000)
     expect(quality).to_contain_text("Of the current patch: 100 images against the clean scene that each seed describes")
     assert quality.locator(".track u").count() == 40, (
         "20 baselines beside the bars before and after of the most active images"

@@ -44,7 +44,7 @@ def test_a_unit_is_tuned_live(served: Served, session: Path, opened: Callable[..
     press(page, "ArrowLeft", "ArrowLeft")
     patch_in(session, lambda found: len(found) == 1)
     wait_until(lambda: Patch.load(session / "patch.yaml").edits[0].alpha == (0.9,))
-    expect(page.locator(".histogram i")).to_have_count(48, timeout=20_000)
+    expect(page.locator(".histogram i")).to_have_count(48)
     page.get_by_label("only where above").check()
     wait_until(lambda: Patch.load(session / "patch.yaml").edits[0].above is not None)
     assert page.locator(".histogram i.above").count() < 24
