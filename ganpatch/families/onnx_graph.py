@@ -98,7 +98,7 @@ def from_graph(path: Path, options: LoadOptions) -> Built:
 def fed_inputs(path: Path, model: ir.Model, options: LoadOptions, *, strict: bool = True) -> Fed:
     """Return what the inputs of a graph are fed with, from the options, what the graph records, and its declarations.
 
-    Without `strict` nothing is asked for: noise stands for pictures, and 0 or 1 for inputs of which nothing is said.
+    Without `strict` nothing is asked for: noise stands for pictures, and 0 or 1 for inputs without a description.
     """
     inputs = [GraphInput.of(value) for value in model.graph.inputs]
     for one in inputs:
@@ -231,7 +231,7 @@ def _check_shape(path: Path, asked: GraphInput, latent: Drawn, text: str) -> Non
 def _labels(
     path: Path, others: Sequence[GraphInput], options: LoadOptions, *, strict: bool
 ) -> tuple[Labels | None, dict[str, np.ndarray]]:
-    """Return how the class is drawn, which the next input takes, and one value for inputs of which nothing is said.
+    """Return how the class is drawn, which the next input takes, and one value for inputs without a description.
 
     Raises GanpatchError for such an input if `strict`.
     """

@@ -47,7 +47,7 @@ class Alikeness:
 
     @property
     def are_alike(self) -> bool:
-        """Return whether the rows can hardly be told apart."""
+        """Return whether the rows can hardly be distinguished."""
         return self.share >= ALIKE
 
     def text(self, layer: str) -> str:

@@ -46,9 +46,11 @@ def rank_to_folder(
 
 
 def remarks_on_rows(ranking: Ranking) -> list[str]:
-    """Return what is to be said of the layers whose rows are alike."""
+    """Return a remark for each layer whose rows are alike."""
     advice = (
-        "another --layer may tell units apart" if ranking.score == "relative" else "--score relative tells them apart"
+        "another --layer may distinguish units"
+        if ranking.score == "relative"
+        else "--score relative distinguishes them"
     )
     return [f"{found.text(layer)}; {advice}" for layer, found in alike_layers(ranking).items()]
 

@@ -1,4 +1,4 @@
-"""Rows that are alike are noticed, and a relative score tells them apart."""
+"""Rows that are alike are noticed, and a relative score distinguishes them."""
 
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def test_what_is_alike_is_counted(conditional: Generator) -> None:
 
 
 def test_the_ranking_says_so(conditional: Generator, tmp_path: Path) -> None:
-    for score, advice in (("max", "; --score relative tells them apart"), ("relative", None)):
+    for score, advice in (("max", "; --score relative distinguishes them"), ("relative", None)):
         said: list[str] = []
         run = ganpatch.RunFolder(tmp_path / score, say=said.append)
         rank_to_folder(conditional, run, ["gained"], SEEDS, k=4, score=score)
