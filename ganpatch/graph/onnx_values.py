@@ -1,9 +1,11 @@
 """What is known of one pass of an ONNX graph: arrays by key, batch after batch where the graph takes one size only.
 
-values = Values(rows=5, batch=None)
-values.feed(input, z)
-values.compute(part)
-values.tensor(key)                      # [5, ...]
+Example:
+
+    values = Values(rows=5, batch=None)
+    values.feed(input, z)
+    values.compute(part)
+    values.tensor(key)                      # [5, ...]
 """
 
 from collections.abc import Iterator

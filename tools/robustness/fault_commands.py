@@ -256,13 +256,26 @@ COMMANDS: dict[str, Command] = {
         read=read_patch,
     ),
     "evaluate": Command(
-        work=("evaluate", "model.pt", "out.yaml", "--seeds", "40-119", "--references", "50", "--baselines", "1", "--write"),
+        work=(
+            "evaluate",
+            "model.pt",
+            "out.yaml",
+            "--seeds",
+            "40-119",
+            "--references",
+            "50",
+            "--baselines",
+            "1",
+            "--write",
+        ),
         outputs=("out.yaml", "out.safetensors", "out.html"),
         read=read_patch,
         before=(("copy", "masked", "out"),),
     ),
     "judge": Command(
-        work=("judge", "model.pt", "plain.yaml", *JUDGED, "-o", "out", "--page-only"), outputs=("out",), read=read_judged
+        work=("judge", "model.pt", "plain.yaml", *JUDGED, "-o", "out", "--page-only"),
+        outputs=("out",),
+        read=read_judged,
     ),
     "studio": Command(work=save_studio, outputs=("out",), read=read_studio),
 }

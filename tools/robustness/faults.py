@@ -243,7 +243,8 @@ def strays(folder: Path) -> list[str]:
 def may_differ(name: str) -> bool:
     """Versions of a session count on, former flags are kept aside, a graph's tensors and pairs have new names."""
     path = Path(name)
-    return "history" in path.parts or "pairs" in path.parts or path.name.startswith("verdicts-") or path.suffix == ".data"
+    kept = {"history", "pairs"} & set(path.parts) or path.name.startswith("verdicts-") or path.suffix == ".data"
+    return bool(kept)
 
 
 def digest(path: Path) -> str:
