@@ -6,7 +6,7 @@ user_code, trusted_pickles, hub_folders, adapter, output_checks, memory_budget, 
                       parts of loading
 onnx_graph           an ONNX graph: what its inputs are fed with
 choosing, origins     which model is meant when none is named; which model a run was made with
-probing, settings_text, image_ranges
+probing, class_guesses, image_ranges, settings_text
                       what a model takes and returns, found by trying; ganpatch.toml written from it
 churches/             the bundled generator and its scenes
 everything else       one family per file: detect(state) and build(state, wish)

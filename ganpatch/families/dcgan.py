@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ganpatch.errors import GanpatchError
+from ganpatch.families.class_guesses import classes_beside
 from ganpatch.families.family import Built, Wish
 from ganpatch.generator.latents import Labels, Latent
 from ganpatch.untrusted.state_dicts import State
@@ -85,7 +86,15 @@ def build(state: State, wish: Wish) -> Built:
     layers, parent = _layers(state)
     inputs = _convolutions(state)[min(_convolutions(state))].shape[0]
     if not embedding and wish.labels is None:
-        return Built(module=DCGANGenerator(layers, parent), latent=Latent(kind="normal", shape=(inputs, 1, 1)))
+        found = classes_beside(inputs)
+        remark = (
+            f"{NAME}: its first layer takes {inputs} numbers; if these are a latent and a class, say --labels onehot:"
+        )
+        return Built(
+            module=DCGANGenerator(layers, parent),
+            latent=Latent(kind="normal", shape=(inputs, 1, 1)),
+            remarks=(f"{remark}{found[1]}",) if found else (),
+        )
     if embedding:
         name, weight = embedding
         labels, width = Labels.all_of("index", weight.shape[0]), weight.shape[1]

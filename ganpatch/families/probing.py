@@ -19,8 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganpatch.errors import GanpatchError, listed
+from ganpatch.errors import GanpatchError, first_line, listed
 from ganpatch.families.adapter import adapted, image_of
+from ganpatch.families.class_guesses import class_signs, classes_beside
 from ganpatch.families.image_ranges import RANGES, in_range, likely_range
 from ganpatch.families.loading import UnknownLatent, code_folders, opened
 from ganpatch.families.output_checks import checked, draws_noise
@@ -51,6 +52,7 @@ _CLASSES = ("n_classes", "num_classes", "c_dim", "classes", "n_class", "nclass",
 _COMMON = (100, 128, 512, 64, 256)
 _MOST_TRIALS = 120
 _SEEDS = 16
+_BATCHES = (1, 2, 3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +118,7 @@ def _probed(model: str | Path | nn.Module | None, options: LoadOptions) -> Probe
     questions = [] if known else [_distribution(generator.latent)]
     if not known and not options.labels and generator.labels and generator.labels.kind == "onehot":
         questions.append(_classes(generator.labels))
+    questions += _a_class(generator)
     questions += ranges
     layers = _chosen(facts)
     return Probed(
@@ -234,6 +237,17 @@ def _classes(labels: Labels) -> Question:
     )
 
 
+def _a_class(generator: Generator) -> Iterator[Question]:
+    """Ask whether a class goes in beside the latent, where something says so and none was found."""
+    inputs = generator.latent.shape[0]
+    if generator.labels is None and not isinstance(generator.latent, Images):
+        signs = class_signs(generator.module, inputs)
+        classes = (classes_beside(inputs) or (0, 10))[1]
+        if signs:
+            text = f"Does it take a class? {'; '.join(signs)}"
+            yield Question(text=text, options=(f'labels = "onehot:{classes}"', f'labels = "index:{classes}"'))
+
+
 def _range(generator: Generator, options: LoadOptions) -> tuple[tuple[float, float], Question | None]:
     """Return the range of the output values from some images."""
     with torch.inference_mode():
@@ -319,8 +333,10 @@ def _exports(generator: Generator) -> str:
     if isinstance(generator.module, Backend):
         return "an ONNX graph: 'ganpatch apply' writes it with a patch inside"
     try:
-        exported(generator.module, args, dynamic_batch(generator.module, args))
-        return "torch exports it, with any batch size"
+        program = exported(generator.module, args, dynamic_batch(generator.module, args))
+        reason = _other_batches(generator, program)
+        if not reason:
+            return "torch exports it, with any batch size"
     except GanpatchError as fault:
         reason = str(fault).partition(" For more information")[0]
     try:
@@ -328,3 +344,20 @@ def _exports(generator: Generator) -> str:
     except GanpatchError:
         return f"no .pt2 or ONNX, and no folding of edits: {reason}"
     return f"torch exports it with a fixed batch size only (--batch 1): {reason}"
+
+
+@torch.inference_mode()
+def _other_batches(generator: Generator, program: torch.export.ExportedProgram) -> str:
+    """Return what happens to an export in batches of one, two and three, or "" where it does what the module does."""
+    module = program.module()
+    for size in _BATCHES:
+        args = generator.inputs_of(range(size))
+        try:
+            wanted, found = (tensor_of(run(*args)) for run in (generator.module, module))
+            assert wanted is not None
+            assert found is not None
+        except Exception as fault:
+            return f"in a batch of {size} it fails: {first_line(fault, None)}"
+        if wanted.shape != found.shape:
+            return f"in a batch of {size} the export returns {list(found.shape)}, not {list(wanted.shape)}"
+    return ""

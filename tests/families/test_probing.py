@@ -12,6 +12,8 @@ import ganpatch
 from ganpatch import GanpatchError
 from ganpatch.cli import cli
 from ganpatch.export.repairing import exported_program
+from ganpatch.families import probing
+from ganpatch.families.class_guesses import classes_beside
 from ganpatch.families.probing import Probed, probe
 from ganpatch.generator.load_options import LoadOptions
 from tests.support.nets import in_place_trap, repeated
@@ -44,6 +46,16 @@ class OneHot(Net):
     n_classes = 5
     def forward(self, z, label):
         return super().forward(torch.cat([z, label], 1))
+
+class Cutting(Net):
+    def __init__(self):
+        super().__init__(size=100)
+    def forward(self, z):
+        return super().forward(torch.cat([z[:, :100], z[:, 100:]], 1))
+
+class Optional(Net):
+    def forward(self, z, labels=None):
+        return super().forward(z)
 
 class Listed(Net):
     style_dim = 18
@@ -132,6 +144,60 @@ def test_guesses(net: Path) -> None:
     wild = found("Net", arch_args={"out": "none"})
     assert wild.generator.range == (-1.0, 1.0)
     assert any(question.text.startswith("Which range have the output values?") for question in wild.questions)
+
+
+def test_signs_of_a_class_raise_the_question(net: Path) -> None:
+    def asked(answer: Probed) -> list[tuple[str, tuple[str, ...]]]:
+        return [(one.text, one.options) for one in answer.questions if one.text.startswith("Does it take a class?")]
+
+    assert asked(found("Net", latent="normal:18")) == []
+    assert asked(found("Cutting", latent="normal:100")) == [
+        (
+            "Does it take a class? its forward cuts its input: z[:, :100]",
+            ('labels = "onehot:10"', 'labels = "index:10"'),
+        )
+    ]
+    assert asked(found("Optional", latent="normal:18")) == [
+        ("Does it take a class? its forward has an argument 'labels'", ('labels = "onehot:10"', 'labels = "index:10"'))
+    ]
+    torch.save({"main.0.weight": torch.randn(108, 8, 4, 4), "main.2.weight": torch.randn(8, 3, 4, 4)}, "c.pt")
+    assert asked(probe("c.pt")) == [
+        (
+            "Does it take a class? its first layer takes 108 numbers: a latent of 100 and 8 classes?",
+            ('labels = "onehot:8"', 'labels = "index:8"'),
+        )
+    ]
+    assert ganpatch.load("c.pt").remarks == (
+        "DCGAN: its first layer takes 108 numbers; if these are a latent and a class, say --labels onehot:8",
+    )
+    assert str(ganpatch.load("c.pt", labels="onehot:8").latent) == "normal:100,1,1"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "found"),
+    [(100, None), (128, None), (120, None), (512, None), (12, None), (110, (100, 10)), (138, (128, 10)), (74, (64, 10)), (72, (64, 8))],
+)  # fmt: skip
+def test_the_number_of_classes_follows_from_that_of_inputs(inputs: int, found: tuple[int, int] | None) -> None:
+    assert classes_beside(inputs) == found
+
+
+def test_an_export_is_tried_in_several_batches(net: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that fails in a batch of three, as those do that fix a size on their way, is not promised for any batch."""
+
+    class Program:
+        def module(self) -> torch.nn.Module:
+            return Fixed()
+
+    class Fixed(torch.nn.Module):
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            return z.new_zeros(len(z), 3, 8, 8).view(min(len(z), 2), 3, 8, 8)
+
+    assert found("Net", latent="normal:18").notes[-1] == "torch exports it, with any batch size"
+    monkeypatch.setattr(probing, "exported", lambda *_arguments: Program())
+    assert found("Net", latent="normal:18").notes[-1] == (
+        "torch exports it with a fixed batch size only (--batch 1): in a batch of 3 it fails: shape '[2, 3, 8, 8]' is invalid "
+        "for input of size 576"
+    )
 
 
 def test_an_exported_program_says_the_shape(net: Path) -> None:
