@@ -54,7 +54,7 @@ def show(*model_and_runs: str | Path, out: str | Path | None = None, height: int
     address = process.stdout.readline().strip()
     if not address:
         said = process.communicate()[1].strip().splitlines()
-        raise GanpatchError(said[-1] if said else "the studio did not start")
+        raise GanpatchError(said[-1].removeprefix("error: ") if said else "the studio did not start")
     shown = Shown(address=address, height=height, process=process)
     atexit.register(process.terminate)
     return shown

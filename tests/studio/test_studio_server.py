@@ -211,7 +211,7 @@ def test_a_notebook_shows_the_studio_or_says_why_not(monkeypatch: pytest.MonkeyP
         ended = False
 
         def communicate(self) -> tuple[str, str]:
-            return "", "using m\nmodel 'm' not found\n"
+            return "", "using m\nerror: model 'm' not found\n"
 
         def terminate(self) -> None:
             self.ended = True

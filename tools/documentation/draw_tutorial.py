@@ -3,6 +3,7 @@
 Example:
 
     python -m tools.documentation.draw_tutorial     # writes docs/tutorial/*.jpg; keeps what it ran in runs/tutorial
+    python -m tools.documentation.draw_tutorial review       # only the review page, which needs only two of the commands
 """
 
 import re
@@ -32,17 +33,21 @@ def commands(text: str) -> list[list[str]]:
 
 
 def main() -> None:
+    only_review = sys.argv[1:] == ["review"]
     PICTURES.mkdir(exist_ok=True)
     FOLDER.mkdir(parents=True, exist_ok=True)
     for old in [*FOLDER.glob("*.yaml"), *FOLDER.glob("faces*")]:
         old.unlink()
     (FOLDER / "faces.tar").write_bytes(FACES.read_bytes())
     for words in commands(PAGE.read_text()):
-        if words[0] in ("review", "studio"):
-            continue  # they serve until they are stopped
+        if words[0] in ("review", "studio") or (only_review and words[0] not in ("rank", "suggest")):
+            continue  # the first serve until they are stopped
         print("$ ganpatch", shlex.join(words), flush=True)
         again = ["--overwrite"] if words[0] == "rank" else []
         subprocess.run([Path(sys.executable).parent / "ganpatch", *words, *again], cwd=FOLDER, check=True)
+    if only_review:
+        photograph_review()
+        return
     ranking = Ranking.load(FOLDER / "run")
     save(ranking.contact_sheet("main.5", FAULTY), "faulty.jpg")
     save(ranking.contact_sheet("main.5", FINE), "fine.jpg")
@@ -65,7 +70,7 @@ def photograph_review() -> None:
         page.goto(f"file://{FOLDER}/run/index.html")
         page.select_option("#sort", "by:suggested: first-look")
         page.locator(".row").nth(3).wait_for()
-        for key in ("j", "j", "f", "j", "f", "h"):
+        for key in ("f", "j", "f", "h"):
             page.keyboard.press(key)
         page.wait_for_timeout(500)
         page.screenshot(path=FOLDER / "review.png")
