@@ -16,4 +16,5 @@ def html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: 
     lines = ("".join(f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True)) for row in rows)
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     lead = f"<p><b>{escape(title)}</b></p>" if title else ""
-    return f'{lead}<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    scroll = f'class="scroll" tabindex="0" role="region" aria-label="{escape(title or "table")}"'
+    return f"{lead}<div {scroll}><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"

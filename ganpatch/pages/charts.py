@@ -106,7 +106,7 @@ def _figure(title: str, plot: Plot, body: Sequence[str], names: Colours, cells: 
     """Return the chart with its title, and links to it as SVG and to its numbers as CSV."""
     width, height = plot.outer
     drawn, more = legend(list(names.items()), plot.left, height, plot.width) if names else ([], 0.0)
-    chart = svg((width, height + more), [*body, *drawn])
+    chart = svg((width, height + more), [*body, *drawn], title)
     alone = chart.replace("<svg ", '<svg color="#1b1b1f" ', 1).replace('style="', 'style="background:#fff;', 1)
     kept = "".join((_link(title, "svg", "image/svg+xml", alone), " ", _link(title, "csv", "text/csv", _csv(cells))))
     return f'<figure class="chart"><figcaption><b>{escape(title)}</b> {kept}</figcaption>{chart}</figure>'

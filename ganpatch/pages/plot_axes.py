@@ -4,7 +4,7 @@ Example:
 
     plot = Plot(x=Axis.over([0, 12], "images"), y=Axis.over([0, 0.4], "share"))
     body = [*plot.axes(), f'<circle cx="{plot.across(3):.1f}" cy="{plot.up(0.2):.1f}" r="3"/>']
-    svg(plot.outer, body)
+    svg(plot.outer, body, title)
 """
 
 import math
@@ -85,10 +85,12 @@ class Plot:
         return drawn
 
 
-def svg(size: tuple[float, float], body: Sequence[str]) -> str:
+def svg(size: tuple[float, float], body: Sequence[str], title: str) -> str:
     """Return an SVG of a width and height that takes the text colour of what surrounds it."""
     shape = f'viewBox="0 0 {size[0]:.0f} {size[1]:.0f}" style="max-width:{size[0]:.0f}px" font-family="sans-serif"'
-    return f'<svg {shape} role="img" xmlns="http://www.w3.org/2000/svg">{"".join(body)}</svg>'
+    return (
+        f'<svg {shape} role="img" aria-label="{escape(title)}" xmlns="http://www.w3.org/2000/svg">{"".join(body)}</svg>'
+    )
 
 
 def text(x: float, y: float, words: str, *, anchor: str = "start", turned: bool = False) -> str:

@@ -33,7 +33,7 @@ def write_report(path: Path, title: str, parts: Sequence[str]) -> None:
     """Write a page of `parts`, HTML from the functions below."""
     head = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
     head += f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style></head>'
-    write_text(path, f"{head}<body><h1>{escape(title)}</h1>{''.join(parts)}</body></html>\n")
+    write_text(path, f"{head}<body><main><h1>{escape(title)}</h1>{''.join(parts)}</main></body></html>\n")
 
 
 def heading(text: str, level: int = 2) -> str:

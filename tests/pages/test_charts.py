@@ -2,12 +2,16 @@
 
 import base64
 import re
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser
 
 from ganpatch.pages.charts import bars, curves, histogram, stacked_bars, strips
 from ganpatch.pages.plot_axes import Axis
+from ganpatch.pages.report_frame import paragraph, table, write_report
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -85,3 +89,24 @@ def test_curves_have_colours_of_their_own() -> None:
     assert colours[0] == "#e69f00" != colours[1]
     assert numbers == ",units,share\nalpha,2,0.1\nalpha,4,0.5\nrandom 1,2,-0.1\n"
     assert curves({}, title="none", x="x", y="y") == ""
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_a_report_can_be_read_by_everybody(browser: Browser, tmp_path: Path, scheme: str, width: int) -> None:
+    """axe-core finds no fault, and no page scrolls sideways."""
+    wide = [["measure", *(f"column {n}" for n in range(12))], ["one", *["0.1234"] * 12]]
+    shown = [
+        paragraph("Conclude this.", "lead"),
+        paragraph("Remark.", "faint"),
+        bars({"before": 2.0, "after": 1.0}, title="Score", x="score"),
+        strips({"patch": [-1.0], "random units": [1.0, 2.0]}, title="Change", x="%"),
+        histogram({"layer4": [0.1, 0.4]}, title="IoU", x="IoU", y="units"),
+        table(wide[0], wide[1:]),
+    ]
+    write_report(tmp_path / "page.html", "Report", shown)
+    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
+    page.goto((tmp_path / "page.html").as_uri())
+    found = Axe().run(page).response["violations"]
+    assert [(one["id"], node["html"]) for one in found for node in one["nodes"]] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.close()

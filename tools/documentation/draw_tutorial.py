@@ -3,7 +3,7 @@
 Example:
 
     python -m tools.documentation.draw_tutorial     # writes docs/tutorial/*.jpg; keeps what it ran in runs/tutorial
-    python -m tools.documentation.draw_tutorial review       # only the review page, which needs only two of the commands
+    python -m tools.documentation.draw_tutorial review       # only the review page, by two of the commands
 """
 
 import re
