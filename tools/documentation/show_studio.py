@@ -64,7 +64,7 @@ def panel(page: Page) -> None:
     page.locator(".decision").first.wait_for(timeout=120_000)
     page.get_by_label("images", exact=True).select_option("100")
     page.get_by_role("button", name="Measure").click()
-    page.locator(".verdict").first.wait_for(timeout=600_000)
+    page.locator(".quality .verdict").first.wait_for(timeout=300_000)
     page.locator(".versions summary").click()
     page.locator(".version").first.wait_for()
 
