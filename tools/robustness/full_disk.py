@@ -4,8 +4,8 @@
 python -m tools.robustness.full_disk                     # every command, with 0 to 200 KB left; as root, on Linux
 python -m tools.robustness.full_disk suggest tune --write     # the counts go into docs/reliability.md
 
-What must hold is what tools/robustness/faults.py checks: one sentence and exit code 1, or success; inputs as they were;
-what is read again is whole, old or new; and with room again, the command ends with the files of an undisturbed run.
+The checks are those of tools/robustness/faults.py: one sentence and exit code 1, or success; inputs as they were; what
+is read again is whole, old or new; and with room again, the same command ends with the files of an undisturbed run.
 """
 
 import argparse

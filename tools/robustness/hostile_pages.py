@@ -4,8 +4,8 @@
 python -m tools.robustness.hostile_pages            # needs Chromium; two minutes
 python -m tools.robustness.hostile_pages --write    # the table goes into docs/reliability.md
 
-The model, the folder, a reason, the concepts and the description of a patch are called by scripts. Pages that open from disk
-have no policy of their own; those of the servers have one, and the browser's reports of violations are counted.
+The model, its folder, a reason, concepts and the description of a patch have names that are scripts. Pages that open
+from disk have no policy of their own; served ones have, and the browser's reports of violations are counted.
 """
 
 import argparse
