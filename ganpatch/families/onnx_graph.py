@@ -19,7 +19,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor
 
-from ganpatch.errors import GanpatchError, listed, near_miss
+from ganpatch.errors import GanpatchError, explained, listed, near_miss
 from ganpatch.families.family import Built
 from ganpatch.generator.input_files import Images, given_inputs, read_latent, smallest_size
 from ganpatch.generator.latents import MOST_NUMBERS, Drawn, Labels, Latent, draw_inputs, parse_labels, parse_latent
@@ -85,8 +85,10 @@ class Fed:
 def from_graph(path: Path, options: LoadOptions) -> Built:
     """Return a generator from the graph in `path`; raise GanpatchError naming what it does not say of its inputs."""
     fed = fed_inputs(path, load_graph(path), options)
+    with explained(f"'{path}': its parts do not go together"):
+        module = GraphModule(path, fed.feeds, fed.output)
     return Built(
-        module=GraphModule(path, fed.feeds, fed.output),
+        module=module,
         latent=fed.latent,
         labels=fed.labels,
         more=fed.more,

@@ -81,7 +81,8 @@ class GraphModule(Backend):
         self.batch = fixed_batch(model, feeds)
         for name, layer in found.items():
             if not layer.unclear:
-                _put(self, name, type(layer.operation or "Layer", (Layer,), {"__module__": __name__})())
+                kind = layer.operation if layer.operation.isidentifier() else "Layer"
+                _put(self, name, type(kind, (Layer,), {"__module__": __name__})())
         self.eval()
 
     @property

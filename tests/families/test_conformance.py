@@ -10,7 +10,17 @@ import torch
 import ganpatch
 from ganpatch.families import spandrel_models
 from ganpatch.families.registry import families, recognised
-from tests.support.conformance import SAME, Fixture, check_onnx, check_seeds, conform, photos, pixels_of, raw
+from tests.support.conformance import (
+    SAME,
+    Fixture,
+    check_graph,
+    check_onnx,
+    check_seeds,
+    conform,
+    photos,
+    pixels_of,
+    raw,
+)
 from tests.support.shared import ROOT, patch_for
 
 FIXTURES = sorted((ROOT / "tests" / "families" / "checkpoints").glob("*.json"))
@@ -107,6 +117,13 @@ def test_an_export_equals_the_hooks(tmp_path: Path, pictures: Path) -> None:
     )
     patch = patch_for(generator, {"layer": "scaleLayers.0.1", "channels": 16, "units": [0, 3]})
     assert check_onnx(generator, patch, tmp_path).startswith("any batch")
+
+
+@pytest.mark.parametrize("name", ["gan-zoo-dcgan", "gandissect", "diffusers-tiny"])
+def test_an_export_is_the_same_generator(name: str, tmp_path: Path, pictures: Path) -> None:
+    """tools/conformance/graphs.py does this for all families."""
+    generator = opened(Fixture.read(ROOT / "tests" / "families" / "checkpoints" / f"{name}.json"), tmp_path, pictures)
+    assert check_graph(generator, tmp_path, {})
 
 
 def test_a_broken_generator_does_not_conform(tmp_path: Path, pictures: Path) -> None:

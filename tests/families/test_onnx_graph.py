@@ -219,6 +219,20 @@ def test_sizes_that_a_graph_declares_are_checked_before_anything_is_drawn(tmp_pa
     )
 
 
+def test_a_value_that_no_machine_holds_is_refused_before_it_is_made(tmp_path: Path) -> None:
+    nodes = [
+        node("ConstantOfShape", "sizes", "big"),
+        node("ReduceMax", "big", "most", keepdims=0),
+        node("Add", "z most", "sum"),
+        node("Conv", "sum w", "y"),
+    ]
+    held = weights(w=(3, 5, 1, 1)) | {"sizes": np.array([1 << 20, 1 << 20])}
+    path = save(tmp_path / "g.onnx", nodes, [("z", FLOAT, ["n", 5, 4, 4])], [("y", FLOAT, ["n", 3, 4, 4])], held)
+    with pytest.raises(GanpatchError) as fault:
+        opened(path)
+    assert str(fault.value) == (f"'{path}' declares a value 'big' of [1048576, 1048576], more than can be computed")
+
+
 def test_an_operation_that_onnxruntime_lacks_is_named(tmp_path: Path) -> None:
     odd = node("Wobble", "z", "a")
     odd.domain = "some.vendor"

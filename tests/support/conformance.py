@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganpatch import Edit, Generator, Patch, applied, bake, export_onnx, rank
+from ganpatch import Edit, Generator, Patch, applied, bake, export_onnx, load, rank
 from ganpatch.errors import GanpatchError
 from ganpatch.forward.activations import default_layer, list_layers
 from ganpatch.generator.layers import hooked, tensor_of
@@ -152,6 +152,28 @@ def check_onnx(generator: Generator, patch: Patch, folder: Path) -> str:
             raise
     exported = export_onnx(generator, folder / "one.onnx", patch=patch, batch=1)
     return f"batch 1, {exported.difference:.0e}"
+
+
+def check_graph(generator: Generator, folder: Path, given: dict[str, Any]) -> str:
+    """The exported graph, loaded as a generator, ranks the units as the torch module does, but for ties."""
+    try:
+        path = export_onnx(generator, folder / "graph.onnx").path
+    except GanpatchError as fault:
+        if "--batch 1" not in str(fault):
+            raise
+        path = export_onnx(generator, folder / "graph.onnx", batch=1).path
+    graph = load(path, **given)
+    assert graph.fingerprint == generator.fingerprint
+    own = {fact.name for fact in list_layers(graph)}
+    layer = default_layer([fact for fact in list_layers(generator) if fact.name in own]).name
+    wanted, found = (rank(one, [layer], range(12), k=4)[layer] for one in (generator, graph))
+    largest = wanted.top_scores.abs().max().item()
+    gap = (found.top_scores - wanted.top_scores).abs().max().item() / largest
+    assert gap < 1e-4, f"scores differ by {gap:.0e} of the largest"
+    ties = (wanted.top_scores[:, :-1] - wanted.top_scores[:, 1:]).abs().min(1).values < 2e-4 * largest
+    others = (found.top_seeds != wanted.top_seeds).any(1) & ~ties
+    assert not others.any(), f"other top images of {int(others.sum())} units"
+    return f"{layer}, {gap:.0e}"
 
 
 @torch.inference_mode()
