@@ -19,7 +19,7 @@ Answer = Literal["better", "more typical", "mixed", "no change", "not shown", "w
 
 COUNTS = 0.01  # relative change of a score below which nothing is claimed
 ELSEWHERE = 0.01  # by how much the score of all images may rise
-FINE = 0.02  # by how much that of fine images may: few images, and a repair may cost so much elsewhere
+FINE = 0.02  # by how much that of fine images may, or by half of what all gain: a repair may cost something elsewhere
 RECALL = 0.03  # by how much precision of all images may fall, and recall where coverage falls too
 CHANCE = 0.05  # largest p-value that counts; at least 20 baselines are needed to reach it
 APART = 3.0  # a repair is also so many lower deviations below the median of its baselines
@@ -122,7 +122,7 @@ def _is_apart(found: Measured) -> bool:
 
 def _harms_elsewhere(found: Measured) -> bool:
     """Return whether other images get worse; sets of images count only where the right image of a seed is not known."""
-    rises = found.all.relative > ELSEWHERE or found.fine.relative > FINE
+    rises = found.all.relative > ELSEWHERE or found.fine.relative > max(FINE, -found.all.relative / 2)
     return rises or (not found.is_paired and max(_fall(found.precision), _lost_variety(found)) > RECALL)
 
 

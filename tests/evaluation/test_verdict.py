@@ -46,8 +46,9 @@ def test_a_repair_is_better_and_says_by_how_much() -> None:
         ({"is_independent": False}, "more typical"),
         ({"is_independent": False, "judged": "Preferred in 80% of 40 pairs."}, "better"),
         ({"all": Change(before=18, after=18.5)}, "mixed"),
-        ({"fine": Change(before=17, after=17.5)}, "mixed"),
+        ({"fine": Change(before=17, after=17.6)}, "mixed"),
         ({"fine": Change(before=17, after=17.3)}, "better"),
+        ({"fine": Change(before=17, after=17.5), "all": Change(before=18, after=14)}, "better"),  # all gain far more
         ({"recall": Change(before=0.93, after=0.64)}, "mixed"),
         ({"recall": Change(before=0.93, after=0.64), "coverage": Change(before=0.8, after=0.6)}, "mixed"),
         ({"recall": Change(before=0.93, after=0.64), "coverage": Change(before=0.8, after=0.82)}, "better"),
