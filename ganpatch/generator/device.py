@@ -4,7 +4,7 @@
     generator.compute.device_name               # "cuda:0 (NVIDIA H100)"
 
 The number format is that of autocast: weights stay float32, and so do statistics. The layout `channels_last` makes
-convolutions faster on most processors, and changes their last digits.
+convolutions faster on most processors, and changes their last digits. What is asked for is a value that needs no torch.
 """
 
 import os
@@ -12,8 +12,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-
-import torch
 
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.option_values import DTYPES, Dtype
@@ -33,6 +31,8 @@ class Compute:
 
         Each process that torchrun started on a machine gets a CUDA device of its own.
         """
+        import torch
+
         if self.dtype not in DTYPES:
             raise GanpatchError(
                 f"dtype '{self.dtype}' is not one of {', '.join(DTYPES)}{near_miss(self.dtype, DTYPES)}"
@@ -50,6 +50,8 @@ class Compute:
     @contextmanager
     def casting(self) -> Iterator[None]:
         """Run the block in this number format."""
+        import torch
+
         if self.dtype == "float32":
             yield
         else:
@@ -62,6 +64,8 @@ class Compute:
     @property
     def device_name(self) -> str:
         """Return the device, with the name of the graphics card."""
+        import torch
+
         return f"{self.device} ({torch.cuda.get_device_name(self.device)})" if self.device != "cpu" else "cpu"
 
 

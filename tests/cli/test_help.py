@@ -47,7 +47,7 @@ def test_every_option_is_in_one_group() -> None:
     }
     assert groups["Output"] == {"out", "write", "as_json"}
     assert {"arch", "device", "allow_other_weights"} < groups["The model"]
-    assert groups["What to do"] == {"seeds", "n", "real", "references", "features", "baselines", "lpips"}
+    assert groups["What to do"] == {"seeds", "n", "real", "references", "targets", "features", "baselines", "lpips"}
 
 
 @pytest.mark.parametrize(
