@@ -42,7 +42,7 @@ from ganpatch.pages.scripts import asset, inlined, script_json
 from ganpatch.patch.patch_file import Patch
 
 PAGE = "index.html"
-JUDGING = "is being judged"
+JUDGING = ".judging.lock"
 _OWN = files("ganpatch.evaluation")
 _LARGEST_BODY = 2_000_000
 _PICTURE = re.compile(r"[0-9a-f]{16}-(left|right)\.png")
@@ -69,7 +69,7 @@ def begun_comparison(folder: Path, patch: Patch) -> Comparison | None:
         folder.mkdir(parents=True, exist_ok=True)
         remove_abandoned(folder)
         _remove_unfinished(folder)
-    if not any(folder.iterdir()):
+    if not _names(folder):
         return None
     comparison = read_comparison(folder)
     if comparison.patch != patch.digest:
@@ -83,8 +83,12 @@ def begun_comparison(folder: Path, patch: Patch) -> Comparison | None:
 def _remove_unfinished(folder: Path) -> None:
     """Remove the pictures of a comparison whose pairs were not written; others' pictures stay."""
     drawn = folder / PAIRS
-    if os.listdir(folder) == [PAIRS] and drawn.is_dir() and all(_PICTURE.fullmatch(name) for name in os.listdir(drawn)):
+    if _names(folder) == [PAIRS] and drawn.is_dir() and all(_PICTURE.fullmatch(name) for name in os.listdir(drawn)):
         shutil.rmtree(drawn)
+
+
+def _names(folder: Path) -> list[str]:
+    return [name for name in os.listdir(folder) if name != JUDGING]
 
 
 def judged_so_far(folder: Path, comparison: Comparison, answers: Answers | None = None) -> Judged:

@@ -14,9 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ganpatch.disk.atomic_files import replacing
+from ganpatch.disk.locks import locked
 from ganpatch.errors import GanpatchError
 from ganpatch.evaluation.evaluator import Evaluation
-from ganpatch.evaluation.judge_page import begun_comparison, judged_so_far, write_judge_page
+from ganpatch.evaluation.judge_page import JUDGING, begun_comparison, judged_so_far, write_judge_page
 from ganpatch.evaluation.judging import Judged, read_answers, read_comparison
 from ganpatch.evaluation.pairs import PairChoices, draw_pairs
 from ganpatch.evaluation.report import write_evaluation
@@ -85,13 +86,14 @@ def prepare_judging(
     """Return the folder of a comparison by eye of the patch file `path`, by default PATCH-judged, with its page.
 
     Pairs are drawn by the generator that `load` returns, unless the folder has them. Raises GanpatchError when it has
-    pairs of another patch, or something else.
+    pairs of another patch, or something else, or another process uses it.
     """
     patch, folder = Patch.load(path), folder or path.with_name(f"{path.stem}-judged")
-    comparison = begun_comparison(folder, patch)
-    if comparison is None:
-        comparison = draw_pairs(load(), patch, folder, choices, progress=progress)
-    write_judge_page(folder, comparison)
+    with locked(folder, JUDGING):
+        comparison = begun_comparison(folder, patch)
+        if comparison is None:
+            comparison = draw_pairs(load(), patch, folder, choices, progress=progress)
+        write_judge_page(folder, comparison)
     return folder
 
 

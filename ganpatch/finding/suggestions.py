@@ -174,7 +174,7 @@ def write_suggestions(
 
 def _read_index(folder: Path, manifest: Manifest) -> _Index | None:
     """Read suggestions.json; return None if there is none, or only for an earlier run."""
-    if not (folder / INDEX).is_file():
+    if not ((folder / INDEX).is_file() and (folder / ARRAYS).is_file()):  # without its arrays, an index is of nothing
         return None
     try:
         index = parsed_section(read_bytes(folder / INDEX, limit=_LARGEST), _Index, f"'{folder / INDEX}'")

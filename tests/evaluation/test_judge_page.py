@@ -15,6 +15,7 @@ from ganpatch.errors import GanpatchError
 from ganpatch.evaluation.judge_page import begun_comparison, judged_so_far, make_judge_app, write_judge_page
 from ganpatch.evaluation.judging import ANSWERS, Answers, Comparison, read_answers
 from ganpatch.evaluation.pairs import PairChoices, draw_pairs
+from ganpatch.evaluation.patch_results import prepare_judging
 from ganpatch.pages.local_server import TOKEN
 from tests.support.shared import patch_for
 
@@ -151,3 +152,17 @@ def test_pictures_of_somebody_else_stay(patch: Patch, tmp_path: Path) -> None:
     with pytest.raises(GanpatchError, match="holds no comparison"):
         begun_comparison(tmp_path, patch)
     assert (tmp_path / "pairs" / "holiday.png").exists()
+
+
+def test_two_processes_do_not_draw_into_one_folder(small_dcgan: Generator, patch: Patch, tmp_path: Path) -> None:
+    patch.save(tmp_path / "fix.yaml")
+    folder = tmp_path / "fix-judged"
+
+    def load() -> Generator:
+        with pytest.raises(GanpatchError, match=f"'{folder}' is in use by process"):
+            prepare_judging(tmp_path / "fix.yaml", lambda: small_dcgan, FEW)
+        return small_dcgan
+
+    assert prepare_judging(tmp_path / "fix.yaml", load, FEW) == folder
+    assert prepare_judging(tmp_path / "fix.yaml", load, FEW) == folder, "what was drawn is used again"
+    assert sorted(path.name for path in folder.iterdir()) == ["comparison.json", "index.html", "pairs"]

@@ -109,3 +109,10 @@ def test_suggestions_of_no_layer_are_broken(tmp_path: Path) -> None:
     assert str(fault.value) == (
         f"'{index}' is broken: methods.spike.layers: Tuple should have at least 1 item after validation, not 0; remove it"
     )
+
+
+def test_suggestions_whose_arrays_were_removed_are_none(tmp_path: Path) -> None:
+    """That is what the message about broken arrays advises."""
+    own.make_run(tmp_path)
+    (tmp_path / "suggestions.safetensors").unlink()
+    assert read_suggestions(tmp_path, read_manifest(tmp_path)) == {}

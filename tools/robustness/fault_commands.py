@@ -103,9 +103,7 @@ def read_graph() -> str:
 
 
 def read_judged() -> str:
-    """Read the pairs of a comparison with all their pictures; "" where it was not drawn."""
-    from PIL import Image
-
+    """Read the pairs of a comparison, whose pictures must be there; "" where it was not drawn."""
     from ganpatch.evaluation.judging import COMPARISON, PAIRS, read_comparison
 
     if not Path("out", COMPARISON).exists():
@@ -113,8 +111,7 @@ def read_judged() -> str:
     comparison = read_comparison(Path("out"))
     for pair in comparison.pairs:
         for side in ("left", "right"):
-            with Image.open(Path("out", PAIRS, f"{pair.id}-{side}.png")) as picture:
-                picture.load()
+            assert Path("out", PAIRS, f"{pair.id}-{side}.png").is_file(), f"{pair.id}-{side}.png is missing"
     return comparison.id
 
 
