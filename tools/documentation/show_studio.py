@@ -91,7 +91,7 @@ Act = Callable[[Page], None]
 SHOTS: dict[str, tuple[str, tuple[int, int], str, Act, str | None]] = {
     "review": ("", LARGEST, "light", review, None),
     "compare": ("#view=compare", LARGEST, "light", compare, None),
-    "panel": ("#view=compare", (1300, 1500), "light", panel, "#patch-panel"),
+    "panel": ("#view=compare", (1300, 2100), "light", panel, "#patch-panel"),
     "paint": (f"#view=paint&seed={FIRST_IMAGES.seed}", LARGEST, "light", paint, None),
     "look": (f"#view=look&seed={FIRST_IMAGES.faulty}", LARGEST, "light", look, None),
     "dark": ("#view=look&seed=3&to=9&t=0.4", LARGEST, "dark", lambda page: page.wait_for_selector(".tile"), None),
