@@ -157,7 +157,7 @@ def evaluate(
     Raises GanpatchError when the seeds are those that the patch was chosen on, or too few.
     """
     choices = _each_once(generator, choices or Choices(features=load_features()))
-    _refuse_seeds(patch, choices.seeds)
+    _refuse_seeds(generator, patch, choices.seeds)
     with applied(generator.module, patch, allow_other_weights=choices.allow_other_weights):
         pass
     compared = Compared(features=choices.features, real=choices.real, targets=choices.targets, count=choices.references)
@@ -265,7 +265,11 @@ def _short(number: float) -> float:
     return float(f"{number:.4g}")
 
 
-def _refuse_seeds(patch: Patch, seeds: Sequence[int]) -> None:
+def _refuse_seeds(generator: Generator, patch: Patch, seeds: Sequence[int]) -> None:
+    count = generator.latent.count
+    if count is not None and count < FEWEST_IMAGES:
+        few = f"{count} different inputs are too few to evaluate a patch"
+        raise GanpatchError(f"{few}; give at least {FEWEST_IMAGES}, as --inputs")
     if len(seeds) < FEWEST_IMAGES:
         few = f"{len(seeds)} seeds are too few to evaluate a patch"
         raise GanpatchError(f"{few}; give at least {FEWEST_IMAGES}, as --seeds")

@@ -100,3 +100,13 @@ def test_targets_that_do_not_fit_are_named(folders: tuple[Path, Path], tmp_path:
     assert refusal(cropped, patch, targets=large) == (
         f"'{large / '03.png'}' is 17x20; the target of '03.png' is 16x20, 2 times its size"
     )
+
+
+def test_too_few_pictures_are_said_to_be(tmp_path: Path) -> None:
+    for number in range(3):
+        Image.new("RGB", (10, 8), (number * 50, 0, 0)).save(tmp_path / f"{number}.png")
+    generator = loaded(tmp_path)
+    patch = patch_for(generator, {"layer": "seen", "channels": 24, "units": [9]})
+    assert refusal(generator, patch) == (
+        "3 different inputs are too few to evaluate a patch; give at least 50, as --inputs"
+    )

@@ -91,7 +91,7 @@ def one(name: str, checkout: Path, version: str, write: bool) -> dict[str, str]:
     }
     options = {key: value for key, value in reference.options.items() if key != "repo"}
     fixture = Fixture(name, version, tensors, options, reference.config, reference.gain)
-    state = fixture.state()
+    state = reference.module.state_dict() if reference.own_weights else fixture.state()
     reference.module.load_state_dict(state)
     reference.module.eval().requires_grad_(False)
     with tempfile.TemporaryDirectory() as folder:
@@ -106,8 +106,8 @@ def one(name: str, checkout: Path, version: str, write: bool) -> dict[str, str]:
             theirs = reference.draw(*args)
         gap, largest = float((ours - theirs).abs().max()), float(theirs.abs().max())
         assert gap <= SAME * largest, f"images differ from the real code's by {gap:.2g} of {largest:.2g}"
-        found = conform(generator, layer=reference.layer)
-    if write and not {"repo", "arch"} & set(reference.options):
+        found = conform(generator, layer=reference.layer, onnx=not reference.own_weights)
+    if write and not {"repo", "arch"} & set(reference.options) and not reference.own_weights:
         FAMILIES.mkdir(exist_ok=True)
         Fixture(**{**fixture.__dict__, "pixels": pixels_of(theirs)}).write(FAMILIES / f"{name}.json")
     return {"real code": f"{gap / largest:.0e}", **found}

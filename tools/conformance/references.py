@@ -35,6 +35,7 @@ class Reference:
     config: dict[str, Any] = field(default_factory=dict)
     gain: float = 2.5  # of the weights, in the sense of He; 0 for weights of unit variance, scaled at run time
     layer: str | None = None
+    own_weights: bool = False  # keep those it was made with, where some are indices: no fixture is made of it
 
 
 class Anything(types.ModuleType):
@@ -304,6 +305,56 @@ def span(_checkout: Path, **choices: Any) -> Reference:
     return Reference(module, lambda x: module(x), options={"latent": "images:3,16,16"}, gain=0.3)
 
 
+def read_by_spandrel(place: str, name: str, **choices: Any) -> Reference:
+    """Return a small network of one of spandrel's architectures, which ganpatch has no reader for."""
+    made_importable()
+    torch.manual_seed(0)
+    made = getattr(importlib.import_module(f"spandrel.architectures.{place}"), name)(**choices)
+    return Reference(made.eval(), lambda x: made(x), options={"latent": "images:3,64,64"}, own_weights=True)
+
+
+SPANDREL: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "PLKSR": ("PLKSR", "PLKSR", {"dim": 16, "n_blocks": 2, "upscaling_factor": 2}),
+    "RCAN": ("RCAN", "RCAN", {"n_resgroups": 1, "n_resblocks": 2, "n_feats": 16, "scale": 2}),
+    "SAFMN": ("SAFMN", "SAFMN", {"dim": 16, "n_blocks": 2, "upscaling_factor": 2}),
+    "NAFNet": ("NAFNet", "NAFNet", {"width": 8, "middle_blk_num": 1, "enc_blk_nums": [1], "dec_blk_nums": [1]}),
+    "RealCUGAN": ("RealCUGAN", "UpCunet2x", {}),
+    "SwinIR": (
+        "SwinIR",
+        "SwinIR",
+        {
+            "img_size": 16,
+            "embed_dim": 16,
+            "depths": [2],
+            "num_heads": [2],
+            "window_size": 8,
+            "upscale": 2,
+            "upsampler": "pixelshuffle",
+            "mlp_ratio": 2,
+        },
+    ),
+    "DAT": (
+        "DAT",
+        "DAT",
+        {"img_size": 16, "embed_dim": 16, "depth": [2], "num_heads": [2], "split_size": [4, 4], "upscale": 2},
+    ),
+    "HAT": (
+        "HAT",
+        "HAT",
+        {
+            "img_size": 16,
+            "embed_dim": 48,
+            "depths": [2],
+            "num_heads": [2],
+            "window_size": 8,
+            "upscale": 2,
+            "upsampler": "pixelshuffle",
+        },
+    ),
+    "OmniSR": ("OmniSR", "OmniSR", {"num_feat": 16, "res_num": 1, "up_scale": 2}),
+}
+
+
 def taesd(checkout: Path, channels: int, **choices: Any) -> Reference:
     sys.path.insert(0, str(checkout))
     module = importlib.import_module("taesd").Decoder(channels, **choices)
@@ -392,6 +443,10 @@ REFERENCES: dict[str, tuple[str, Callable[[Path], Reference]]] = {
     "compact-grey": ("spandrel", lambda path: compact(path, upscale=1, num_in_ch=1, num_out_ch=1)),
     "span": ("spandrel", span),
     "span-no-norm": ("spandrel", lambda path: span(path, norm=False)),
+    **{
+        f"{name} (spandrel)": ("spandrel", lambda _path, made=made: read_by_spandrel(*made[:2], **made[2]))
+        for name, made in SPANDREL.items()
+    },
     "taesd": ("taesd", lambda path: taesd(path, 4)),
     "taesd-midblock": ("taesd", lambda path: taesd(path, 32, use_midblock_gn=True)),
     "r3gan": ("r3gan", r3gan),
