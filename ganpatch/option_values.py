@@ -19,7 +19,7 @@ ORDERS: tuple[By, ...] = get_args(By)
 LEVELS: tuple[Level, ...] = get_args(Level)
 
 GENERATORS = ("churches",)  # those that ship with the package
-METHODS = ("first-look", "typicality", "oddity", "rarity", "spike", "fd", "defect")
+METHODS = ("first-look", "typicality", "oddity", "rarity", "spike", "fd", "defect", "weights")
 DEFAULT_METHOD = "first-look"
 SETS = "sets"  # of units that draw a fault together, instead of an order
 PRESETS = ("sparse", "reference", "paper")

@@ -74,6 +74,7 @@ def suggest(
     spike       is it active far beyond its typical level?
     fd          are its top images far from real ones?
     defect      is it active where images that you call broken are broken?
+    weights     are its weights unlike those of other units?
     sets        which units draw together what a few images share at one place?
     """
     from ganpatch.finding.image_features import load_features

@@ -10,6 +10,6 @@ closer_look           a layer's top images, and how they change without the unit
 shared_places         groups of images that look alike at one place, where all others look different
 unit_sets             units that draw a fault together, found from images that show it
 set_search            the sets that take away what a group of images shares, with what they gain and harm
-first_look, typicality, oddity, rarity, spike, frechet_distance, defect
+first_look, typicality, oddity, rarity, spike, frechet_distance, defect, weights
                       the methods
 """

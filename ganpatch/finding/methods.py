@@ -8,6 +8,7 @@ oddity              how odd its top images are
 rarity, spike       how it is active: rarely, or far above its typical level
 fd                  its top images compared with real images
 defect              from images that a person called broken
+weights             its weights compared with those of other units; finds what is wrong in every image
 """
 
 import json
@@ -19,14 +20,14 @@ from typing import cast
 from torch import Tensor
 
 from ganpatch.errors import GanpatchError, near_miss
-from ganpatch.finding import defect, first_look, frechet_distance, oddity, rarity, spike, typicality
+from ganpatch.finding import defect, first_look, frechet_distance, oddity, rarity, spike, typicality, weights
 from ganpatch.finding.suggestions import Found, MethodFacts, Suggested
 from ganpatch.finding.task import Method, Task
 from ganpatch.plugins import Group, find_plugin, plugin_names
 
 METHODS: Mapping[str, Method] = {
     module.NAME: cast(Method, module)
-    for module in (first_look, typicality, oddity, rarity, spike, frechet_distance, defect)
+    for module in (first_look, typicality, oddity, rarity, spike, frechet_distance, defect, weights)
 }
 DEFAULT = first_look.NAME
 _PLUGINS: Group = "ganpatch.scorers"

@@ -5,11 +5,12 @@
     python -m tools.benchmarks.bench_finding --write docs/finding.md
 
 Planted faults: twenty random units of a layer are made to draw a defect where they are most active (planting.py).
-Every method ranks the units; its first twenty are compared with the planted ones. Units that anyone flagged by eye
-in that layer are left out, because they may draw faults of their own. Natural faults: the answer is the units flagged
-by eye, by the author of the patches and two readers (tools/benchmarks/flagged.yaml). The random baseline is a shuffled
-list. 1000 images are ranked, seeds 0-999; plantings use seeds from 500000. The methods were chosen on plantings 0 to 15
-and on the natural faults of all layers except those in FRESH.
+In plantings of weights (weight_planting.py) there are five such units, whose incoming or outgoing weights are wrong.
+Every method ranks the units; its first twenty, or five, are compared with the planted ones. Units that anyone flagged
+by eye in that layer are left out, because they may draw faults of their own. Natural faults: the answer is the units
+flagged by eye, by the author of the patches and two readers (tools/benchmarks/flagged.yaml). The random baseline is a
+shuffled list. 1000 images are ranked, seeds 0-999; plantings use seeds from 500000. The methods were chosen on
+plantings 0 to 15 and on the natural faults of all layers except those in FRESH.
 """
 
 import json
@@ -36,7 +37,9 @@ from ganpatch.forward.activations import batched
 from ganpatch.generator.generator import Generator
 from ganpatch.pages.image_grids import to_pixels
 from ganpatch.ranking.ranker import rank
+from tools.benchmarks.marked_text import replace_marked
 from tools.benchmarks.planting import KINDS, Planted, Planting, plant
+from tools.benchmarks.weight_planting import WEIGHT_KINDS, WeightPlanting, plant_weights
 from tools.patches.fetch_faces import FACES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +51,7 @@ WITHOUT_HELP = (
     "oddity",
     "rarity",
     "spike",
+    "weights",
 )  # these need neither real nor broken images
 WITH_HELP = ("fd", "defect")  # fd gets images of the healthy generator as real, defect the most changed images
 COUNT, IMAGES, BROKEN = 20, 1000, 24
@@ -78,13 +82,17 @@ class Case:
 
 
 def measured(score: Tensor, truth: Sequence[int], out: Sequence[int]) -> tuple[float, float, float]:
-    """Return precision at 20, average precision and the share of the truth on the first screen, without units `out`."""
+    """Return precision at 20, average precision and the share of the truth on the first screen, without units `out`.
+
+    Where fewer than 20 units are to be found, it is the precision at their number.
+    """
     score = score.clone()
     score[[unit for unit in out if unit not in truth]] = -math.inf
+    count = min(COUNT, len(truth))
     hits = torch.isin(score.argsort(descending=True, stable=True), torch.tensor(truth)).double()
     precision = hits.cumsum(0) / torch.arange(1, len(hits) + 1)
     return (
-        float(hits[:COUNT].mean()),
+        float(hits[:count].mean()),
         float((precision * hits).sum() / len(truth)),
         float(hits[: round(SCREEN * len(hits))].sum() / len(truth)),
     )
@@ -140,6 +148,9 @@ def cases(
             if kind == "natural":
                 yield from natural(model, generator, methods)
                 continue
+            if kind in WEIGHT_KINDS:
+                yield from in_weights(model, generator, kind, draws, methods)
+                continue
             settings = [(layer, 1.0, 0.05, draw) for draw in draws]
             if wide:
                 draw = max(draws) + 1
@@ -153,6 +164,19 @@ def cases(
                 about = {"model": model, "layer": where, "kind": kind, "strength": strength, "rate": rate, "draw": draw}
                 with tempfile.TemporaryDirectory() as folder:
                     yield from run(asked(generator, planted, known, Path(folder), methods), about, methods)
+
+
+def in_weights(
+    model: str, generator: Generator, kind: str, draws: Sequence[int], methods: Sequence[str]
+) -> Iterator[Case]:
+    """Yield the cases of plantings in the weights of five units, which change all images: no method gets help."""
+    layer = MODELS[model][1]
+    known = sorted({unit for units in flagged(model, layer).values() for unit in units})
+    for draw in draws:
+        planted = plant_weights(generator, layer, WeightPlanting(kind=kind, draw=draw), avoid=known)
+        about = {"model": model, "layer": layer, "kind": kind, "strength": 1.0, "rate": 0.05, "draw": draw}
+        question = Question(generator=planted.generator, layer=layer, answers={"": planted.units}, out=known)
+        yield from run(question, about, methods)
 
 
 def natural(model: str, generator: Generator, methods: Sequence[str]) -> Iterator[Case]:
@@ -178,7 +202,7 @@ def asked(healthy: Generator, planted: Planted, known: Sequence[int], folder: Pa
 
 @click.command(help=__doc__)
 @click.option("--model", "models", multiple=True, type=click.Choice(list(MODELS)))
-@click.option("--kind", "kinds", multiple=True, type=click.Choice([*KINDS, "natural"]))
+@click.option("--kind", "kinds", multiple=True, type=click.Choice([*KINDS, *WEIGHT_KINDS, "natural"]))
 @click.option("--draw", "draws", multiple=True, type=int, default=(20, 21, 22), show_default=True)
 @click.option(
     "--method", "methods", multiple=True, type=click.Choice([*WITHOUT_HELP, *WITH_HELP]), default=WITHOUT_HELP
@@ -190,15 +214,23 @@ def asked(healthy: Generator, planted: Planted, known: Sequence[int], folder: Pa
 @click.option(
     "--write", type=click.Path(exists=True, path_type=Path), help="Write the tables between the marks of this page."
 )
+@click.option("--mark", default="bench", show_default=True, help="The marks of the page that --write writes between.")
 def main(
-    models: tuple, kinds: tuple, draws: tuple, methods: tuple, wide: bool, results: Path | None, write: Path | None
+    models: tuple,
+    kinds: tuple,
+    draws: tuple,
+    methods: tuple,
+    wide: bool,
+    results: Path | None,
+    write: Path | None,
+    mark: str,
 ) -> None:
     torch.set_num_threads(1)
     found = (
         [Case(**json.loads(line)) for line in results.read_text().splitlines()] if results and results.exists() else []
     )
     if not (found and write):
-        for case in cases(models or list(MODELS), kinds or [*KINDS, "natural"], draws, wide, methods):
+        for case in cases(models or list(MODELS), kinds or [*KINDS, *WEIGHT_KINDS, "natural"], draws, wide, methods):
             found.append(case)
             print(case, flush=True)
             if results:
@@ -207,8 +239,7 @@ def main(
     text = "\n".join(tables(found))
     print(text)
     if write:
-        before, start, rest = write.read_text().partition("<!-- bench -->\n")
-        write.write_text(f"{before}{start}{text}\n<!-- end of bench -->{rest.partition('<!-- end of bench -->')[2]}")
+        replace_marked(write, mark, text)
 
 
 def tables(found: Sequence[Case]) -> Iterator[str]:
