@@ -26,8 +26,10 @@ from ganpatch.fold.baking import Baked, bake
 from ganpatch.fold.planning import Decision
 from ganpatch.generator.fingerprints import fingerprint
 from ganpatch.generator.generator import Generator
+from ganpatch.generator.input_files import Images
 from ganpatch.generator.layers import layer_names
 from ganpatch.graph.grouped_convolutions import Unfused
+from ganpatch.graph.onnx_graphs import CROPPED
 from ganpatch.graph.onnx_layers import LARGEST_SINGLE, LAYERS, layer_values
 from ganpatch.graph.onnx_module import GraphModule
 from ganpatch.graph.onnx_parts import RANDOM
@@ -203,6 +205,8 @@ def _metadata(generator: Generator, model: onnx_ir.Model) -> dict[str, str]:
         "ganpatch.weights": fingerprint(generator.module).weights,
         LAYERS: json.dumps(layer_values(model, layer_names(generator.module))),
     }
+    if isinstance(generator.latent, Images) and generator.latent.cropped:
+        found[CROPPED] = "true"
     if generator.labels:
         found["ganpatch.labels"] = str(generator.labels)
     return found

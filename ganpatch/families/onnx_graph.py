@@ -10,7 +10,7 @@ The first input in floating point is the latent, or pictures where it has 1 or 3
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from ganpatch.generator.input_files import Images, given_inputs, read_latent, sm
 from ganpatch.generator.latents import MOST_NUMBERS, Drawn, Labels, Latent, draw_inputs, parse_labels, parse_latent
 from ganpatch.generator.load_options import LoadOptions
 from ganpatch.graph.onnx_axes import is_image_last
-from ganpatch.graph.onnx_graphs import load_graph
+from ganpatch.graph.onnx_graphs import CROPPED, load_graph
 from ganpatch.graph.onnx_module import Feeds, GraphModule, fixed_batch, started
 from ganpatch.graph.onnx_scopes import is_float
 
@@ -116,6 +116,8 @@ def fed_inputs(path: Path, model: ir.Model, options: LoadOptions, *, strict: boo
     if first is None:
         raise GanpatchError(f"'{path}' has no input [N, ...] in floating point; it has {_listed(inputs)}")
     latent, note = _latent(path, first, options, needs_pictures=strict)
+    if isinstance(latent, Images):
+        latent = replace(latent, cropped=model.metadata_props.get(CROPPED) == "true")
     others = [one for one in rest if one is not first]
     labels, unsaid = _labels(path, others, options, strict=strict)
     names = (first.name, *([others[0].name] if labels else []), *drawn)

@@ -24,6 +24,7 @@ from ganpatch.graph.onnx_layers import LARGEST_SINGLE
 from ganpatch.graph.onnx_scopes import is_float
 from ganpatch.untrusted.onnx_files import external_places, read_onnx
 
+CROPPED = "ganpatch.cropped"  # in the metadata: pictures keep their scale
 _RECORD = "ganpatch.record"
 _OLDEST_OPSET = 7
 _FIRST_WITH_DEFAULTS = 4  # version of the format: before it, every weight had to be an input too
