@@ -41,11 +41,14 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     return model
 
 
-def open_session(path: Path, providers: Sequence[str] = ("CPUExecutionProvider",)) -> onnxruntime.InferenceSession:
+def open_session(
+    path: Path, providers: Sequence[str] = ("CPUExecutionProvider",), threads: int = 0
+) -> onnxruntime.InferenceSession:
     """Open a graph in onnxruntime; raise GanpatchError when it is broken, or points out of its folder."""
     read_onnx(path)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what it says is raised as well
+    options.intra_op_num_threads = threads
     with explained(f"onnxruntime cannot load '{path}'"):
         return onnxruntime.InferenceSession(str(path), options, providers=list(providers))
 

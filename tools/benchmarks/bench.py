@@ -28,6 +28,7 @@ from ganpatch.forward.activations import list_layers
 from ganpatch.patch.edit import Edit
 from ganpatch.patch.patch_file import Model, Patch
 from ganpatch.runs.ranking_run import rank_to_folder
+from tools.benchmarks.graphs import on_graph
 from tools.benchmarks.measure import Case, How, cases, machine
 from tools.benchmarks.passes import dissecting, evaluating, memory, ranking
 from tools.benchmarks.peers import peers
@@ -107,6 +108,7 @@ PER_CASE: dict[str, Callable[[Case, How], Rows]] = {
     "evaluate": evaluating,
     "memory": memory,
     "bake": baking,
+    "graph": on_graph,
     "stroke": stroking,
     "peers": peers,
 }
@@ -121,6 +123,8 @@ TARGETS = {
     "evaluate [x bare]": "6",
     "rank to page, peak memory for n and 4 n images [MB]": "the same",
     "brush stroke to image, in the browser [ms]": "100",
+    "rank a graph, 1 layer [x onnxruntime]": "1.10",
+    "one image after an edited layer of a graph [ms]": "100",
     "bake and proof [s]": "5",
     "ONNX export and comparison [s]": "5",
     "first rows [s]": "1",
