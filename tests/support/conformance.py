@@ -199,7 +199,7 @@ def _tensor(name: str, kind: str, shape: list[int], gain: float) -> Tensor:
         return drawn * 100  # a mapping network's weights are scaled down by 0.01 at run time
     if not gain or "embed" in name or leaf in ("input", "const", "freqs", "noise_const") or "noise" in name:
         return drawn
-    fan = torch.Size(shape[1:]).numel()
+    fan = max(1, torch.Size(shape[1:]).numel())
     return drawn * (gain / fan) ** 0.5
 
 
