@@ -17,6 +17,7 @@ from ganpatch.untrusted.state_dicts import State
 NAME = "TAESD"
 
 _SIDE = 32
+_MOST_BETWEEN = 2  # layers without tensors in a row
 
 
 class Clamp(nn.Module):
@@ -32,6 +33,8 @@ class TinyDecoder(nn.Sequential):
     def __init__(self, state: State) -> None:
         layers: list[nn.Module] = []
         for number in numbered(state, r"(\d+)\."):
+            if number > len(layers) + _MOST_BETWEEN:  # a number costs nothing in a name, and a module each
+                raise GanpatchError(f"{NAME}: layer {number} follows layer {len(layers) - 1}: those between are missing")
             while number > len(layers):
                 layers.append(_between(len(layers)))
             block = f"{number}.conv.0.weight" in state

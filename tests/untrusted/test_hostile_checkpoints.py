@@ -130,7 +130,12 @@ def _numbered() -> dict[str, torch.Tensor]:
     return {name.replace("noise_1", "noise_999999999").replace("convs.1.", "convs.888888888."): t for name, t in fixture.items()}  # fmt: skip
 
 
-@pytest.mark.parametrize("made", [_deep, _numbered], ids=lambda made: made.__name__)
+def _sequence() -> dict[str, torch.Tensor]:
+    fixture = Fixture.read(ROOT / "tests" / "families" / "checkpoints" / "taesd-midblock.json").state()
+    return {name.replace("10.conv", "999999999.conv"): t for name, t in fixture.items()}
+
+
+@pytest.mark.parametrize("made", [_deep, _numbered, _sequence], ids=lambda made: made.__name__)
 def test_sizes_in_names_and_shapes_take_no_memory(made: Callable[[], dict[str, torch.Tensor]], tmp_path: Path) -> None:
     save_file(made(), tmp_path / "a.safetensors")
     assert refusal(lambda: ganpatch.load(tmp_path / "a.safetensors"))
