@@ -34,7 +34,7 @@ class TinyDecoder(nn.Sequential):
         layers: list[nn.Module] = []
         for number in numbered(state, r"(\d+)\."):
             if number > len(layers) + _MOST_BETWEEN:  # a number costs nothing in a name, and a module each
-                raise GanpatchError(f"{NAME}: layer {number} follows layer {len(layers) - 1}: those between are missing")
+                raise GanpatchError(f"{NAME}: layer {number} follows {len(layers) - 1}: those between are missing")
             while number > len(layers):
                 layers.append(_between(len(layers)))
             block = f"{number}.conv.0.weight" in state
