@@ -85,7 +85,7 @@ _NAMES = {
     "finding.task": "Task",
     "fold.baking": "Baked Proof bake",
     "fold.planning": "Decision",
-    "forward.activations": "LayerFacts list_layers",
+    "forward.layer_facts": "LayerFacts list_layers",
     "forward.processes": "Group",
     "generator.device": "Compute",
     "generator.fingerprints": "Fingerprint fingerprint",
@@ -192,8 +192,8 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from ganpatch.fold.baking import Proof as Proof
     from ganpatch.fold.baking import bake as bake
     from ganpatch.fold.planning import Decision as Decision
-    from ganpatch.forward.activations import LayerFacts as LayerFacts
-    from ganpatch.forward.activations import list_layers as list_layers
+    from ganpatch.forward.layer_facts import LayerFacts as LayerFacts
+    from ganpatch.forward.layer_facts import list_layers as list_layers
     from ganpatch.forward.processes import Group as Group
     from ganpatch.generator.device import Compute as Compute
     from ganpatch.generator.fingerprints import Fingerprint as Fingerprint

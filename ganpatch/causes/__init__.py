@@ -4,7 +4,8 @@ search                single units, optimised sets, and held-out effect of a set
 interventions         images with units ablated or inserted, and their segmentation
 alphas                sets of units by projected gradient descent
 insertion_sites       where a concept can be inserted
-result, report        the causes and their folder; their page
+result, report, report_rows
+                      the causes and their folder; their page; their table and JSON
 concept_shares, concept_patches
                       how much of each concept images hold; a patch that removes or inserts one
 """

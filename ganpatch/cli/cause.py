@@ -84,8 +84,8 @@ def cause(
       ganpatch cause --layer layer4 --concept tree --concept door -o causes
       ganpatch patch remove --from causes --concept tree -o no-trees.yaml
     """
+    from ganpatch.causes.report_rows import causes_json, causes_rows
     from ganpatch.causes.search import Effort
-    from ganpatch.export.report_rows import causes_json, causes_rows
     from ganpatch.runs.cause_run import cause_to_folder
     from ganpatch.runs.run_folder import RunFolder
     from ganpatch.segmenters.loading import load_segmenter

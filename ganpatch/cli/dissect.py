@@ -69,7 +69,7 @@ def dissect(
       ganpatch dissect --layer layer4 --layer layer6 --segmenter churches
       ganpatch dissect model.pt --segmenter strokes:strokes.json -o run
     """
-    from ganpatch.export.report_rows import dissection_json, dissection_rows
+    from ganpatch.dissection.report_rows import dissection_json, dissection_rows
     from ganpatch.runs.dissection_run import dissect_to_folder
     from ganpatch.runs.run_folder import RunFolder
     from ganpatch.segmenters.loading import load_segmenter

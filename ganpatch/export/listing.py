@@ -14,7 +14,7 @@ from typing import Any
 
 from ganpatch.errors import GanpatchError
 from ganpatch.families.loading import load, weights_file
-from ganpatch.forward.activations import LayerFacts, default_layer, list_layers
+from ganpatch.forward.layer_facts import LayerFacts, default_layer, list_layers
 from ganpatch.untrusted.weight_files import kind_of
 
 

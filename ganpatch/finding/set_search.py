@@ -30,7 +30,8 @@ from ganpatch.finding.shared_places import ImageGroup, Places, groups_of_rows
 from ganpatch.finding.suggestions import UnitSet
 from ganpatch.finding.task import Count, Task
 from ganpatch.finding.unit_sets import FEWEST, units_of_fault
-from ganpatch.forward.activations import LayerFacts, batched, list_layers
+from ganpatch.forward.activations import batched
+from ganpatch.forward.layer_facts import LayerFacts, list_layers
 from ganpatch.generator.layers import find_layer, hooked, tensor_of
 from ganpatch.graph.prefix import Change, Prefix
 from ganpatch.graph.remainder import Remainder

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ganpatch.forward.activations import Progress, default_layer, list_layers, unseen
+from ganpatch.forward.activations import Progress, unseen
+from ganpatch.forward.layer_facts import default_layer, list_layers
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import find_layer
 from ganpatch.ranking.alike_rows import alike_layers

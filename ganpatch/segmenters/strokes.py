@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganpatch.errors import GanpatchError
-from ganpatch.forward.activations import batched, list_layers, stream
+from ganpatch.forward.activations import batched, stream
+from ganpatch.forward.layer_facts import list_layers
 from ganpatch.generator.generator import Generator
 from ganpatch.patch.patch_file import Model
 from ganpatch.segmenters.kept_activations import KeptActivations

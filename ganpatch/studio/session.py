@@ -19,7 +19,8 @@ from ganpatch.disk.atomic_files import file_name
 from ganpatch.dissection.result import Dissection
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.families.loading import load
-from ganpatch.forward.activations import LayerFacts, Progress, default_layer, list_layers
+from ganpatch.forward.activations import Progress
+from ganpatch.forward.layer_facts import LayerFacts, default_layer, list_layers
 from ganpatch.generator.generator import Generator
 from ganpatch.option_values import FEWEST_IMAGES, Level
 from ganpatch.patch.edit import Edit

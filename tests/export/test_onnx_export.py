@@ -13,7 +13,7 @@ from torch import nn
 import ganpatch
 from ganpatch import GanpatchError, Generator, Mask, Patch, applied, export_onnx
 from ganpatch.export.file_runners import TOLERANCES, open_onnx
-from ganpatch.forward.activations import list_layers
+from ganpatch.forward.layer_facts import list_layers
 from ganpatch.generator.layers import hooked, hooked_layers
 from tests.support.nets import NETS, dcgan
 

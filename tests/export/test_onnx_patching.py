@@ -20,7 +20,7 @@ from ganpatch.export.file_runners import TOLERANCES, compared, open_onnx, output
 from ganpatch.export.onnx_patching import PatchedGraph, list_onnx_layers, patch_onnx
 from ganpatch.export.patch_record import KEY, Record
 from ganpatch.fold import upstream
-from ganpatch.forward.activations import list_layers
+from ganpatch.forward.layer_facts import list_layers
 from ganpatch.option_values import Mode
 from tests.support.nets import NETS, loaded_net, repeated
 from tests.support.patches import KINDS, edit_for, patch_of

@@ -8,7 +8,7 @@ from ganpatch import Generator
 from ganpatch.families.churches import WEIGHTS
 from ganpatch.families.churches.faults import FAULTS, FIRST_SLOT, LEVELS, RATES
 from ganpatch.families.churches.scenes import CONCEPTS, SLOTS, THINGS, draw, draw_slots, slots_of
-from ganpatch.forward.activations import list_layers
+from ganpatch.forward.layer_facts import list_layers
 
 
 def test_a_scene_is_a_function_of_its_seed() -> None:

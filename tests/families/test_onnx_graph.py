@@ -16,7 +16,7 @@ from ganpatch.export.listing import list_model_layers
 from ganpatch.export.verifying import verify
 from ganpatch.families.probing import probe
 from ganpatch.families.settings_text import format_settings
-from ganpatch.forward.activations import list_layers
+from ganpatch.forward.layer_facts import list_layers
 from ganpatch.generator.load_options import LoadOptions
 from ganpatch.patch.patch_file import Model
 from tests.support.graphs import FLOAT, HALF, INT64, decoder, node, opened, save, weights

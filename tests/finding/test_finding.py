@@ -22,7 +22,7 @@ from ganpatch.finding.methods import METHODS, suggest
 from ganpatch.finding.suggestions import read_suggestions
 from ganpatch.finding.task import Task
 from ganpatch.finding.typical import CLOSEST, NEIGHBOURS, Typical
-from ganpatch.forward.activations import list_layers
+from ganpatch.forward.layer_facts import list_layers
 from ganpatch.generator.layers import hooked
 from ganpatch.patch.applying import edits_applied
 from ganpatch.ranking.result import read_manifest

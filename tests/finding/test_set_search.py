@@ -19,7 +19,7 @@ from ganpatch.finding.set_search import searched_layers, suggest_sets
 from ganpatch.finding.shared_places import Places, groups_of_rows
 from ganpatch.finding.suggestions import UnitSet, read_sets, save_suggestions
 from ganpatch.finding.task import Task
-from ganpatch.forward.activations import LayerFacts
+from ganpatch.forward.layer_facts import LayerFacts
 from ganpatch.patch.applying import edits_applied
 from ganpatch.ranking.result import read_manifest
 from ganpatch.review.flags import flag_suggested, where_weights_fail

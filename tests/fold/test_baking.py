@@ -13,7 +13,7 @@ from torch import nn
 import ganpatch
 from ganpatch import Edit, GanpatchError, Generator, Patch, bake
 from ganpatch.fold.baking import TOLERANCE, with_state
-from ganpatch.forward.activations import LayerFacts, list_layers
+from ganpatch.forward.layer_facts import LayerFacts, list_layers
 from ganpatch.generator.latents import parse_latent
 from ganpatch.graph import torch_operations
 from ganpatch.patch.applying import edits_applied

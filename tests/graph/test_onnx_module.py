@@ -10,7 +10,8 @@ from torch import Tensor
 
 import ganpatch
 from ganpatch import Edit, GanpatchError, Generator, Patch, applied, export_onnx, rank
-from ganpatch.forward.activations import list_layers, stream
+from ganpatch.forward.activations import stream
+from ganpatch.forward.layer_facts import list_layers
 from ganpatch.generator.device import Compute
 from ganpatch.generator.layers import hooked, layer_names
 from ganpatch.graph import onnx_module

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 import ganpatch
 from ganpatch import Edit
 from ganpatch.errors import GanpatchError
-from ganpatch.forward.activations import list_layers
+from ganpatch.forward.layer_facts import list_layers
 from ganpatch.graph.remainder import Remainder
 from ganpatch.graph.replay import RecordedPrefix
 from ganpatch.patch.applying import as_change, edits_applied

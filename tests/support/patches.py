@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from ganpatch import Edit, Generator, Mask, Patch
-from ganpatch.forward.activations import LayerFacts
+from ganpatch.forward.layer_facts import LayerFacts
 from ganpatch.patch.patch_file import Model, Prints
 
 PRINTS = Prints(structure=f"sha256:{'0' * 64}", weights=f"sha256:{'1' * 64}")

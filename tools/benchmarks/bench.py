@@ -24,7 +24,7 @@ import torch
 
 import ganpatch
 from ganpatch.cli import _keep_freed_memory
-from ganpatch.forward.activations import list_layers
+from ganpatch.forward.layer_facts import list_layers
 from ganpatch.patch.edit import Edit
 from ganpatch.patch.patch_file import Model, Patch
 from ganpatch.runs.ranking_run import rank_to_folder

@@ -28,7 +28,7 @@ from ganpatch.evaluation.report import write_evaluation
 from ganpatch.families.churches.targets import held_out_images
 from ganpatch.finding.image_features import load_features
 from ganpatch.finding.unit_sets import image_levels, units_of_fault
-from ganpatch.forward.activations import list_layers
+from ganpatch.forward.layer_facts import list_layers
 from ganpatch.pages.image_grids import Pixels
 from ganpatch.patch.evidence import Evidence, Figure, Record
 from ganpatch.patch.patch_file import Model, Provenance
