@@ -214,7 +214,8 @@ class _Run:
         """Measure each unit alone [C, K]: the share of its pixels that ablation removes from each concept."""
         bench, tensors = self._bench, self._kept.tensors
         each = max(1, _SINGLE_IMAGES // len(self._studies))
-        holding = [study.presence.mean((1, 2)).topk(each).indices for study in self._studies.values()]
+        shares = [study.presence.mean((1, 2)) for study in self._studies.values()]
+        holding = [share.topk(min(each, len(share))).indices for share in shares]
         prefix = self._seen.prefix.rows(torch.cat(holding).unique())
         tensors.setdefault("single", torch.zeros(bench.units, len(bench.segmenter.concepts)))
         start = int(self._kept.state.get("single", 0))

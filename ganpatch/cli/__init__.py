@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ganpatch.cli.commands import CommandTable
 from ganpatch.cli.completing import VARIABLE
 from ganpatch.cli.help import wrong_option
 from ganpatch.cli.running import TOGETHER
-from ganpatch.cli.table import CommandTable
 from ganpatch.errors import GanpatchError, printable
 from ganpatch.version import VERSION
 

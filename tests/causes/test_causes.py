@@ -47,6 +47,12 @@ def test_the_unit_that_draws_a_concept_causes_it(causes: Causes) -> None:
     assert causes.single[3:].abs().max() == 0, "idle units do nothing"
 
 
+def test_fewer_images_than_single_units_are_looked_at_on() -> None:
+    few = Effort(steps=2, seeds=range(300_000, 300_020), held_out=range(400_000, 400_020), counts=(1,), single=True)
+    found = find_causes(painter(), eye(), "maps", ["red"], few)
+    assert found["red"].ranked("ace")[0] == 0
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_alphas_go_on_exactly_where_they_were(preset: str) -> None:
     bench = Interventions(painter(), eye(), "maps")

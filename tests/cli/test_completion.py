@@ -17,9 +17,9 @@ from click.shell_completion import ShellComplete, get_completion_class
 from click.testing import CliRunner
 
 from ganpatch.cli import cli
+from ganpatch.cli.commands import COMMANDS
 from ganpatch.cli.completing import VARIABLE, is_safe
 from ganpatch.cli.completion import SHELLS
-from ganpatch.cli.table import COMMANDS
 from ganpatch.option_values import GENERATORS, METHODS, ORDERS, SCORES
 
 HOSTILE = [
@@ -157,7 +157,7 @@ def test_a_shell_that_is_not_known() -> None:
 
 
 def test_a_fault_while_completing_prints_nothing(folder: Path) -> None:
-    code = "import ganpatch.cli, ganpatch.cli.table as table\ntable.COMMANDS = None\nganpatch.cli.main()\n"
+    code = "import ganpatch.cli, ganpatch.cli.commands as commands\ncommands.COMMANDS = None\nganpatch.cli.main()\n"
     asked = {"COMP_WORDS": "ganpatch ", "COMP_CWORD": "1", VARIABLE: "bash_complete"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env={**os.environ, **asked}, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from ganpatch.cli import cli
-from ganpatch.cli.table import COMMANDS
+from ganpatch.cli.commands import COMMANDS
 
 HEAVY = ("torch", "torchvision", "torchmetrics", "onnx", "onnxscript", "onnxruntime", "numpy", "PIL", "fastapi")
 # One process for many commands: after each, what it printed and which heavy modules are there.
