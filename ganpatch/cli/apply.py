@@ -4,8 +4,7 @@ from typing import Any
 
 import click
 
-from ganpatch.cli.help import command
-from ganpatch.cli.loading import choose, loading_options
+from ganpatch.cli.loading import choose, loading_options, model_command
 from ganpatch.cli.options import (
     ANY_PATH,
     json_option,
@@ -17,7 +16,7 @@ from ganpatch.cli.options import (
 from ganpatch.cli.output import print_decisions, say, working
 
 
-@command()
+@model_command()
 @model_and_patch()
 @click.option("-o", "--out", type=ANY_PATH, help="File to write.  [default: MODEL.fixed beside MODEL]")
 @click.option("--dry-run", is_flag=True, help="Print what would become of each edit; write nothing.")

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganpatch.cli import completing
-from ganpatch.cli.help import command
-from ganpatch.cli.loading import load_model, loading_options, model_argument
+from ganpatch.cli.loading import load_model, loading_options, model_argument, model_command
 from ganpatch.cli.options import ANY_PATH, concepts_option, json_option, segmenter_option
 from ganpatch.cli.output import print_json, print_table, progress_bar, say
 from ganpatch.cli.running import compute_options
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from ganpatch.generator.device import Compute
 
 
-@command()
+@model_command()
 @model_argument
 @click.option("--layer", required=True, shell_complete=completing.layers, help="The layer to intervene in.")
 @click.option(

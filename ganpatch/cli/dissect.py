@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganpatch.cli.help import command
-from ganpatch.cli.loading import load_model, loading_options, model_argument
+from ganpatch.cli.loading import load_model, loading_options, model_argument, model_command
 from ganpatch.cli.options import (
     ANY_PATH,
     concepts_option,
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from ganpatch.generator.device import Compute
 
 
-@command()
+@model_command()
 @model_argument
 @layers_option("A layer to dissect; may be given several times.")
 @segmenter_option

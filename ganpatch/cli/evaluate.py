@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganpatch.cli.help import command
-from ganpatch.cli.loading import load_model, loading_options
+from ganpatch.cli.loading import load_model, loading_options, model_command
 from ganpatch.cli.options import (
     ANY_PATH,
     FOLDER,
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from ganpatch.generator.device import Compute
 
 
-@command()
+@model_command()
 @model_and_patch()
 @seeds_option(EVALUATION_SEEDS)
 @click.option("--real", type=FOLDER, help="A folder of real images to compare with.")

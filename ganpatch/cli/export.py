@@ -5,8 +5,7 @@ from typing import Any
 
 import click
 
-from ganpatch.cli.help import command
-from ganpatch.cli.loading import load_model, loading_options
+from ganpatch.cli.loading import load_model, loading_options, model_command
 from ganpatch.cli.options import (
     ANY_PATH,
     json_option,
@@ -18,7 +17,7 @@ from ganpatch.cli.options import (
 from ganpatch.cli.output import print_decisions, say, working
 
 
-@command()
+@model_command()
 @model_and_patch(needs_patch=False)
 @click.option("-o", "--out", type=ANY_PATH, required=True, help="ONNX file to write.")
 @click.option("--batch", type=click.IntRange(1), help="Fix the batch size.  [default: dynamic]")

@@ -6,8 +6,7 @@ from typing import Any
 import click
 
 from ganpatch.cli import completing
-from ganpatch.cli.help import command
-from ganpatch.cli.loading import loading_options
+from ganpatch.cli.loading import loading_options, model_command
 from ganpatch.cli.options import json_option
 from ganpatch.cli.output import print_json, say, working
 from ganpatch.disk.atomic_files import write_text
@@ -15,7 +14,7 @@ from ganpatch.errors import GanpatchError, printable
 from ganpatch.generator.configuration import NAME
 
 
-@command()
+@model_command()
 @click.argument("model", shell_complete=completing.models)
 @click.option("--overwrite", is_flag=True, help=f"Replace a {NAME} that is there.")
 @loading_options

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganpatch.cli.help import command
-from ganpatch.cli.loading import load_model, loading_options
+from ganpatch.cli.loading import load_model, loading_options, model_command
 from ganpatch.cli.options import (
     ANY_PATH,
     EXISTING,
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 _PAIRS, _SETS = click.IntRange(4, 2000), click.IntRange(1, 1000)
 
 
-@command()
+@model_command()
 @model_and_patch()
 @seeds_option(JUDGING_SEEDS)
 @click.option("--pairs", default=40, show_default=True, type=_PAIRS, help="Pairs of the patch; as many of baselines.")

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from ganpatch.cli.help import command
-from ganpatch.cli.loading import choose, loading_options, model_argument
+from ganpatch.cli.loading import choose, loading_options, model_argument, model_command
 from ganpatch.cli.options import json_option
 from ganpatch.cli.output import print_json, print_table, say
 
 
-@command()
+@model_command()
 @model_argument
 @loading_options
 @json_option

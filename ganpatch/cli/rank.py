@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganpatch.cli.help import command
-from ganpatch.cli.loading import load_model, loading_options, model_argument
+from ganpatch.cli.loading import load_model, loading_options, model_argument, model_command
 from ganpatch.cli.options import ANY_PATH, first_seeds, first_seeds_options, json_option, layers_option
 from ganpatch.cli.output import print_json, progress_bar, say
 from ganpatch.cli.running import compute_options, pass_group
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from ganpatch.generator.device import Compute
 
 
-@command()
+@model_command()
 @model_argument
 @layers_option("A layer to rank; may be given several times.")
 @first_seeds_options

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganpatch.cli.help import command
-from ganpatch.cli.loading import load_model, loading_options, model_argument
+from ganpatch.cli.loading import load_model, loading_options, model_argument, model_command
 from ganpatch.cli.options import ANY_PATH, PATCH_FILE, other_weights_option, seeds_option
 from ganpatch.cli.output import progress_bar, say
 from ganpatch.cli.running import compute_options
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from ganpatch.generator.device import Compute
 
 
-@command()
+@model_command()
 @model_argument
 @click.option("--patch", "patch_file", type=PATCH_FILE, help="Patch to apply.")
 @seeds_option(range(64))

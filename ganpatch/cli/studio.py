@@ -7,13 +7,12 @@ from typing import Any
 import click
 
 from ganpatch.cli import completing
-from ganpatch.cli.help import command
-from ganpatch.cli.loading import loading_options
+from ganpatch.cli.loading import loading_options, model_command
 from ganpatch.cli.options import ANY_PATH, FOLDER, PATCH_FILE
 from ganpatch.cli.output import say
 
 
-@command()
+@model_command()
 @click.argument("model_and_runs", metavar="[MODEL] [RUN|CAUSES...]", nargs=-1, shell_complete=completing.models)
 @click.option("--patch", "patch_file", type=PATCH_FILE, help="Patch to begin with; it is not changed.")
 @click.option("-o", "--out", type=ANY_PATH, help="Folder of the session.  [default: MODEL-studio]")

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganpatch.cli import completing
-from ganpatch.cli.help import command
-from ganpatch.cli.loading import load_model, loading_options
+from ganpatch.cli.loading import load_model, loading_options, model_command
 from ganpatch.cli.options import FOLDER, features_option, json_option, layers_option
 from ganpatch.cli.output import print_tables, progress_bar, say
 from ganpatch.cli.running import compute_options, pass_group
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from ganpatch.generator.device import Compute
 
 
-@command()
+@model_command()
 @click.argument("run", type=FOLDER)
 @click.option(
     "--by",

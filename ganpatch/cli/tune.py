@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganpatch.cli.help import command
-from ganpatch.cli.loading import load_model, loading_options
+from ganpatch.cli.loading import load_model, loading_options, model_command
 from ganpatch.cli.options import ANY_PATH, features_option, json_option, model_and_patch, seeds_option, split_patch
 from ganpatch.cli.output import print_json, print_table, progress_bar, say
 from ganpatch.cli.running import compute_options
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from ganpatch.generator.device import Compute
 
 
-@command()
+@model_command()
 @model_and_patch()
 @click.option(
     "--damage",

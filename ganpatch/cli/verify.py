@@ -9,13 +9,12 @@ from typing import Any
 import click
 
 from ganpatch.cli import completing
-from ganpatch.cli.help import command
-from ganpatch.cli.loading import load_model, loading_options
+from ganpatch.cli.loading import load_model, loading_options, model_command
 from ganpatch.cli.options import PATCH_FILE, WEIGHTS_FILE, json_option, other_weights_option, seeds_option
 from ganpatch.cli.output import print_json, print_table, say, working
 
 
-@command()
+@model_command()
 @click.argument("model", shell_complete=completing.models)
 @click.argument("patch_file", metavar="PATCH", type=PATCH_FILE)
 @click.argument("fixed", nargs=-1, type=WEIGHTS_FILE)

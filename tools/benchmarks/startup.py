@@ -23,6 +23,7 @@ IMPORTS = {
     "dissect": "ganpatch.families.choosing, ganpatch.runs.dissection_run, ganpatch.segmenters.loading",
     "studio": "ganpatch.studio.server",
 }
+FIRST = "from ganpatch.cli.loading import import_torch; import_torch()"
 WORK = ", before its work"
 TORCH = "python -c 'import torch'"
 BARE = {"python -c pass": ("-c", "pass"), TORCH: ("-c", "import torch")}
@@ -34,7 +35,7 @@ COMMANDS = {
     "ganpatch rank --help": ("-m", "ganpatch", "rank", "--help"),
     "ganpatch patch check": ("-m", "ganpatch", "patch", "check", PATCH),
     "ganpatch flag RUN --layer, Tab": ("-m", "ganpatch"),
-    **{f"{name}{WORK}": ("-c", f"import ganpatch.cli.{name}, {names}") for name, names in IMPORTS.items()},
+    **{f"{name}{WORK}": ("-c", f"{FIRST}; import ganpatch.cli.{name}, {names}") for name, names in IMPORTS.items()},
 }
 TAB = {"COMP_WORDS": "ganpatch flag run --layer ", "COMP_CWORD": "4", "_GANPATCH_COMPLETE": "bash_complete"}
 
