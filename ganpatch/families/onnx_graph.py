@@ -100,7 +100,8 @@ def from_graph(path: Path, options: LoadOptions) -> Built:
 def fed_inputs(path: Path, model: ir.Model, options: LoadOptions, *, strict: bool = True) -> Fed:
     """Return what the inputs of a graph are fed with, from the options, what the graph records, and its declarations.
 
-    Without `strict` nothing is asked for: noise stands for pictures, and 0 or 1 for inputs without a description.
+    Without `strict` nothing is asked for: noise stands for pictures, 0 or 1 for inputs without a description, and the
+    output need not be pictures.
     """
     inputs = [GraphInput.of(value) for value in model.graph.inputs]
     for one in inputs:
@@ -126,7 +127,7 @@ def fed_inputs(path: Path, model: ir.Model, options: LoadOptions, *, strict: boo
         labels=labels,
         more=tuple(drawn.values()),
         feeds=Feeds(names=names, constants=constants | unsaid),
-        output=_output(path, model),
+        output=_output(path, model, strict=strict),
         range=options.range,
         note=note,
     )
@@ -251,9 +252,9 @@ def _labels(
     return labels, {one.name: np.asarray(1.0 if one.is_float else 0.0) for one in unsaid}
 
 
-def _output(path: Path, model: ir.Model) -> str:
-    """Return the output that may be images [N, 1 or 3, H, W]."""
-    found = [str(value.name) for value in model.graph.outputs if _may_be_images(value)]
+def _output(path: Path, model: ir.Model, *, strict: bool) -> str:
+    """Return the output that may be images [N, 1 or 3, H, W]; without `strict`, any."""
+    found = [str(value.name) for value in model.graph.outputs if _may_be_images(value) or not strict]
     if not found:
         shown = [f"'{value.name}' {value.shape}" for value in model.graph.outputs]
         raise GanpatchError(f"'{path}' has no output of images [N, 1 or 3, H, W]; it has {listed(shown)}")

@@ -119,7 +119,7 @@ class Look:
 
         def maps_of(part: Sequence[int]) -> Tensor:
             found[part[0]] = self._kept(f"references/{part[0]}", lambda: seen(part), len(part))
-            return found[part[0]]["maps"].to(self._task.generator.compute.device)
+            return found[part[0]]["maps"].to(self._task.generator.device)
 
         group, parts = self._task.group, list(batched(seeds))
         return group.mapped(maps_of, parts), group.mapped(lambda part: found[part[0]]["peaks"], parts)
@@ -132,7 +132,7 @@ class Look:
             found = self._kept(
                 f"ranked/{part[0]}", lambda: {"": feature_maps(generator, features, part, self._report)}, len(part)
             )
-            return found[""].to(generator.compute.device)
+            return found[""].to(generator.device)
 
         return self._task.group.mapped(maps_of, list(batched(seeds)))
 

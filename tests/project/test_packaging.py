@@ -139,7 +139,7 @@ def test_it_runs_where_it_is_installed(package: Package, tmp_path: Path) -> None
     assert Path(where.strip()).is_relative_to(package.environment)
     assert package.run("ganpatch", "--version", folder=tmp_path) == f"ganpatch {VERSION}\n"
     layers = json.loads(package.run("ganpatch", "layers", "--json", folder=tmp_path))
-    assert {"name": "layer4", "kind": "Block", "units": 256, "size": [8, 8], "calls": 1} in layers
+    assert {"name": "layer4", "kind": "Block", "units": 256, "size": [8, 8], "calls": 1, "tokens": []} in layers
     package.run("ganpatch", "rank", "--layer", "layer2", "--n", "8", "-o", "run", folder=tmp_path)
     assert (tmp_path / "run" / "index.html").stat().st_size > 20_000
 
@@ -158,7 +158,7 @@ def test_its_types_reach_those_who_install_it(package: Package, tmp_path: Path) 
 def test_what_is_imported_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {re.split(r"[^\w-]", one)[0].lower() for one in project["dependencies"]}
-    extra = {one.lower() for one in project["optional-dependencies"]["transformers"]}
+    extra = {one for name in ("transformers", "spandrel") for one in project["optional-dependencies"][name]}
     for path in (ROOT / "ganpatch").rglob("*.py"):
         for name in imported(path) - set(sys.stdlib_module_names) - {"ganpatch"}:
             assert DISTRIBUTIONS.get(name, OF_OTHERS.get(name, name)).lower() in declared | extra, f"{path}: {name}"

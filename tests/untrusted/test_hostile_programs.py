@@ -13,8 +13,8 @@ import onnx
 import pytest
 import torch
 
-from ganpatch import GanpatchError, Patch
-from ganpatch.export.onnx_patching import list_onnx_layers, onnx_inputs, patch_onnx
+from ganpatch import GanpatchError, Patch, load
+from ganpatch.export.onnx_patching import list_onnx_layers, patch_onnx
 from ganpatch.export.patch_record import read_record
 from ganpatch.untrusted.exported_programs import load_program, load_script
 from tests.support.bounded import refusal
@@ -156,7 +156,7 @@ def test_a_graph_with_texts_that_are_not_utf8_is_refused(programs: Path, text: b
     path, content = tmp_path / "a.onnx", (programs / "a.onnx").read_bytes()
     changed = b"\xff" + text[1:]
     path.write_bytes(content.replace(text, changed))
-    for read in (list_onnx_layers, onnx_inputs, read_record):
+    for read in (list_onnx_layers, load, read_record):
         said = refusal(lambda read=read: read(path))  # type: ignore[misc]
         assert said.startswith(f"'{path}' is not a readable ONNX file: ")
         assert said.endswith(f"{changed!r} is not UTF-8")
