@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganpatch.errors import GanpatchError
-from ganpatch.forward.layer_facts import default_layer, list_layers
+from ganpatch.forward.default_layer import default_layer
+from ganpatch.forward.layer_facts import list_layers
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import find_layer, hooked, tensor_of
 from ganpatch.graph.prefix import Change, Prefix

@@ -14,7 +14,8 @@ from typing import Any
 
 from ganpatch.errors import GanpatchError
 from ganpatch.families.loading import load, weights_file
-from ganpatch.forward.layer_facts import LayerFacts, default_layer, list_layers
+from ganpatch.forward.default_layer import default_layer
+from ganpatch.forward.layer_facts import LayerFacts, list_layers
 from ganpatch.untrusted.weight_files import kind_of
 
 

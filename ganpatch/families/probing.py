@@ -26,7 +26,8 @@ from ganpatch.families.image_ranges import RANGES, in_range, likely_range
 from ganpatch.families.loading import UnknownLatent, code_folders, opened
 from ganpatch.families.output_checks import checked, draws_noise
 from ganpatch.families.user_code import importing_from
-from ganpatch.forward.layer_facts import LayerFacts, default_layer, list_layers
+from ganpatch.forward.default_layer import default_layer
+from ganpatch.forward.layer_facts import LayerFacts, list_layers
 from ganpatch.generator.backend import Backend
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.input_files import Images

@@ -1,19 +1,16 @@
-"""What each layer of a generator returns: its class, units, map size and runs per forward pass; the default layer.
+"""What each layer of a generator returns: its class, units, map size and runs per forward pass.
 
 Example:
 
-    facts = list_layers(generator)
-    layer = default_layer(facts).name
+    facts = list_layers(generator)      # facts[3].name, .units, .size
 """
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from ganpatch.errors import GanpatchError
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import hooked, layer_names, tensor_of, unwrapped
 from ganpatch.generator.unit_axes import returns_tokens
@@ -59,21 +56,3 @@ def list_layers(generator: Generator) -> list[LayerFacts]:
         size = () if tokens else shape[2:]
         found.append(LayerFacts(name=name, kind=kinds[name], units=units, size=size, calls=calls[name], tokens=tokens))
     return found
-
-
-def default_layer(facts: Sequence[LayerFacts]) -> LayerFacts:
-    """Return the layer that GAN Dissection looks at first: the last whole block whose maps are nearest to 8x8.
-
-    Of layers at the same size the least nested one wins, then the later one; at least 8 units.
-    """
-    maps = [fact for fact in facts if len(fact.size) == 2 and fact.units >= 8 and fact.calls == 1]
-    if not maps:
-        raise GanpatchError("no layer outputs maps of at least 8 units; choose one with --layer")
-
-    def distance(fact: LayerFacts) -> float:
-        return abs(math.log(fact.size[0] * fact.size[1] / 64))
-
-    nearest = min(distance(fact) for fact in maps)
-    best = [fact for fact in maps if distance(fact) == nearest]
-    depth = min(fact.name.count(".") for fact in best)
-    return [fact for fact in best if fact.name.count(".") == depth][-1]

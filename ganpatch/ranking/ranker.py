@@ -19,7 +19,8 @@ from torch import Tensor
 
 from ganpatch.errors import GanpatchError
 from ganpatch.forward.activations import BATCH, OnActivation, Progress, unseen
-from ganpatch.forward.layer_facts import default_layer, list_layers
+from ganpatch.forward.default_layer import default_layer
+from ganpatch.forward.layer_facts import list_layers
 from ganpatch.forward.processes import ALONE, Group
 from ganpatch.forward.resumable_pass import run_pass
 from ganpatch.generator.generator import Generator

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ganpatch.forward.activations import Progress, unseen
-from ganpatch.forward.layer_facts import default_layer, list_layers
+from ganpatch.forward.default_layer import default_layer
+from ganpatch.forward.layer_facts import list_layers
 from ganpatch.generator.generator import Generator
 from ganpatch.generator.layers import find_layer
 from ganpatch.ranking.alike_rows import alike_layers

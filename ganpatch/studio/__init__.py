@@ -3,7 +3,7 @@
     serve(Opening(model="churches"), port=None, announce=print)
 
 state, changes        the state of a session, and the changes that tabs send; pure functions
-folder, versions      the state on disk: every version kept, undo and redo, the patch file; what each version changed
+history, versions     the state on disk: every version kept, undo and redo, the patch file; what each version changed
 trust                 what of a folder from somebody else is read
 bundled                 what ships with a bundled generator: causes, a dissection, edits, images to begin with
 strokes, palette, painting

@@ -19,7 +19,7 @@ from ganpatch.studio.downloads import patch_download
 from ganpatch.studio.drawing import drawing_routes
 from ganpatch.studio.engine import Busy
 from ganpatch.studio.figures import figures
-from ganpatch.studio.folder import STROKES
+from ganpatch.studio.history import STROKES
 from ganpatch.studio.jobs import JobView
 from ganpatch.studio.painting import Paint
 from ganpatch.studio.session import EXPORTS, FIGURES, Studio

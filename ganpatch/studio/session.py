@@ -20,7 +20,8 @@ from ganpatch.dissection.result import Dissection
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.families.loading import load
 from ganpatch.forward.activations import Progress
-from ganpatch.forward.layer_facts import LayerFacts, default_layer, list_layers
+from ganpatch.forward.default_layer import default_layer
+from ganpatch.forward.layer_facts import LayerFacts, list_layers
 from ganpatch.generator.generator import Generator
 from ganpatch.option_values import FEWEST_IMAGES, Level
 from ganpatch.patch.edit import Edit
@@ -31,8 +32,8 @@ from ganpatch.studio.bundled import Study
 from ganpatch.studio.changes import Overtaken
 from ganpatch.studio.child_process import in_child
 from ganpatch.studio.engine import Engine
-from ganpatch.studio.folder import STROKES, Folder
 from ganpatch.studio.frames import Frames, Levels
+from ganpatch.studio.history import STROKES, Folder
 from ganpatch.studio.jobs import Jobs, JobView
 from ganpatch.studio.painting import LayerShape, Paint, Painting, UnitTrial, painted_edit
 from ganpatch.studio.palette import Brush, Palette

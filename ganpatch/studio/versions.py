@@ -11,7 +11,7 @@ from functools import lru_cache
 from pydantic import BaseModel
 
 from ganpatch.number_ranges import format_spans
-from ganpatch.studio.folder import Folder
+from ganpatch.studio.history import Folder
 from ganpatch.studio.state import Content, Entry
 
 

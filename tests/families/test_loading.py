@@ -12,7 +12,8 @@ import ganpatch
 from ganpatch import GanpatchError
 from ganpatch.families.loading import recognised
 from ganpatch.families.registry import families
-from ganpatch.forward.layer_facts import default_layer, list_layers
+from ganpatch.forward.default_layer import default_layer
+from ganpatch.forward.layer_facts import list_layers
 from tests.support.nets import dcgan, progressive
 
 NET = """

@@ -26,7 +26,7 @@ from ganpatch.studio.changes import (
     Tune,
     Undo,
 )
-from ganpatch.studio.folder import Folder
+from ganpatch.studio.history import Folder
 from ganpatch.studio.state import Entry, Painted, Point
 from ganpatch.studio.strokes import LabelStroke, Stroke
 from ganpatch.studio.versions import difference, versions

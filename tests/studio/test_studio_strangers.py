@@ -11,7 +11,7 @@ from ganpatch import GanpatchError, Generator
 from ganpatch.patch.patch_file import Model
 from ganpatch.studio import trust
 from ganpatch.studio.changes import Flag
-from ganpatch.studio.folder import Folder
+from ganpatch.studio.history import Folder
 from ganpatch.studio.trust import belongs_to_another, kept_server
 
 CHANNELS = {"main.2": 12, "main.5": 8}

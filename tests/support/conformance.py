@@ -21,7 +21,8 @@ from torch import Tensor
 
 from ganpatch import Edit, Generator, Patch, applied, bake, export_onnx, load, rank
 from ganpatch.errors import GanpatchError
-from ganpatch.forward.layer_facts import default_layer, list_layers
+from ganpatch.forward.default_layer import default_layer
+from ganpatch.forward.layer_facts import list_layers
 from ganpatch.generator.layers import hooked, tensor_of
 from ganpatch.patch.patch_file import Model
 

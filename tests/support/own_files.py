@@ -34,7 +34,7 @@ from ganpatch.review.verdicts import Flag, Verdicts, patch_from_flags, save_verd
 from ganpatch.segmenters.strokes_file import PaintedImage, Stroke, Strokes
 from ganpatch.studio.changes import AddConcept, Label, Undo
 from ganpatch.studio.changes import Flag as Flagging
-from ganpatch.studio.folder import Folder
+from ganpatch.studio.history import Folder
 from ganpatch.studio.strokes import LabelStroke
 from ganpatch.studio.strokes import Stroke as LabelLine
 from ganpatch.studio.trust import kept_server

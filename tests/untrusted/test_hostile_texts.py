@@ -17,7 +17,7 @@ from ganpatch.generator.configuration import read_settings
 from ganpatch.ranking.result import Manifest, read_manifest
 from ganpatch.review.verdicts import read_verdicts
 from ganpatch.segmenters.strokes_file import Strokes
-from ganpatch.studio.folder import Folder
+from ganpatch.studio.history import Folder
 from ganpatch.studio.trust import kept_server
 from tests.support import own_files as own
 from tests.support.bombs import bombs, measured

@@ -116,7 +116,7 @@ def read_judged() -> str:
 
 
 def read_studio() -> str:
-    from ganpatch.studio.folder import STATE
+    from ganpatch.studio.history import STATE
 
     if not Path("out", STATE).exists():
         return ""
@@ -126,7 +126,7 @@ def read_studio() -> str:
 def open_studio():
     import ganpatch
     from ganpatch.patch.patch_file import Model
-    from ganpatch.studio.folder import Folder
+    from ganpatch.studio.history import Folder
 
     generator = ganpatch.load("model.pt")
     return Folder.open(Path("out"), Model.of(generator.name, generator.fingerprint), {LAYER: 8, "main.2": 12})
