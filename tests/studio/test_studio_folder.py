@@ -168,7 +168,7 @@ def test_a_change_that_arrives_twice_is_made_once(folder: Folder) -> None:
 
 def test_a_kill_at_any_moment_loses_nothing(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever was written before the kill, the session opens with the state before or after the change, whole."""
-    from ganpatch.studio import folder as room
+    from ganpatch.studio import history as room
 
     folder.change(Flag(id="0", layer="main.5", unit=1))
 
