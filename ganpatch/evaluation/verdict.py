@@ -145,8 +145,9 @@ def _sentence(found: Measured, answer: Answer, p_value: float | None) -> str:
             f"{len(changes)} random-unit baselines: {changes[0]:+.1%} to {changes[-1]:+.1%}, p = {p_value:.2g}"
         )
     shares = {"precision": found.precision, "recall": found.recall, "coverage": found.coverage}
-    spans = [f"{name} {_span(change)}" for name, change in shares.items() if change is not None]
-    parts.append(f"over all images it {found.all}, {', '.join(spans)}")
+    counted = {} if found.is_paired else shares  # beside the error of each image they tell nothing
+    spans = [f"{name} {_span(change)}" for name, change in counted.items() if change is not None]
+    parts.append(", ".join([f"over all images it {found.all}", *spans]))
     parts.append(f"images that were fine keep an SSIM of {found.ssim:.3f}")
     text = "; ".join(parts) + "."
     if p_value is not None and 1 / (1 + len(found.baselines)) > CHANCE:

@@ -90,6 +90,11 @@ def test_coverage_is_reported_beside_recall() -> None:
     assert "precision 0.90 to 0.90, recall 0.90 to 0.90, coverage 0.80 to 0.82; images" in text
 
 
+def test_where_each_image_has_a_right_one_shares_are_not_in_the_sentence() -> None:
+    text = judge_change(replace(GOOD, is_paired=True)).sentence
+    assert "; over all images it falls from 18 to 17 (-5.6%); images that were fine" in text
+
+
 def test_too_few_baselines_are_named() -> None:
     text = judge_change(replace(GOOD, baselines=changes(*SPREAD[:10]))).sentence
     assert text.endswith(" At least 20 baselines are needed to show an improvement.")
