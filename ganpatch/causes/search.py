@@ -22,6 +22,7 @@ from ganpatch.dissection.thresholds import LabelledSample, best_thresholds
 from ganpatch.errors import GanpatchError, near_miss
 from ganpatch.forward.activations import Progress, batched, unseen
 from ganpatch.forward.saved_state import SavedState
+from ganpatch.generator.backend import Backend
 from ganpatch.generator.generator import Generator
 from ganpatch.graph.prefix import Change, Prefix
 from ganpatch.number_ranges import format_spans
@@ -71,10 +72,11 @@ def find_causes(
 ) -> Causes:
     """Return the units of `layer` that cause each of `concepts`, by interventions (Bau et al. 2019, section 3).
 
-    Raises GanpatchError when the layer returns no maps, the segmenter does not know a concept or has no gradient, or
-    too few images hold it.
+    Raises GanpatchError when the layer returns no maps, the generator or the segmenter has no gradient, the segmenter
+    does not know a concept, or too few images hold it.
     """
     effort = effort or Effort()
+    _refuse_graphs(generator)
     indices = {concept: segmenter.index(concept) for concept in dict.fromkeys(concepts)}
     if effort.preset not in PRESETS:
         hint = near_miss(effort.preset, PRESETS)
@@ -115,6 +117,14 @@ def find_causes(
         q999=seen.q999,
         single=run.single,
     )
+
+
+def _refuse_graphs(generator: Generator) -> None:
+    if isinstance(generator.module, Backend):
+        raise GanpatchError(
+            f"{generator.name} is an ONNX graph, which has no gradients; causes are found by gradients: "
+            "name the model in torch"
+        )
 
 
 def _plan(

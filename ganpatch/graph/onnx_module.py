@@ -193,7 +193,7 @@ class GraphModule(Backend):
         if changed.requires_grad:
             raise GanpatchError(
                 f"'{self.source}' is an ONNX graph, which has no gradients; what needs them, such as alphas, "
-                "needs the model in torch (--single does without)"
+                "needs the model in torch"
             )
         values.put(place, changed.movedim(1, -1) if has_units_last(place.value) else changed)
         return True

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import ganpatch
-from ganpatch import Edit, GanpatchError, Generator, Patch, applied, export_onnx, rank
+from ganpatch import Edit, GanpatchError, Generator, Patch, applied, export_onnx, find_causes, rank
 from ganpatch.forward.activations import stream
 from ganpatch.forward.layer_facts import list_layers
 from ganpatch.generator.device import Compute
@@ -18,6 +18,7 @@ from ganpatch.graph import onnx_module
 from ganpatch.graph.remainder import Remainder
 from ganpatch.patch.applying import edits_applied
 from tests.support.graphs import decoder, opened
+from tests.support.painter import eye
 from tests.support.shared import once
 
 SAME = 1e-5
@@ -124,8 +125,12 @@ def test_a_graph_has_no_gradients(graph: Generator) -> None:
     with pytest.raises(GanpatchError) as fault:
         remainder(remainder.prefix([0]), lambda y: y * amount)
     assert str(fault.value).endswith(
-        "g.onnx' is an ONNX graph, which has no gradients; what needs them, such as alphas, needs the model in torch "
-        "(--single does without)"
+        "g.onnx' is an ONNX graph, which has no gradients; what needs them, such as alphas, needs the model in torch"
+    )
+    with pytest.raises(GanpatchError) as fault:
+        find_causes(graph, eye(), "main.2", ["red"])
+    assert str(fault.value).endswith(
+        " is an ONNX graph, which has no gradients; causes are found by gradients: name the model in torch"
     )
 
 
