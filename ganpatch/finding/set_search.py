@@ -29,7 +29,7 @@ from ganpatch.finding.image_features import feature_maps
 from ganpatch.finding.shared_places import ImageGroup, Places, groups_of_rows
 from ganpatch.finding.suggestions import UnitSet
 from ganpatch.finding.task import Count, Task
-from ganpatch.finding.unit_sets import FEWEST, units_of_fault
+from ganpatch.finding.unit_sets import FEWEST, levels_of, units_of_fault
 from ganpatch.forward.activations import batched
 from ganpatch.forward.layer_facts import LayerFacts, list_layers
 from ganpatch.generator.layers import find_layer, hooked, tensor_of
@@ -118,7 +118,7 @@ def _levels_and_maps(task: Task, layers: Sequence[str], seeds: Sequence[int], re
             if tensor is None or tensor.ndim < 2:
                 raise GanpatchError(f"layer '{layer}' has no units")
             if not call:
-                kept[layer].append(tensor.flatten(2).double().mean(2) if tensor.ndim > 2 else tensor.double())
+                kept[layer].append(levels_of(tensor))
 
         return on_output
 

@@ -12,14 +12,14 @@ is scored by how far its mean activation shifts in images with the fault, in its
 The edit replaces each unit by its mean over the other images: inside what the layer usually does, where 0 may not be.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ganpatch.errors import GanpatchError
-from ganpatch.forward.activations import Progress, stream, unseen
+from ganpatch.forward.activations import OnActivation, Progress, stream, unseen
 from ganpatch.generator.generator import Generator
 from ganpatch.patch.edit import Edit
 
@@ -43,18 +43,29 @@ class FaultUnits:
 def image_levels(
     generator: Generator, layers: Sequence[str], seeds: Sequence[int], *, progress: Progress = unseen
 ) -> dict[str, Tensor]:
-    """Return the mean activation of every unit in every image, [N, C] per layer, float64."""
-    kept: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+    """Return the mean activation of every unit in every image, [N, C] per layer, float64.
 
-    def keep(layer: str) -> object:
-        return lambda activation, _seeds: kept[layer].append(activation.flatten(2).double().mean(2).cpu())
-
-    watch: Mapping[str, object] = {layer: keep(layer) for layer in layers}
+    Of a layer that runs several times in a pass, the first run counts.
+    """
+    kept: dict[str, dict[int, Tensor]] = {layer: {} for layer in layers}
     done = 0
-    for part, _ in stream(generator, watch, seeds, with_images=False):  # type: ignore[arg-type]
+
+    def keep(layer: str) -> OnActivation:
+        def on_activation(activation: Tensor, _seeds: Sequence[int]) -> None:
+            if done not in kept[layer]:
+                kept[layer][done] = levels_of(activation).cpu()
+
+        return on_activation
+
+    for part, _ in stream(generator, {layer: keep(layer) for layer in layers}, seeds, with_images=False):
         done += len(part)
         progress(done, len(seeds))
-    return {layer: torch.cat(parts) for layer, parts in kept.items()}
+    return {layer: torch.cat(list(parts.values())) for layer, parts in kept.items()}
+
+
+def levels_of(activation: Tensor) -> Tensor:
+    """Return the mean of every unit in every image [N, C] of an activation [N, C, ...], float64."""
+    return activation.flatten(2).double().mean(2) if activation.ndim > 2 else activation.double()
 
 
 def units_of_fault(

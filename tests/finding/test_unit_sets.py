@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ganpatch import Generator
+from ganpatch import Generator, load
 from ganpatch.errors import GanpatchError
 from ganpatch.finding.unit_sets import image_levels, units_of_fault
 from ganpatch.patch.applying import edits_applied
@@ -55,6 +55,30 @@ def test_too_few_broken_images_or_units_are_refused() -> None:
 def test_levels_are_means_per_image(small_dcgan: Generator) -> None:
     found = image_levels(small_dcgan, ["main.2", "main.5"], range(5))
     assert {layer: tuple(of.shape) for layer, of in found.items()} == {"main.2": (5, 12), "main.5": (5, 8)}
+
+
+class Twice(nn.Module):
+    """A flat layer, and one that runs twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flat, self.again, self.out = nn.Linear(4, 6), nn.Conv2d(2, 2, 3, padding=1), nn.ConvTranspose2d(6, 2, 4)
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.out(self.flat(z)[:, :, None, None])
+        return self.again(self.again(x)).repeat(1, 2, 1, 1)[:, :3]
+
+
+def test_levels_of_a_flat_layer_and_of_one_that_runs_twice() -> None:
+    generator = load(Twice().eval(), latent="normal:4")
+    found = image_levels(generator, ["flat", "again"], range(40))
+    assert {layer: tuple(of.shape) for layer, of in found.items()} == {"flat": (40, 6), "again": (40, 2)}
+    module = generator.module
+    with torch.no_grad():
+        flat = module.flat(*generator.inputs_of(range(40)))  # type: ignore[operator, union-attr]
+        first = module.again(module.out(flat[:, :, None, None]))  # type: ignore[operator, union-attr]
+    assert torch.allclose(found["flat"], flat.double(), atol=1e-6)
+    assert torch.allclose(found["again"], first.double().mean((2, 3)), atol=1e-6), "the first run"
 
 
 def test_the_edit_holds_its_units_at_the_mean_of_the_other_images(small_dcgan: Generator) -> None:
