@@ -24,7 +24,7 @@ from ganpatch.families.family import Built
 from ganpatch.generator.input_files import Images, given_inputs, read_latent, smallest_size
 from ganpatch.generator.latents import MOST_NUMBERS, Drawn, Labels, Latent, draw_inputs, parse_labels, parse_latent
 from ganpatch.generator.load_options import LoadOptions
-from ganpatch.graph.onnx_axes import is_image_last
+from ganpatch.graph.onnx_axes import declared_sizes, is_image_last
 from ganpatch.graph.onnx_graphs import CROPPED, load_graph
 from ganpatch.graph.onnx_module import Feeds, GraphModule, fixed_batch, started
 from ganpatch.graph.onnx_scopes import is_float
@@ -46,11 +46,9 @@ class GraphInput:
     @classmethod
     def of(cls, value: ir.Value) -> "GraphInput":
         """Describe a value."""
-        sizes = [size if isinstance(size, int) else None for size in value.shape or ()]
-        if is_image_last(value):
-            sizes = [sizes[0], sizes[3], *sizes[1:3]]
+        sizes = declared_sizes(value, units_last=is_image_last(value))
         kind = "numbers" if value.dtype is None else value.dtype.name.lower()
-        return cls(name=str(value.name), kind=kind, is_float=is_float(value), shape=tuple(sizes))
+        return cls(name=str(value.name), kind=kind, is_float=is_float(value), shape=sizes)
 
     @property
     def is_too_large(self) -> bool:
@@ -84,9 +82,10 @@ class Fed:
 
 def from_graph(path: Path, options: LoadOptions) -> Built:
     """Return a generator from the graph in `path`; raise GanpatchError naming what it does not say of its inputs."""
-    fed = fed_inputs(path, load_graph(path), options)
+    model = load_graph(path)
+    fed = fed_inputs(path, model, options)
     with explained(f"'{path}': its parts do not go together"):
-        module = GraphModule(path, fed.feeds, fed.output)
+        module = GraphModule(path, fed.feeds, fed.output, model)
     return Built(
         module=module,
         latent=fed.latent,
@@ -264,11 +263,8 @@ def _output(path: Path, model: ir.Model, *, strict: bool) -> str:
 def _may_be_images(value: ir.Value) -> bool:
     if value.shape is None:
         return True
-    sizes = [size if isinstance(size, int) else None for size in value.shape]
-    if len(sizes) != 4:
-        return False
-    channels, edges = (sizes[3], sizes[1:3]) if is_image_last(value) else (sizes[1], sizes[2:])
-    return channels in (None, 1, 3) and 1 not in edges
+    sizes = declared_sizes(value, units_last=is_image_last(value))
+    return len(sizes) == 4 and sizes[1] in (None, 1, 3) and 1 not in sizes[2:]
 
 
 def _listed(inputs: Sequence[GraphInput]) -> str:

@@ -26,7 +26,6 @@ _MOVING = {
     *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Dropout", "Cast", "CastLike"),
     *("QuantizeLinear", "DequantizeLinear", "Expand", "Tile"),
 }
-_GRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
 
 
 def named_values(model: ir.Model, taken: Container[ir.Value]) -> Iterator[tuple[str, ir.Value]]:
@@ -75,14 +74,20 @@ def values_read(node: ir.Node) -> Iterator[ir.Value]:
 
 
 def inner_nodes(node: ir.Node) -> Iterator[ir.Node]:
-    """Yield the nodes of the graphs inside a node: the bodies of If, Loop and Scan."""
+    """Yield the nodes of the graphs inside a node, and of those inside them."""
+    for graph in inner_graphs(node):
+        for inner in graph:
+            yield inner
+            yield from inner_nodes(inner)
+
+
+def inner_graphs(node: ir.Node) -> Iterator[ir.Graph]:
+    """Yield the graphs inside a node: the bodies of If, Loop and Scan."""
     for attribute in node.attributes.values():
-        if attribute.type in _GRAPHS:
-            graphs = [attribute.as_graph()] if attribute.type == ir.AttributeType.GRAPH else attribute.as_graphs()
-            for graph in graphs:
-                for inner in graph:
-                    yield inner
-                    yield from inner_nodes(inner)
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield attribute.as_graph()
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            yield from attribute.as_graphs()
 
 
 def reason_against(value: ir.Value, live: Container[ir.Value]) -> str:

@@ -44,3 +44,9 @@ def is_image_last(value: ir.Value) -> bool:
     shape = list(value.shape) if value.shape is not None else []
     edges = [edge for edge in shape[1:3] if isinstance(edge, int)]
     return len(shape) == 4 and shape[3] in (1, 3) and min(edges, default=_FEWEST) >= _FEWEST
+
+
+def declared_sizes(value: ir.Value, *, units_last: bool) -> tuple[int | None, ...]:
+    """Return the sizes of a value with the units second, open ones as None; () where nothing is declared."""
+    sizes = tuple(size if isinstance(size, int) else None for size in value.shape or ())
+    return (sizes[0], sizes[-1], *sizes[1:-1]) if units_last and sizes else sizes

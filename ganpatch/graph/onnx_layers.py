@@ -15,8 +15,8 @@ import onnx_ir as ir
 
 from ganpatch.disk.json_files import parsed_json
 from ganpatch.errors import GanpatchError, listed, near_miss
-from ganpatch.graph.onnx_addresses import named_values
-from ganpatch.graph.onnx_axes import has_units_last
+from ganpatch.graph.onnx_addresses import inner_graphs, named_values
+from ganpatch.graph.onnx_axes import declared_sizes, has_units_last
 from ganpatch.graph.onnx_scopes import SCOPES, is_float, scopes_of
 
 LAYERS = "ganpatch.layers"
@@ -41,9 +41,7 @@ class OnnxLayer:
     @property
     def shape(self) -> tuple[int | None, ...]:
         """The shape of the layer's value, unknown and dynamic sizes as None; () where nothing is known."""
-        shape = self.values[0].shape if self.values else None
-        sizes = tuple(size if isinstance(size, int) else None for size in shape) if shape is not None else ()
-        return (sizes[0], sizes[-1], *sizes[1:-1]) if self.has_units_last else sizes
+        return declared_sizes(self.values[0], units_last=self.has_units_last) if self.values else ()
 
     @property
     def has_units_last(self) -> bool:
@@ -176,5 +174,4 @@ def _from_map(model: ir.Model, known: dict[str, OnnxLayer]) -> Iterator[tuple[st
 
 def _branching(model: ir.Model) -> ir.Node | None:
     """Return the first node that holds subgraphs: If, Loop or Scan."""
-    kinds = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
-    return next((node for node in model.graph for entry in node.attributes.values() if entry.type in kinds), None)
+    return next((node for node in model.graph for _ in inner_graphs(node)), None)

@@ -66,11 +66,14 @@ class Layer(nn.Module):
 
 
 class GraphModule(Backend):
-    """An ONNX graph as a module in eval mode; `output` is the graph's output that is the images."""
+    """An ONNX graph as a module in eval mode; `output` is the graph's output that is the images.
 
-    def __init__(self, source: Path, feeds: Feeds, output: str = "") -> None:
+    `model` is the content of the file `source` where it has been loaded already.
+    """
+
+    def __init__(self, source: Path, feeds: Feeds, output: str = "", model: ir.Model | None = None) -> None:
         super().__init__()
-        model = load_graph(source)
+        model = load_graph(source) if model is None else model
         _refuse_gigantic(source, model)
         self.source, self.feeds = source, feeds
         found = find_layers(model)
