@@ -261,19 +261,8 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS), help="only these faults")
     parser.add_argument("--write", action="store_true", help="write the table into docs/reliability.md")
     asked = parser.parse_args()
-    names = asked.commands or list(COMMANDS)
-    unknown = sorted(set(names) - set(COMMANDS))
-    if unknown:
-        sys.exit(f"no command {', '.join(unknown)}; there are {', '.join(COMMANDS)}")
-    rows, began = [], time.monotonic()
-    with tempfile.TemporaryDirectory() as name:
-        model = Path(name) / "model"
-        model.mkdir()
-        load_everything()
-        prepare(model, names)
-        for number, command in enumerate(names):
-            rows.append(tried(command, model, Path(name) / str(number), asked.most, asked.kinds))
-            print(" | ".join(str(cell) for cell in rows[-1]), flush=True)
+    began = time.monotonic()
+    rows = rows_of(asked.commands, lambda name, model, room: tried(name, model, room, asked.most, asked.kinds))
     faults, losses = sum(sum(row[2:-1]) for row in rows), sum(row[-1] for row in rows)
     print(f"{faults} faults, {losses} losses, {(time.monotonic() - began) / 60:.0f} minutes")
     if asked.write:
@@ -281,6 +270,23 @@ def main() -> None:
         write_table(rows)
     if losses:
         sys.exit("FAILED")
+
+
+def rows_of(commands: Sequence[str], tried: Callable[[str, Path, Path], list]) -> list[list]:
+    """Try commands, or all of them, each in a room of its own; print and return a row for each."""
+    names, rows = commands or list(COMMANDS), []
+    unknown = sorted(set(names) - set(COMMANDS))
+    if unknown:
+        sys.exit(f"no command {', '.join(unknown)}; there are {', '.join(COMMANDS)}")
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model"
+        model.mkdir()
+        load_everything()
+        prepare(model, names)
+        for number, name in enumerate(names):
+            rows.append(tried(name, model, Path(folder) / str(number)))
+            print(" | ".join(str(cell) for cell in rows[-1]), flush=True)
+    return rows
 
 
 def tried(name: str, model: Path, room: Path, most: int | None, kinds: Sequence[str] = tuple(KINDS)) -> list:

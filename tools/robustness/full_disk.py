@@ -12,13 +12,11 @@ import argparse
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tools.robustness.fault_commands import COMMANDS, prepare
-from tools.robustness.faults import PAGE, Trials, load_everything, strays
+from tools.robustness.faults import PAGE, Trials, rows_of, strays
 from tools.robustness.injection import Fault
 
 LEFT = (0, 8, 40, 200)  # kilobytes
@@ -100,16 +98,7 @@ def main() -> None:
     asked = parser.parse_args()
     if sys.platform != "linux" or os.geteuid() != 0:
         sys.exit("a disk can be mounted by root on Linux only")
-    names = asked.commands or list(COMMANDS)
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        model = Path(folder) / "model"
-        model.mkdir()
-        load_everything()
-        prepare(model, names)
-        for number, name in enumerate(names):
-            rows.append(tried(name, model, Path(folder) / str(number)))
-            print(" | ".join(rows[-1]), flush=True)
+    rows = rows_of(asked.commands, tried)
     if asked.write:
         write_table(rows)
     if any(row[-1] != "0" for row in rows):
